@@ -1,0 +1,60 @@
+//! The one reader of the process environment, and the name of every variable that ibid itself reads.
+//!
+//! Nothing else in the house calls `std::env::var*`. Read next: `config.rs`.
+#![allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+
+use std::ffi::{OsStr, OsString};
+
+/// The cache directory.
+pub const IBID_DIR: &str = "IBID_DIR";
+/// `1`: just run the tool.
+pub const IBID_DISABLE: &str = "IBID_DISABLE";
+/// `1`: use what is stored, store nothing.
+pub const IBID_READONLY: &str = "IBID_READONLY";
+/// `1`: run the tool although its result is stored, and store the new one.
+pub const IBID_RECACHE: &str = "IBID_RECACHE";
+/// The most that the cache may hold, such as `10G`.
+pub const IBID_MAX_SIZE: &str = "IBID_MAX_SIZE";
+/// The project's root, for portable records.
+pub const IBID_ROOT: &str = "IBID_ROOT";
+/// `auto` or `off`: add the compiler's own prefix-map flags.
+pub const IBID_REMAP: &str = "IBID_REMAP";
+/// `preload`, `seccomp` or `off`.
+pub const IBID_OBSERVER: &str = "IBID_OBSERVER";
+/// `stderr` or a file: what ibid did, a line an invocation and more.
+pub const IBID_LOG: &str = "IBID_LOG";
+/// The configuration file.
+pub const IBID_CONFIG: &str = "IBID_CONFIG";
+/// Where caches live by the XDG base directory specification.
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// Where configuration lives by the XDG base directory specification.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// The user's home directory.
+pub const HOME: &str = "HOME";
+/// Where programs are looked for.
+pub const PATH: &str = "PATH";
+
+/// The value of `name`, if it is set (perhaps to nothing).
+pub fn get(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// The value of `name`, if it is set and not empty.
+pub fn get_nonempty(name: &str) -> Option<OsString> {
+    get(name).filter(|value| !value.is_empty())
+}
+
+/// Whether a switch such as `IBID_DISABLE` is on: set, and neither empty nor `0`.
+pub fn is_on(name: &str) -> bool {
+    get_nonempty(name).is_some_and(|value| value != OsStr::new("0"))
+}
+
+/// Everything that is set, in the order of the environment.
+pub fn all() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
+/// The arguments of this process, the program's own name first.
+pub fn args() -> Vec<OsString> {
+    std::env::args_os().collect()
+}

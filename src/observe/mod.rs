@@ -1,0 +1,111 @@
+//! The contract of an observer: what a run of a tool was seen to do.
+//!
+//! It never decides whether a result may be stored; it says what was seen, and whether that is the whole truth.
+//! Read next: `trace.rs` (raw events -> `Observation`), `preload.rs`, `preload_shim.rs`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::shm::stat::Stat;
+
+pub mod log;
+pub mod preload;
+pub mod trace;
+
+/// What a run of a tool, and of every program that it started, was seen to do.
+///
+/// Paths are spelled as the tool spelled them: relative ones are relative to the directory in which the tool was
+/// started; those of a process that had changed its directory, or used a directory descriptor, are absolute.
+/// Each path occurs once in each list. Paths that the tool tree itself wrote before it read them are not inputs and do
+/// not occur in `inputs`; files that it made and removed again (temporaries) occur nowhere.
+#[derive(Debug, Default)]
+pub struct Observation {
+    /// Files whose content was read (opened for reading, run, or mapped by the loader).
+    pub inputs: Vec<Input>,
+    /// Paths that were only asked about (`stat`, `access`, `readlink`, `realpath`) and exist.
+    pub existing: Vec<PathBuf>,
+    /// Paths that were looked for in vain, each with the error number of the last look.
+    pub absences: Vec<Absence>,
+    /// Directories that were listed.
+    pub listings: Vec<PathBuf>,
+    /// Files that were written and exist at the end, by their final names, in the order of their last close.
+    pub outputs: Vec<Output>,
+    /// Names of variables that were asked for.
+    pub variables: BTreeSet<OsString>,
+    /// Images (as the kernel names them, `/proc/self/exe`) of all programs that were run, the tool's own first.
+    pub images: Vec<PathBuf>,
+    /// Programs that were looked up by name in `PATH`.
+    pub path_searches: BTreeSet<OsString>,
+    /// What was done that needs a decision, see [`Fact`].
+    pub facts: BTreeSet<Fact>,
+    /// `None`: this is the whole truth. Otherwise why it is not, in plain words.
+    pub incomplete: Option<String>,
+}
+
+/// A file whose content was read.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// As spelled by the tool.
+    pub path: PathBuf,
+    /// What `fstat` said when it was opened first; `None` where only the kernel or the loader opened it.
+    pub stat: Option<Stat>,
+}
+
+/// A path that was looked for in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// As spelled by the tool.
+    pub path: PathBuf,
+    /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`…, as a positive number.
+    pub errno: i32,
+}
+
+/// A file that was written.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its final name, as spelled by the tool.
+    pub path: PathBuf,
+    /// The mode argument with which it was created (`0o666`, `0o777`, `0o600`), 0 where it was never created.
+    pub create_mode: u32,
+    /// How it came to its name.
+    pub how: Made,
+    /// What `fstat` said at its last close, or after the rename that gave it its name, whichever came later;
+    /// `None` if no close was seen.
+    pub stat: Option<Stat>,
+    /// Whether something was there under this name before the tool's first write or rename onto it.
+    pub existed_before: bool,
+}
+
+/// How an output came to its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Created where nothing was (nothing had been there, or the tool had removed it).
+    Created,
+    /// Opened and cut to length zero; inode, mode and links survive.
+    Truncated,
+    /// Renamed from another name.
+    Renamed,
+    /// Opened for writing without truncation, or for appending: the result depends on what was there.
+    Modified,
+}
+
+/// Something that the tool did beside reading and writing files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fact {
+    /// `time()` was called.
+    Time,
+    /// `localtime` or its kin was called (file times are shown).
+    LocalTime,
+    /// A socket was connected.
+    Network,
+    /// A device, pipe, socket or pseudo file that is not on the list of harmless ones was read.
+    UnrepeatableInput,
+    /// A symlink, a directory, a hard link or a device was made and still exists, or something was removed that the
+    /// tool tree had not made, or a file's mode or times were set in a way that [`Output`] does not show.
+    SideEffect,
+    /// A file was read and later written in place.
+    InputModified,
+    /// The locale was set from the environment (`setlocale` with an empty name).
+    Locale,
+}

@@ -1,0 +1,1 @@
+//! Runs a tool under the preload observer.

@@ -1,0 +1,111 @@
+//! Every way in which an invocation can end, with the names that `stats` and the log use.
+//!
+//! Numbers are positions in the counters that all processes share: append, never reorder.
+//! Read next: `shm/counters.rs` (where they are counted), `wrapper/mod.rs` (who decides).
+
+/// Makes a fieldless enum whose variants have a stable number and a stable name.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The name that `stats --json` and the log show.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+named! {
+    /// Why a command was handed to the real tool without looking into the cache.
+    PassReason {
+        /// No policy knows the tool.
+        UnknownTool = "unknown_tool",
+        /// The command links.
+        Link = "link",
+        /// More than one source in one call.
+        SeveralSources = "several_sources",
+        /// The command names no source.
+        NoSource = "no_source",
+        /// Preprocessing only (`-E`, `-M`, `-MM`).
+        Preprocess = "preprocess",
+        /// The source is standard input.
+        StandardInput = "standard_input",
+        /// The command asks the tool about itself (`--version`, `-v`, `-print-…`, `-###`).
+        Query = "query",
+        /// The output is standard output or a device.
+        OutputNotAFile = "output_not_a_file",
+        /// The command cannot be understood (a missing value, an unreadable response file).
+        Unparsed = "unparsed",
+        /// Another ibid further out observes this tool already.
+        Nested = "nested",
+        /// There is no cache directory that can be used.
+        NoCache = "no_cache",
+        /// `IBID_OBSERVER=off`, or no observer works here.
+        NoObserver = "no_observer",
+        /// A flag whose effect cannot be repeated from files (a crash reproducer, a time report on stderr).
+        UnsupportedFlag = "unsupported_flag",
+    }
+}
+
+named! {
+    /// Why the result of a miss was not stored.
+    NotStored {
+        /// `IBID_READONLY=1`.
+        ReadOnly = "read_only",
+        /// The observer could not see everything.
+        ObservationIncomplete = "observation_incomplete",
+        /// The tool asked for the time of day (`__DATE__`, `__TIME__`).
+        UsedTime = "used_time",
+        /// The tool talked to a socket.
+        UsedNetwork = "used_network",
+        /// Something was read that is no regular file or directory (a pipe, a device, a pseudo file).
+        UnrepeatableInput = "unrepeatable_input",
+        /// An input changed while the tool ran.
+        InputChanged = "input_changed",
+        /// An input is so young that its file system's clock cannot tell a later edit from it.
+        InputTooNew = "input_too_new",
+        /// A file was read and then modified in place, or appended to.
+        InputModified = "input_modified",
+        /// An output is not a regular file that the tool made.
+        SpecialOutput = "special_output",
+        /// An output changed after the tool had closed it.
+        OutputChanged = "output_changed",
+        /// The tool wrote no file.
+        NoOutput = "no_output",
+        /// The store could not take it (full disk, an object too large).
+        StoreFailed = "store_failed",
+        /// The tool printed more than is kept for a replay.
+        TooMuchText = "too_much_text",
+        /// A file system object was made or changed in a way that cannot be repeated (a symlink, a directory, a mode).
+        SideEffect = "side_effect",
+    }
+}
+
+named! {
+    /// Something of ours that did not work; no build fails for it.
+    InternalError {
+        /// The cache directory cannot be made or used.
+        CacheDir = "cache_dir",
+        /// The index cannot be opened or made.
+        Index = "index",
+        /// A segment cannot be opened or made.
+        Segment = "segment",
+        /// Bytes of the store that do not make sense; treated as absent.
+        Corrupt = "corrupt",
+        /// The counters cannot be mapped.
+        Volatile = "volatile",
+        /// The observer could not be set up.
+        Observer = "observer",
+        /// An output could not be written while a hit was delivered.
+        Deliver = "deliver",
+        /// The full disk, or another error while appending.
+        Append = "append",
+    }
+}
