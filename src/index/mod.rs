@@ -14,6 +14,8 @@ use crate::shm::raw::{self, AsFd, BorrowedFd};
 use crate::shm::segments::Place;
 use crate::shm::words::{Words, WordsMut};
 
+pub mod cache;
+
 /// Bits of a word: `tag:24 | big:1 | seq:19 | unit:20`.
 const UNIT_BITS: u32 = 20;
 const SEQ_BITS: u32 = 19;
@@ -45,7 +47,8 @@ fn tag_of(key: &[u8; 16]) -> u64 {
     u64::from(u32::from_le_bytes([key[8], key[9], key[10], 0])) << TAG_SHIFT
 }
 
-fn bucket_of(key: &[u8; 16], words: usize) -> usize {
+/// The first word of a key's bucket.
+pub fn first_word(key: &[u8; 16], words: usize) -> usize {
     let buckets = (words / BUCKET_WORDS).max(1);
     let low = u32::from_le_bytes([key[0], key[1], key[2], key[3]]);
     (low as usize % buckets) * BUCKET_WORDS
@@ -81,7 +84,7 @@ impl Candidates {
 /// Looks a key up.
 pub fn candidates(words: &(impl Words + ?Sized), key: &[u8; 16], window: Window) -> Candidates {
     let mut found = Candidates { places: [Place { seq: 0, unit: 0 }; BUCKET_WORDS], len: 0 };
-    let from = bucket_of(key, words.len());
+    let from = first_word(key, words.len());
     for at in from..from + BUCKET_WORDS {
         let word = words.load(at);
         if word & !((1 << TAG_SHIFT) - 1) != tag_of(key) {
@@ -121,7 +124,7 @@ pub fn publish(
 /// Takes `place` out from under `key`.
 pub fn forget(words: &(impl WordsMut + ?Sized), key: &[u8; 16], place: Place) {
     let old = word_of(key, place);
-    let from = bucket_of(key, words.len());
+    let from = first_word(key, words.len());
     for at in from..from + BUCKET_WORDS {
         if words.load(at) == old {
             words.replace(at, old, 0);
@@ -138,7 +141,7 @@ fn victim(
     supersedes: &impl Fn(Place) -> bool,
 ) -> Option<(usize, u64)> {
     let tag = tag_of(key);
-    let from = bucket_of(key, words.len());
+    let from = first_word(key, words.len());
     let bucket = || (from..from + BUCKET_WORDS).map(|at| (at, words.load(at)));
     let own = || {
         bucket().filter_map(|(at, word)| {

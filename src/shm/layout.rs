@@ -127,10 +127,10 @@ pub struct EntryHeader {
     pub sum: [u8; 16],
     /// A record: hash of all that its portable look-up compares and gives. A blob: 0.
     pub identity: [u8; 16],
+    /// A record: hash of the environment it is true of. A blob: 0.
+    pub circumstances: u64,
     /// XXH3-64 of all bytes before.
     pub check: u64,
-    /// Zero.
-    pub reserved: u64,
 }
 
 const _: () = assert!(size_of::<EntryHeader>() == 128);
