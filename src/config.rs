@@ -1,1 +1,419 @@
-//! (being written)
+//! The user's settings: the environment over `config.toml` over the defaults.
+//!
+//! It never prints and never fails: what cannot be understood is left at the next best value and becomes one line of
+//! [`Config::problems`], which `ibid config` shows and a compile ignores. Read next: `env.rs`, `cli/config.rs`.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{DocumentMut, Item, Value};
+
+use crate::env;
+
+/// What the cache may hold if nobody says otherwise.
+pub const DEFAULT_MAX_SIZE_BYTES: u64 = 10_000_000_000;
+
+/// Everything that the user can say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The cache directory; `None` if neither `IBID_DIR` nor a home directory is known.
+    pub cache_dir: Option<PathBuf>,
+    /// The most that the cache may hold.
+    pub max_size_bytes: u64,
+    /// Use what is stored, store nothing.
+    pub readonly: bool,
+    /// Run the tool although its result is stored, and store the new one.
+    pub recache: bool,
+    /// Just run the tool.
+    pub disable: bool,
+    /// The project's root; `None`: found by looking for `.git`.
+    pub root: Option<PathBuf>,
+    /// Whether the compiler's own prefix-map flags are added.
+    pub remap: Remap,
+    /// How the tool is observed.
+    pub observer: Observer,
+    /// Where the log goes, if it is wanted.
+    pub log: Option<Log>,
+    /// Where the configuration file is, or would be.
+    pub config_path: Option<PathBuf>,
+    /// What could not be understood, one line each.
+    pub problems: Vec<String>,
+}
+
+/// See `IBID_REMAP`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remap {
+    /// The tool gets exactly the arguments it was given.
+    Off,
+    /// Prefix-map flags are added.
+    Auto,
+}
+
+/// See `IBID_OBSERVER`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observer {
+    /// A shared object in the tool's own processes.
+    Preload,
+    /// None: everything passes through.
+    Off,
+}
+
+/// See `IBID_LOG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Log {
+    /// Standard error of the invocation.
+    Stderr,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// One setting that has a key in the file and a variable in the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key in `config.toml`.
+    pub key: &'static str,
+    /// Its variable.
+    pub variable: &'static str,
+    /// What it does, in a few words.
+    pub meaning: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    MaxSize,
+    ReadOnly,
+    Recache,
+    Disable,
+    Root,
+    Remap,
+    Observer,
+    Log,
+}
+
+const fn setting(
+    key: &'static str,
+    variable: &'static str,
+    kind: Kind,
+    meaning: &'static str,
+) -> Setting {
+    Setting { key, variable, meaning, kind }
+}
+
+/// All settings that the file knows, in the order in which they are shown.
+pub const SETTINGS: &[Setting] = &[
+    setting("max_size", env::IBID_MAX_SIZE, Kind::MaxSize, "the most that the cache may hold"),
+    setting("readonly", env::IBID_READONLY, Kind::ReadOnly, "use what is stored, store nothing"),
+    setting("recache", env::IBID_RECACHE, Kind::Recache, "run the tool and store its result anew"),
+    setting("disable", env::IBID_DISABLE, Kind::Disable, "just run the tool"),
+    setting("root", env::IBID_ROOT, Kind::Root, "the project's root"),
+    setting("remap", env::IBID_REMAP, Kind::Remap, "add prefix-map flags: auto or off"),
+    setting(
+        "observer",
+        env::IBID_OBSERVER,
+        Kind::Observer,
+        "how tools are observed: preload or off",
+    ),
+    setting("log", env::IBID_LOG, Kind::Log, "stderr, or a file to append to"),
+];
+
+impl Setting {
+    /// The setting with this key.
+    pub fn find(key: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    fn is_switch(self) -> bool {
+        matches!(self.kind, Kind::ReadOnly | Kind::Recache | Kind::Disable)
+    }
+
+    /// Checks `text` as a value of this setting and gives it the type that it has in `config.toml`.
+    pub fn value(self, text: &str) -> Result<Value, String> {
+        let mut scratch = Config::defaults();
+        scratch.apply(self, OsStr::new(text))?;
+        Ok(if self.is_switch() { Value::from(switch(text)?) } else { Value::from(text) })
+    }
+}
+
+/// The settings of this process.
+pub fn load() -> Config {
+    let mut config = Config::defaults();
+    config.cache_dir = cache_dir();
+    config.config_path = config_path();
+    if let Some(path) = config.config_path.clone() {
+        config.apply_file(&path);
+    }
+    config.apply_environment();
+    config
+}
+
+impl Config {
+    fn defaults() -> Config {
+        Config {
+            cache_dir: None,
+            max_size_bytes: DEFAULT_MAX_SIZE_BYTES,
+            readonly: false,
+            recache: false,
+            disable: false,
+            root: None,
+            remap: Remap::Off,
+            observer: Observer::Preload,
+            log: None,
+            config_path: None,
+            problems: Vec::new(),
+        }
+    }
+
+    /// The value of a setting as text that [`Setting::value`] takes; empty where nothing is set.
+    pub fn show(&self, setting: Setting) -> String {
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref().map_or_else(String::new, |path| path.display().to_string())
+        };
+        match setting.kind {
+            Kind::MaxSize => show_size(self.max_size_bytes),
+            Kind::ReadOnly => self.readonly.to_string(),
+            Kind::Recache => self.recache.to_string(),
+            Kind::Disable => self.disable.to_string(),
+            Kind::Root => path(&self.root),
+            Kind::Remap => match self.remap {
+                Remap::Off => "off".to_owned(),
+                Remap::Auto => "auto".to_owned(),
+            },
+            Kind::Observer => match self.observer {
+                Observer::Preload => "preload".to_owned(),
+                Observer::Off => "off".to_owned(),
+            },
+            Kind::Log => match &self.log {
+                None => String::new(),
+                Some(Log::Stderr) => "stderr".to_owned(),
+                Some(Log::File(file)) => file.display().to_string(),
+            },
+        }
+    }
+
+    fn apply(&mut self, setting: Setting, value: &OsStr) -> Result<(), String> {
+        let text = value.to_string_lossy();
+        match setting.kind {
+            Kind::MaxSize => self.max_size_bytes = parse_size(&text)?,
+            Kind::ReadOnly => self.readonly = switch(&text)?,
+            Kind::Recache => self.recache = switch(&text)?,
+            Kind::Disable => self.disable = switch(&text)?,
+            Kind::Root => self.root = Some(absolute(value)?),
+            Kind::Remap => {
+                self.remap = match &*text {
+                    "off" => Remap::Off,
+                    "auto" => Remap::Auto,
+                    _ => return Err(format!("`{text}` is neither `auto` nor `off`")),
+                }
+            }
+            Kind::Observer => {
+                self.observer = match &*text {
+                    "preload" => Observer::Preload,
+                    "off" => Observer::Off,
+                    "seccomp" => return Err("`seccomp` is not in this version yet".to_owned()),
+                    _ => return Err(format!("`{text}` is neither `preload` nor `off`")),
+                }
+            }
+            Kind::Log => {
+                self.log = Some(match &*text {
+                    "stderr" => Log::Stderr,
+                    _ => Log::File(absolute(value)?),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_file(&mut self, path: &Path) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return;
+            }
+            Err(error) => {
+                return self.problem(path.display(), &format!("cannot be read: {error}"));
+            }
+        };
+        let document = match text.parse::<DocumentMut>() {
+            Ok(document) => document,
+            Err(error) => return self.problem(path.display(), &first_line(&error.to_string())),
+        };
+        for (key, item) in document.iter() {
+            if let Err(problem) = self.apply_item(key, item) {
+                self.problem(path.display(), &problem);
+            }
+        }
+    }
+
+    fn apply_item(&mut self, key: &str, item: &Item) -> Result<(), String> {
+        if matches!(key, "dir" | "cache_dir") {
+            return Err(format!("`{key}` has no key here; make the default directory a symlink"));
+        }
+        let setting = *Setting::find(key).ok_or_else(|| format!("unknown key `{key}`"))?;
+        let text = match item.as_value() {
+            Some(Value::String(text)) if !setting.is_switch() => text.value().clone(),
+            Some(Value::Integer(number)) if setting.kind == Kind::MaxSize => {
+                number.value().to_string()
+            }
+            Some(Value::Boolean(on)) if setting.is_switch() => on.value().to_string(),
+            _ if setting.is_switch() => return Err(format!("{key}: neither `true` nor `false`")),
+            _ => return Err(format!("{key}: not a string")),
+        };
+        self.apply(setting, OsStr::new(&text)).map_err(|problem| format!("{key}: {problem}"))
+    }
+
+    fn apply_environment(&mut self) {
+        for &setting in SETTINGS {
+            let Some(mut value) = env::get_nonempty(setting.variable) else { continue };
+            if setting.is_switch() {
+                value = OsString::from(if env::is_on(setting.variable) { "1" } else { "0" });
+            }
+            if let Err(problem) = self.apply(setting, &value) {
+                self.problem(setting.variable, &problem);
+            }
+        }
+    }
+
+    fn problem(&mut self, place: impl std::fmt::Display, what: &str) {
+        self.problems.push(format!("{place}: {what}"));
+    }
+}
+
+/// A size in bytes: `10G` and `10GB` are decimal, `10GiB` is binary, a bare number is bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let refused = || format!("`{text}` is not a size, such as `10G`, `500M` or `1.5GiB`");
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit_bytes: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "ki" | "kib" => 1 << 10,
+        "mi" | "mib" => 1 << 20,
+        "gi" | "gib" => 1 << 30,
+        "ti" | "tib" => 1 << 40,
+        _ => return Err(refused()),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.contains('.') || fraction.len() > 6 {
+        return Err(refused());
+    }
+    let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| refused())?;
+    let places = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| refused())?);
+    let bytes = digits.checked_mul(u128::from(unit_bytes)).ok_or_else(refused)? / places;
+    let bytes = u64::try_from(bytes).map_err(|_| refused())?;
+    if bytes == 0 { Err(refused()) } else { Ok(bytes) }
+}
+
+fn show_size(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
+    units
+        .iter()
+        .find(|(unit_bytes, _)| bytes.is_multiple_of(*unit_bytes))
+        .map_or_else(|| bytes.to_string(), |(size, unit)| format!("{}{unit}", bytes / size))
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("`{text}` is neither `true` nor `false`")),
+    }
+}
+
+fn absolute(value: &OsStr) -> Result<PathBuf, String> {
+    std::path::absolute(value).map_err(|error| format!("{}: {error}", value.display()))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+}
+
+fn cache_dir() -> Option<PathBuf> {
+    if let Some(dir) = env::get_nonempty(env::IBID_DIR) {
+        return std::path::absolute(dir).ok();
+    }
+    Some(base_dir(env::XDG_CACHE_HOME, ".cache")?.join("ibid"))
+}
+
+fn config_path() -> Option<PathBuf> {
+    if let Some(file) = env::get_nonempty(env::IBID_CONFIG) {
+        return std::path::absolute(file).ok();
+    }
+    Some(base_dir(env::XDG_CONFIG_HOME, ".config")?.join("ibid/config.toml"))
+}
+
+/// A base directory as the XDG specification finds it; relative values are to be ignored.
+fn base_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
+    env::get_nonempty(variable).map(PathBuf::from).filter(|dir| dir.is_absolute()).or_else(|| {
+        let home = PathBuf::from(env::get_nonempty(env::HOME)?);
+        home.is_absolute().then(|| home.join(below_home))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, SETTINGS, Setting, parse_size};
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("10G", 10_000_000_000),
+            ("500M", 500_000_000),
+            ("1.5GiB", 1_610_612_736),
+            ("0.25k", 250),
+            ("4096", 4096),
+            (" 2 gb ", 2_000_000_000),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "G", "-1G", "1..5G", "1.2.3M", "ten", "10X", "0", "99999999999999999T"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_taken_again() {
+        let config = Config::defaults();
+        for setting in SETTINGS {
+            let shown = config.show(*setting);
+            if !shown.is_empty() {
+                setting.value(&shown).expect(setting.key);
+                let mut again = Config::defaults();
+                again.apply(*setting, std::ffi::OsStr::new(&shown)).expect(setting.key);
+                assert_eq!(again, config, "{}", setting.key);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_with_problems_gives_one_line_for_each() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("config.toml");
+        let text =
+            "max_size = \"3G\"\nwrong = 1\nreadonly = \"yes\"\nobserver = \"magic\"\ndir = \"x\"\n";
+        std::fs::write(&path, text).expect("a file");
+        let mut config = Config::defaults();
+        config.apply_file(&path);
+        assert_eq!(config.max_size_bytes, 3_000_000_000);
+        assert_eq!(config.problems.len(), 4, "{:?}", config.problems);
+        assert!(config.problems.iter().all(|line| !line.contains('\n')));
+
+        std::fs::write(&path, "max_size = = 3").expect("a file");
+        let mut config = Config::defaults();
+        config.apply_file(&path);
+        assert_eq!(config.problems.len(), 1, "{:?}", config.problems);
+    }
+
+    #[test]
+    fn keys_are_found() {
+        assert_eq!(Setting::find("remap").map(|setting| setting.variable), Some("IBID_REMAP"));
+        assert_eq!(Setting::find("dir"), None);
+    }
+}

@@ -1,1 +1,122 @@
-//! (being written)
+//! The subcommands: each is one file with one `run`, which writes to the handles it is given and returns.
+//!
+//! Nothing here exits or runs a build's compiler; that is `main.rs` and `wrapper`. Read next: `args.rs`.
+
+pub mod args;
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod install;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+
+use clap::{CommandFactory, Parser};
+
+pub use args::Command;
+use args::Line;
+
+/// The status of a command line that cannot be understood.
+pub const BAD_USAGE: u8 = 2;
+
+/// The most lines that a refused command line puts on stderr.
+const REFUSAL_LINES_MAX: usize = 8;
+
+/// Whether the first word after `ibid` is for us; otherwise it is a tool.
+pub fn is_ours(first_word: &OsStr) -> bool {
+    let bytes = first_word.as_encoded_bytes();
+    if bytes.contains(&b'/') {
+        return false;
+    }
+    bytes.starts_with(b"-") || Line::command().find_subcommand(first_word).is_some()
+}
+
+/// Understands the arguments, our own name first; `Err` is the exit status, and what is to be said has been said.
+pub fn parse(
+    words: &[OsString],
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<Command, u8> {
+    if words.len() < 2 {
+        let _ = writeln!(stderr, "usage: ibid COMPILER [ARGUMENT]…\n       ibid --help");
+        return Err(BAD_USAGE);
+    }
+    let error = match Line::try_parse_from(words) {
+        Ok(line) => return Ok(line.command),
+        Err(error) => error,
+    };
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).take(REFUSAL_LINES_MAX);
+        for line in lines {
+            let _ = writeln!(stderr, "{line}");
+        }
+        return Err(BAD_USAGE);
+    }
+    Err(status(stdout.write_all(text.as_bytes()).map(|()| 0), stderr))
+}
+
+/// The exit status of a subcommand; a reader that has gone away (`ibid stats | head`) is no failure.
+pub fn status(result: io::Result<u8>, stderr: &mut dyn Write) -> u8 {
+    match result {
+        Ok(status) => status,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            let _ = writeln!(stderr, "ibid: {error}");
+            1
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{OsStr, OsString};
+
+    use clap::CommandFactory;
+
+    use super::args::Line;
+    use super::{BAD_USAGE, is_ours, parse};
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn tools_and_subcommands() {
+        for ours in ["stats", "--version", "-h", "exec"] {
+            assert!(is_ours(OsStr::new(ours)), "{ours}");
+        }
+        for tool in ["gcc", "./stats", "/usr/bin/demo", "help", "statsx"] {
+            assert!(!is_ours(OsStr::new(tool)), "{tool}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_short() {
+        for line in
+            ["ibid", "ibid --wrong", "ibid stats --jsno", "ibid config set max_size", "ibid exec"]
+        {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            assert_eq!(parse(&words(line), &mut out, &mut err).err(), Some(BAD_USAGE), "{line}");
+            assert!(out.is_empty());
+            let lines = String::from_utf8(err).expect("text").lines().count();
+            assert!((1..=8).contains(&lines), "{line}: {lines} lines");
+        }
+    }
+
+    #[test]
+    fn a_tool_line_keeps_its_options() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let line = words("ibid explain --json -- gcc --version -o x");
+        let Ok(super::Command::Explain(explain)) = parse(&line, &mut out, &mut err) else {
+            panic!("not understood");
+        };
+        assert_eq!(explain.tool_line, words("gcc --version -o x"));
+        assert!(explain.json);
+    }
+}

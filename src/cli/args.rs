@@ -1,0 +1,136 @@
+//! What can be typed after `ibid`: one definition for parsing, help and completion.
+//!
+//! It validates and does nothing else. Read next: `mod.rs`, where the subcommands are run.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+To use the cache, put `ibid` before the compiler, or let the build do it:
+  ibid gcc -c hello.c -o hello.o
+  make CC=\"ibid gcc\" CXX=\"ibid g++\"
+  cmake -DCMAKE_C_COMPILER_LAUNCHER=ibid -DCMAKE_CXX_COMPILER_LAUNCHER=ibid …
+  ibid install              (symlinks named like the compilers, to put first on PATH)
+
+The cache is $IBID_DIR, else $XDG_CACHE_HOME/ibid, else ~/.cache/ibid. `ibid config` lists the settings.";
+
+/// A compiler cache: the second time, the result comes from shared memory.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ibid",
+    version,
+    about = "A compiler cache: what was compiled before is copied, not compiled again",
+    override_usage = "ibid COMPILER [ARGUMENT]…\n       ibid <COMMAND> [OPTION]…",
+    after_help = AFTER_HELP,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Line {
+    /// What is asked for.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a compiler through the cache, also one that ibid does not know
+    Exec(ToolLine),
+    /// Show how many hits and misses there were, and what the cache holds
+    Stats(Stats),
+    /// Say whether a command would be a hit, and if not, the first thing that differs
+    Explain(Explain),
+    /// Remove everything that is stored (the counters stay)
+    Clear,
+    /// Show or change the settings
+    Config(Config),
+    /// Make symlinks to ibid, named like the compilers on PATH
+    Install(Install),
+    /// Show cold and warm compiles with the compilers of this machine, in a temporary cache
+    Demo,
+    /// Print the completion script for a shell
+    Completions(Completions),
+}
+
+/// `exec -- TOOL ARGS…`
+#[derive(Debug, Args)]
+pub struct ToolLine {
+    /// The tool and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "TOOL"
+    )]
+    pub tool_line: Vec<OsString>,
+}
+
+/// `stats`
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Set the counters to zero (after showing them)
+    #[arg(long)]
+    pub zero: bool,
+}
+
+/// `explain -- TOOL ARGS…`
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The tool and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "TOOL"
+    )]
+    pub tool_line: Vec<OsString>,
+}
+
+/// `config [list|get|set]`
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What is to be done with the settings; `list` if nothing is said
+    #[command(subcommand)]
+    pub action: Option<ConfigAction>,
+}
+
+/// What can be done with the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Show every setting and where its value comes from
+    List,
+    /// Print the value of one setting
+    Get {
+        /// Such as `max_size`
+        key: String,
+    },
+    /// Write one setting to the configuration file
+    Set {
+        /// Such as `max_size`
+        key: String,
+        /// Such as `20G`
+        value: String,
+    },
+}
+
+/// `install [DIR]`
+#[derive(Debug, Args)]
+pub struct Install {
+    /// Where the symlinks go [default: ~/.local/lib/ibid]
+    pub dir: Option<PathBuf>,
+}
+
+/// `completions SHELL`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
