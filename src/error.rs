@@ -24,6 +24,8 @@ pub enum StoreError {
     },
     /// The directory belongs to somebody else, or others may write it.
     NotOurs(PathBuf),
+    /// No directory is named, and there is no home to have one in.
+    NoDirectory,
     /// Bytes that make no sense.
     Corrupt(PathBuf),
     /// An object that is larger than a segment.
@@ -49,7 +51,7 @@ impl StoreError {
             StoreError::Io { counted, .. } => Some(*counted),
             StoreError::NotOurs(_) => Some(InternalError::CacheDir),
             StoreError::Corrupt(_) => Some(InternalError::Corrupt),
-            StoreError::TooLarge(_) | StoreError::Busy => None,
+            StoreError::NoDirectory | StoreError::TooLarge(_) | StoreError::Busy => None,
         }
     }
 }
@@ -61,6 +63,7 @@ impl fmt::Display for StoreError {
             StoreError::NotOurs(path) => {
                 write!(f, "{} is not a directory that only you may write; choose another IBID_DIR", path.display())
             }
+            StoreError::NoDirectory => write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set"),
             StoreError::Corrupt(path) => write!(f, "{} is damaged", path.display()),
             StoreError::TooLarge(bytes) => write!(f, "an object of {bytes} bytes is too large to store"),
             StoreError::Busy => write!(f, "another process renews the cache just now"),

@@ -42,6 +42,26 @@ pub enum Difference<'a> {
 /// The most variables that are looked at before libc starts.
 const VARIABLES_MAX: usize = 1024;
 
+/// Variables that say nothing to a program that walks the whole environment: bookkeeping of shells (`_`: the last
+/// command; `SHLVL`: how deep; `OLDPWD`: the directory before), of terminals and sessions, and of make (its jobserver).
+pub const UNIMPORTANT_VARIABLES: &[&[u8]] = &[
+    b"_",
+    b"SHLVL",
+    b"OLDPWD",
+    b"WINDOWID",
+    b"SSH_CONNECTION",
+    b"SSH_CLIENT",
+    b"SSH_TTY",
+    b"SSH_AUTH_SOCK",
+    b"XDG_SESSION_ID",
+    b"TMUX",
+    b"TMUX_PANE",
+    b"MAKEFLAGS",
+    b"MFLAGS",
+    b"MAKELEVEL",
+    b"CARGO_MAKEFLAGS",
+];
+
 /// The environment, laid out for many look-ups.
 #[derive(Debug)]
 pub struct Environment {
@@ -69,8 +89,23 @@ impl Environment {
         })
     }
 
+    /// A hash of all variables but the unimportant ones, whatever their order.
+    pub fn whole(&self) -> [u8; 16] {
+        let sum = self.entries.iter().take(self.len).fold(0u128, |sum, entry| {
+            let name = entry.split(|byte| *byte == b'=').next().unwrap_or(entry);
+            if UNIMPORTANT_VARIABLES.contains(&name) || name.starts_with(b"IBID_") {
+                return sum;
+            }
+            sum.wrapping_add(xxh3_128(entry))
+        });
+        sum.to_le_bytes()
+    }
+
     /// Whether a variable is as it was recorded.
     pub fn agrees(&self, name: &CStr, recorded: &Variable) -> bool {
+        if recorded.flags & record::WHOLE_ENVIRONMENT != 0 {
+            return self.whole() == recorded.value;
+        }
         match self.value(name.to_bytes()) {
             None => recorded.flags & record::IS_SET == 0,
             Some(value) => {

@@ -101,6 +101,10 @@ pub struct Variable {
 pub const IS_SET: u32 = 1;
 /// The variable matters only where text is replayed.
 pub const TEXT_ONLY: u32 = 2;
+/// Not one variable (the name is empty) but all of them, see `probe/judge.rs`.
+pub const WHOLE_ENVIRONMENT: u32 = 4;
+/// The variable is `PWD`, and its value named the working directory.
+pub const NAMES_DIRECTORY: u32 = 8;
 
 /// A file, link or directory that the result depends on.
 #[repr(C)]
