@@ -215,7 +215,8 @@ fn ignored_signals_stay_ignored() {
 #[test]
 fn other_descriptors_stdin_and_group_are_ours() {
     let setup = format!("exec 3</dev/zero 4>/dev/null; {SEPARATE}");
-    let tool = "head -c 3 <&3 | wc -c; echo x >&4 && read line && echo $line; ps -o pgid= $$";
+    let tool =
+        "head -c 3 <&3 | wc -c; echo x >&4 && read line && echo $line; cut -d' ' -f5 /proc/$$/stat";
     let mut child = wrapper(&setup, tool);
     let mut child = child
         .stdin(Stdio::piped())
