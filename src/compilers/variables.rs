@@ -41,28 +41,6 @@ const ONLY_FOR_TEXT: &[&str] = &[
     "TERM_URLS",
 ];
 
-/// Variables that do not count even for a program that may have looked at its whole environment: a shell sets them anew
-/// for each command or each session, and none says anything about a build.
-pub const UNIMPORTANT_VARIABLES: &[&str] = &[
-    "_",                        // the shell's last command
-    "DBUS_SESSION_BUS_ADDRESS", // the desktop session
-    "INVOCATION_ID",            // the systemd unit's run
-    "JOURNAL_STREAM",           // the systemd unit's run
-    "OLDPWD",                   // where the shell was before
-    "SHLVL",                    // how deep shells are nested
-    "SSH_AGENT_PID",            // the login
-    "SSH_AUTH_SOCK",            // the login
-    "SSH_CLIENT",               // the login
-    "SSH_CONNECTION",           // the login
-    "SSH_TTY",                  // the login
-    "STY",                      // screen's session
-    "TERM_SESSION_ID",          // the terminal's window
-    "TMUX",                     // tmux's session
-    "TMUX_PANE",                // tmux's window
-    "WINDOWID",                 // the terminal's window
-    "XDG_SESSION_ID",           // the login
-];
-
 /// Programs that look variables up by name and never walk the environment, beside the drivers.
 const BY_NAME: &[&str] = &[
     "as",

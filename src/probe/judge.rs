@@ -42,24 +42,30 @@ pub enum Difference<'a> {
 /// The most variables that are looked at before libc starts.
 const VARIABLES_MAX: usize = 1024;
 
-/// Variables that say nothing to a program that walks the whole environment: bookkeeping of shells (`_`: the last
-/// command; `SHLVL`: how deep; `OLDPWD`: the directory before), of terminals and sessions, and of make (its jobserver).
+/// Variables that say nothing of a build to a program that walks the whole environment: a shell, a session or make
+/// sets them anew each time.
 pub const UNIMPORTANT_VARIABLES: &[&[u8]] = &[
-    b"_",
-    b"SHLVL",
-    b"OLDPWD",
-    b"WINDOWID",
-    b"SSH_CONNECTION",
-    b"SSH_CLIENT",
-    b"SSH_TTY",
-    b"SSH_AUTH_SOCK",
-    b"XDG_SESSION_ID",
-    b"TMUX",
-    b"TMUX_PANE",
-    b"MAKEFLAGS",
-    b"MFLAGS",
-    b"MAKELEVEL",
-    b"CARGO_MAKEFLAGS",
+    b"_",                        // the shell's last command
+    b"SHLVL",                    // how deep shells are nested
+    b"OLDPWD",                   // where the shell was before
+    b"MAKEFLAGS",                // make's jobserver
+    b"MFLAGS",                   // an older name of it
+    b"MAKELEVEL",                // how deep make is nested
+    b"CARGO_MAKEFLAGS",          // cargo's jobserver
+    b"DBUS_SESSION_BUS_ADDRESS", // the desktop session
+    b"INVOCATION_ID",            // the systemd unit's run
+    b"JOURNAL_STREAM",           // the systemd unit's run
+    b"SSH_AGENT_PID",            // the login
+    b"SSH_AUTH_SOCK",            // the login
+    b"SSH_CLIENT",               // the login
+    b"SSH_CONNECTION",           // the login
+    b"SSH_TTY",                  // the login
+    b"STY",                      // screen's session
+    b"TERM_SESSION_ID",          // the terminal's window
+    b"TMUX",                     // tmux's session
+    b"TMUX_PANE",                // tmux's window
+    b"WINDOWID",                 // the terminal's window
+    b"XDG_SESSION_ID",           // the login
 ];
 
 /// The environment, laid out for many look-ups.

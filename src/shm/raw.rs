@@ -154,25 +154,19 @@ pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
 
 /// The standard streams.
 pub fn standard(stream: Stream) -> BorrowedFd<'static> {
-    match stream {
-        // SAFETY: a closed descriptor makes the calls on it fail with EBADF, which every caller expects.
-        Stream::Input => unsafe { rustix::stdio::stdin() },
-        // SAFETY: as above.
-        Stream::Output => unsafe { rustix::stdio::stdout() },
-        // SAFETY: as above.
-        Stream::Error => unsafe { rustix::stdio::stderr() },
-    }
+    // SAFETY: a closed descriptor makes the calls on it fail with EBADF, which every caller expects; nobody closes one.
+    unsafe { BorrowedFd::borrow_raw(stream as i32) }
 }
 
 /// A standard stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard input.
-    Input,
+    Input = 0,
     /// Standard output.
-    Output,
+    Output = 1,
     /// Standard error.
-    Error,
+    Error = 2,
 }
 
 /// Whether `file` is a terminal.

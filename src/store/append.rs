@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
 use bytemuck::Zeroable;
@@ -214,7 +214,6 @@ pub(super) fn open_segment(store: &Store, seq: u64) -> File {
     OpenOptions::new()
         .read(true)
         .write(true)
-        .mode(0o600)
         .open(store.segment_path(seq))
         .expect("the segment is there")
 }

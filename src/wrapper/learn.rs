@@ -63,7 +63,7 @@ impl Lesson<'_> {
         let mut draft = Draft {
             flags: self.flags(text),
             columns: if is_silent(text) { 0 } else { self.streams.columns },
-            cpu: if self.policy.depends_on_cpu { cpu::identity() } else { 0 },
+            cpu: if self.depends_on_cpu() { cpu::identity() } else { 0 },
             tool_us: u64::try_from(self.ended.wall.as_micros()).unwrap_or(u64::MAX),
             command,
             invocation_key: self.command.invocation_key(),
@@ -106,12 +106,27 @@ impl Lesson<'_> {
             | when(has_text && self.streams.merged, record::MERGED)
             | when(has_text && self.streams.out_terminal, record::OUT_TERMINAL)
             | when(has_text && self.streams.err_terminal, record::ERR_TERMINAL)
-            | when(self.policy.depends_on_cpu, record::NEEDS_CPU)
+            | when(self.depends_on_cpu(), record::NEEDS_CPU)
             | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
     }
 
     fn is_judged_by_stamps_only(&self) -> bool {
-        self.policy.reads_metadata || self.observation.facts.contains(&Fact::LocalTime)
+        let shows_metadata = |path: &Path| {
+            path.extension().is_some_and(|e| ["gch", "pch", "pcm"].iter().any(|known| e == *known))
+        };
+        self.policy.reads_metadata
+            || self.observation.facts.contains(&Fact::LocalTime)
+            || self.observation.inputs.iter().any(|input| shows_metadata(&input.path))
+    }
+
+    /// Also where the command line does not show it: options may come from a variable or from a file of options.
+    fn depends_on_cpu(&self) -> bool {
+        let has_options = |path: &Path| {
+            path.extension().is_some_and(|e| e == "cfg") || path.file_name().is_some_and(|n| n == "specs")
+        };
+        self.policy.depends_on_cpu
+            || self.environment.value(b"CCC_OVERRIDE_OPTIONS").is_some()
+            || self.observation.inputs.iter().any(|input| has_options(&input.path))
     }
 
     fn blob(&self, bytes: &[u8]) -> Result<Option<BlobRef>, NotStored> {
@@ -147,7 +162,8 @@ impl Lesson<'_> {
             let value = value.map(|value| xxh3_128(value).to_le_bytes());
             variables.push(Variable { name, value, flags });
         }
-        if self.observation.images.iter().any(|image| !reads_variables_by_name(image)) {
+        let walks = |image: &PathBuf| !reads_variables_by_name(image);
+        if self.policy.runs_foreign_code || self.observation.images.iter().any(walks) {
             variables.push(Variable {
                 name: CString::default(),
                 value: Some(self.environment.whole()),

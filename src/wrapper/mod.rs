@@ -10,13 +10,13 @@ mod world;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::compilers::{self, Policy, Verdict};
+use crate::compilers::{self, Family, Policy, Verdict};
 use crate::config::{self, Config, Observer};
 use crate::env;
 use crate::error::StoreError;
-use crate::observe::preload::{self, Preload};
+use crate::observe::preload::{self, Preload, Report};
 use crate::os::exec::{EnvChange, end_like, exec};
 use crate::os::path::{Found, Ourselves, find_tool};
 use crate::os::run::{Ended, Spawn, run as run_tool};
@@ -194,7 +194,7 @@ struct Invocation {
     call: Call,
     config: Config,
     found: Found,
-    program: std::path::PathBuf,
+    program: PathBuf,
     args: Vec<OsString>,
     log: Log,
 }
@@ -226,7 +226,7 @@ impl Invocation {
         Ok(Invocation::with(start, call, program, found))
     }
 
-    fn with(start: Start, call: Call, program: std::path::PathBuf, found: Found) -> Invocation {
+    fn with(start: Start, call: Call, program: PathBuf, found: Found) -> Invocation {
         let config = config::load();
         let log = Log::new(config.log.clone());
         let arg = |arg: &std::ffi::CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
@@ -255,11 +255,11 @@ impl Invocation {
         }
         match compilers::family(self.tool()) {
             Some(family) if self.call.forced => match compilers::judge(family, &self.args) {
-                Verdict::PassThrough(_) => Verdict::Cache(Policy::unknown()),
+                Verdict::PassThrough(_) => compilers::judge(Family::Unknown, &self.args),
                 verdict => verdict,
             },
             Some(family) => compilers::judge(family, &self.args),
-            None if self.call.forced => Verdict::Cache(Policy::unknown()),
+            None if self.call.forced => compilers::judge(Family::Unknown, &self.args),
             None => Verdict::PassThrough(PassReason::UnknownTool),
         }
     }
@@ -276,7 +276,11 @@ impl Invocation {
         store.count_passed_through(reason);
         if reason == PassReason::Nested {
             let searched = Some(self.tool()).filter(|tool| !tool.as_bytes().contains(&b'/'));
-            preload::report_in(&self.found, &self.program, searched);
+            let absent = |(path, errno): &(PathBuf, i32)| {
+                (path.clone(), u16::try_from(*errno).unwrap_or(0))
+            };
+            let absent: Vec<_> = self.found.absent.iter().map(absent).collect();
+            preload::report_in(&Report { tool: &self.program, searched, absent: &absent });
         }
         self.become_tool(reason.name())
     }
