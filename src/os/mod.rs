@@ -1,1 +1,3 @@
-//! (being written)
+//! What the operating system gives beside mapped bytes.
+
+pub mod elf;
