@@ -215,12 +215,19 @@ fn add_locale(trace: &mut Trace, events: &[Event]) {
                 continue;
             }
             for category in LOCALE_VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL") {
-                let file = if *category == "LC_MESSAGES" { "LC_MESSAGES/SYS_LC_MESSAGES" } else { category };
-                probe(trace, &directory.join(file));
+                if *category == "LC_MESSAGES" {
+                    trace.look(&directory.join(category), 0);
+                    probe(trace, &directory.join("LC_MESSAGES/SYS_LC_MESSAGES"));
+                } else {
+                    probe(trace, &directory.join(category));
+                }
             }
         }
     }
+    probe(trace, &Path::new(CATALOGUES).join("locale.alias"));
     add_catalogues(trace, events, &names);
+    // A character set that is not ASCII is converted by tables beside libc.
+    add_conversions(trace, events);
 }
 
 /// The message catalogues of every domain that was bound, and libc's own.
@@ -258,7 +265,7 @@ fn add_time_zone(trace: &mut Trace) {
     }
 }
 
-/// The table of character set conversions lies beside libc.
+/// The table of character set conversions lies beside libc, below `/usr`.
 fn add_conversions(trace: &mut Trace, events: &[Event]) {
     trace.seen.variables.insert("GCONV_PATH".into());
     for Event { what, .. } in events {
@@ -266,6 +273,8 @@ fn add_conversions(trace: &mut Trace, events: &[Event]) {
             && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libc.so"))
             && let Some(directory) = path.parent()
         {
+            let directory = Path::new("/usr").join(directory.strip_prefix("/").unwrap_or(directory));
+            let directory = directory.strip_prefix("/usr/usr").map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
             probe(trace, &directory.join("gconv/gconv-modules.cache"));
         }
     }
