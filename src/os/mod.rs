@@ -9,3 +9,6 @@ pub mod run;
 
 mod signals;
 mod stream;
+//! What the operating system gives beside mapped bytes.
+
+pub mod elf;
