@@ -50,7 +50,10 @@ fn the_cache_directory_cannot_be_made() {
         let below = [project.at("relative"), project.at("\u{1}")];
         let mut compile = cache.ibid(["gcc", "-c", "a.c", "-o", "a.o"]);
         let done = compile.current_dir(project.path()).output().unwrap();
-        assert!(done.status.success() && done.stdout.is_empty() && done.stderr.is_empty(), "{done:?}");
+        assert!(
+            done.status.success() && done.stdout.is_empty() && done.stderr.is_empty(),
+            "{done:?}"
+        );
         assert!(project.at("a.o").is_file(), "{place} {below:?}");
     }
 }
@@ -168,7 +171,10 @@ fn one_huge_argument_and_none() {
 fn a_source_that_is_not_there() {
     for tool in tools::present(ALL) {
         let (cache, project) = (Cache::new(), Project::new());
-        project.call(&cache, &format!("{tool} -c a.c -o a.o")).check().expect(&Outcome::ToolFailure);
+        project
+            .call(&cache, &format!("{tool} -c a.c -o a.o"))
+            .check()
+            .expect(&Outcome::ToolFailure);
         project.write("a.c", "int a;\n");
         project.call(&cache, &format!("{tool} -c a.c -o a.o")).check().expect(&Outcome::Miss);
     }

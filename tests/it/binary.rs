@@ -30,9 +30,11 @@ fn it_is_static_and_enters_through_the_probe() {
     let headers = output("readelf", &["--wide", "--program-headers", ibid]);
     assert!(!headers.contains("INTERP"), "it has a loader");
     assert!(headers.contains("EXEC (Executable file)"), "it is position independent");
-    let entry = headers.lines().find_map(|line| line.strip_prefix("Entry point 0x")).unwrap().trim();
+    let entry =
+        headers.lines().find_map(|line| line.strip_prefix("Entry point 0x")).unwrap().trim();
     let symbols = output("readelf", &["--wide", "--symbols", ibid]);
-    let ours = symbols.lines().find(|line| line.ends_with(" ibid_entry")).expect("a symbol ibid_entry");
+    let ours =
+        symbols.lines().find(|line| line.ends_with(" ibid_entry")).expect("a symbol ibid_entry");
     let address = ours.split_whitespace().nth(1).unwrap().trim_start_matches('0');
     assert_eq!(address, entry);
 }
@@ -50,15 +52,53 @@ fn rustix_makes_its_calls_itself() {
 fn the_rooms_of_a_hit_compile_alone() {
     let target = tempfile::tempdir().unwrap();
     let dir = target.path().to_str().unwrap();
-    cargo(&["check", "--offline", "--quiet", "--lib", "--no-default-features", "--target-dir", dir]);
+    cargo(&[
+        "check",
+        "--offline",
+        "--quiet",
+        "--lib",
+        "--no-default-features",
+        "--target-dir",
+        dir,
+    ]);
 }
 
 /// All that a hit asks of the kernel. It has to stay short: this list is the speed of the program.
 const CALLS_OF_A_HIT: &[&str] = &[
-    "execve", "open", "openat", "close", "stat", "lstat", "statx", "fstat", "newfstatat", "mmap", "munmap", "madvise",
-    "read", "pread64", "write", "pwrite64", "writev", "unlink", "unlinkat", "ftruncate", "fallocate", "ioctl",
-    "copy_file_range", "getcwd", "umask", "readlink", "readlinkat", "rt_sigaction", "geteuid", "getuid", "fcntl",
-    "clock_gettime", "exit", "exit_group",
+    "execve",
+    "open",
+    "openat",
+    "close",
+    "stat",
+    "lstat",
+    "statx",
+    "fstat",
+    "newfstatat",
+    "mmap",
+    "munmap",
+    "madvise",
+    "read",
+    "pread64",
+    "write",
+    "pwrite64",
+    "writev",
+    "unlink",
+    "unlinkat",
+    "ftruncate",
+    "fallocate",
+    "ioctl",
+    "copy_file_range",
+    "getcwd",
+    "umask",
+    "readlink",
+    "readlinkat",
+    "rt_sigaction",
+    "geteuid",
+    "getuid",
+    "fcntl",
+    "clock_gettime",
+    "exit",
+    "exit_group",
 ];
 
 #[test]
@@ -90,7 +130,8 @@ fn the_system_calls_of_a_hit() {
             seen.iter().filter(|call| !CALLS_OF_A_HIT.contains(&call.as_str())).collect();
         assert!(strange.is_empty(), "{tool}: {strange:?}\n{text}");
         assert_eq!(text.matches("execve(").count(), 1, "{tool}: a hit runs nothing");
-        let processes: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+        let processes: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(processes.len(), 1, "{tool}: a hit is one process");
     }
 }

@@ -342,7 +342,12 @@ fn on_a_terminal(mut command: Command, columns: u16) -> Done {
 
 fn done(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Done {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Done { code: status.code(), signal: status.signal(), stdout: text(stdout), stderr: text(stderr) }
+    Done {
+        code: status.code(),
+        signal: status.signal(),
+        stdout: text(stdout),
+        stderr: text(stderr),
+    }
 }
 
 fn describe(shape: Option<&Shape>) -> String {

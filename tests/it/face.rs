@@ -18,9 +18,20 @@ fn text(bytes: &[u8]) -> String {
 fn refusals_are_short() {
     let cache = Cache::new();
     for args in [
-        &["--wrong"][..], &["stats", "--wrong"], &["stats", "more"], &["config", "wrong"], &["config", "get"],
-        &["config", "get", "wrong"], &["config", "set", "max_size", "much"], &["completions", "wrong"],
-        &["completions"], &["exec"], &["explain"], &["-c", "a.c"], &["demo", "x"], &["install", "a", "b"],
+        &["--wrong"][..],
+        &["stats", "--wrong"],
+        &["stats", "more"],
+        &["config", "wrong"],
+        &["config", "get"],
+        &["config", "get", "wrong"],
+        &["config", "set", "max_size", "much"],
+        &["completions", "wrong"],
+        &["completions"],
+        &["exec"],
+        &["explain"],
+        &["-c", "a.c"],
+        &["demo", "x"],
+        &["install", "a", "b"],
     ] {
         let done = run(&cache, args);
         assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
@@ -34,12 +45,22 @@ fn refusals_are_short() {
 fn help_and_version() {
     let cache = Cache::new();
     let help = cache.say(&["--help"]);
-    for word in ["stats", "explain", "clear", "config", "install", "demo", "exec", "CMAKE_C_COMPILER_LAUNCHER"] {
+    for word in [
+        "stats",
+        "explain",
+        "clear",
+        "config",
+        "install",
+        "demo",
+        "exec",
+        "CMAKE_C_COMPILER_LAUNCHER",
+    ] {
         assert!(help.contains(word), "{word}");
     }
     assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
     assert_eq!(cache.say(&["--version"]).trim(), concat!("ibid ", env!("CARGO_PKG_VERSION")));
-    for command in ["stats", "explain", "clear", "config", "install", "demo", "exec", "completions"] {
+    for command in ["stats", "explain", "clear", "config", "install", "demo", "exec", "completions"]
+    {
         assert!(!cache.say(&[command, "--help"]).is_empty(), "{command}");
     }
     assert!(!cache.dir().exists(), "help makes no cache");
@@ -49,7 +70,10 @@ fn help_and_version() {
 fn a_closed_standard_output() {
     let cache = Cache::new();
     let mut shell = cache.command("sh");
-    let line = format!("'{0}' --help | true; '{0}' stats | true; '{0}' completions bash | head -1", tools::ibid().display());
+    let line = format!(
+        "'{0}' --help | true; '{0}' stats | true; '{0}' completions bash | head -1",
+        tools::ibid().display()
+    );
     let done = shell.arg("-c").arg(line).output().unwrap();
     assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
 }
@@ -111,7 +135,10 @@ fn install_makes_symlinks_and_prints_the_line() {
     let dir = cache.root().join("my bin");
     let said = cache.say(&["install", dir.to_str().unwrap()]);
     let profile = said.lines().find(|line| line.contains("export PATH=")).unwrap().trim();
-    assert_eq!(fs::canonicalize(dir.join("gcc")).unwrap(), fs::canonicalize(tools::ibid()).unwrap());
+    assert_eq!(
+        fs::canonicalize(dir.join("gcc")).unwrap(),
+        fs::canonicalize(tools::ibid()).unwrap()
+    );
     cache.say(&["install", dir.to_str().unwrap()]);
 
     let mut shell = cache.command("sh");

@@ -74,11 +74,15 @@ fn imports(text: &str) -> BTreeSet<String> {
                     continue;
                 }
                 let rest = &line[at + mark.len()..];
-                let list = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap());
+                let list =
+                    rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap());
                 let many = rest.starts_with('{');
                 for part in list.split(',').take(if many { usize::MAX } else { 1 }) {
-                    let name: String =
-                        part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let name: String = part
+                        .trim()
+                        .chars()
+                        .take_while(|c| c.is_alphanumeric() || *c == '_')
+                        .collect();
                     found.insert(name);
                 }
             }
@@ -97,7 +101,10 @@ fn rooms_import_what_the_table_allows() {
             continue;
         }
         let Some(allowed) = table.get(&room) else {
-            wrong.push(format!("{}: `{room}` is not in the table of ARCHITECTURE.md", path.display()));
+            wrong.push(format!(
+                "{}: `{room}` is not in the table of ARCHITECTURE.md",
+                path.display()
+            ));
             continue;
         };
         for import in imports(&text) {
@@ -130,7 +137,11 @@ fn rooms_import_in_no_circle() {
 #[test]
 fn every_file_says_what_it_is() {
     for (path, text) in sources().into_iter().chain(rust_of("tests")).chain(rust_of("benches")) {
-        assert!(text.starts_with("//! "), "{}: the first line is `//!` and its job", path.display());
+        assert!(
+            text.starts_with("//! "),
+            "{}: the first line is `//!` and its job",
+            path.display()
+        );
         let first = text.lines().next().unwrap();
         assert!(!first.contains("being written"), "{}", path.display());
     }
@@ -164,8 +175,12 @@ fn unsafe_has_its_rooms() {
     for (path, text) in sources() {
         let name = path.to_str().unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let used = code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe fn"));
-        assert!(!used || may.iter().any(|place| name.starts_with(place)), "{name}: `unsafe` is not for here");
+        let used =
+            code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe fn"));
+        assert!(
+            !used || may.iter().any(|place| name.starts_with(place)),
+            "{name}: `unsafe` is not for here"
+        );
     }
 }
 
@@ -173,7 +188,8 @@ fn unsafe_has_its_rooms() {
 fn every_variable_is_in_the_readme() {
     let readme = read("README.md");
     for line in read("src/env.rs").lines() {
-        let Some(name) = line.strip_prefix("pub const ").and_then(|rest| rest.split(':').next()) else {
+        let Some(name) = line.strip_prefix("pub const ").and_then(|rest| rest.split(':').next())
+        else {
             continue;
         };
         assert!(readme.contains(name), "{name} is not in README.md");
@@ -186,7 +202,8 @@ fn every_setting_and_subcommand_is_in_the_readme() {
     for setting in ibid::config::SETTINGS {
         assert!(readme.contains(&format!("`{}`", setting.key)), "{}", setting.key);
     }
-    for command in ["stats", "explain", "clear", "config", "install", "demo", "exec", "completions"] {
+    for command in ["stats", "explain", "clear", "config", "install", "demo", "exec", "completions"]
+    {
         assert!(readme.contains(&format!("ibid {command}")), "ibid {command}");
     }
 }
@@ -195,16 +212,28 @@ fn every_setting_and_subcommand_is_in_the_readme() {
 #[test]
 fn no_paths_of_somebody_s_machine() {
     let marks = [
-        concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("index.cra", "tes.io"),
-        concat!("static.cra", "tes.io"), concat!("artif", "actory"), concat!("/Use", "rs/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/wo", "rk/"),
+        concat!("index.cra", "tes.io"),
+        concat!("static.cra", "tes.io"),
+        concat!("artif", "actory"),
+        concat!("/Use", "rs/"),
     ];
     let mut names: Vec<PathBuf> = ["rs", "md", "toml"]
         .iter()
         .flat_map(|end| ["src", "tests", "benches"].map(|dir| files(dir, end)).concat())
         .collect();
     let top = [
-        "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "build.rs", "clippy.toml",
-        ".cargo/config.toml", ".ci/run",
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        "build.rs",
+        "clippy.toml",
+        ".cargo/config.toml",
+        ".ci/run",
     ];
     names.extend(top.iter().map(PathBuf::from).filter(|name| root().join(name).exists()));
     for name in names {

@@ -96,7 +96,9 @@ fn failures_are_the_tools_and_are_not_stored() {
 #[test]
 fn a_tool_that_is_not_there() {
     let (cache, project) = (Cache::new(), Project::with(HELLO));
-    for line in [vec!["no-such-gcc", "-c", "a.c"], vec!["./no/such/gcc"], vec!["exec", "--", "no-such"]] {
+    for line in
+        [vec!["no-such-gcc", "-c", "a.c"], vec!["./no/such/gcc"], vec!["exec", "--", "no-such"]]
+    {
         let counted = cache.count(|| {
             let done = cache.ibid(&line).current_dir(project.path()).output().unwrap();
             assert_eq!(done.status.code(), Some(127), "{line:?}");
@@ -123,7 +125,8 @@ fn a_tool_that_dies_of_a_signal() {
 fn exit_statuses() {
     let (cache, project) = (Cache::new(), Project::with(HELLO));
     for status in [1, 2, 77, 126, 127, 130, 255] {
-        project.write_program("gcc", &format!("#!/bin/sh\necho out; echo err >&2; exit {status}\n"));
+        project
+            .write_program("gcc", &format!("#!/bin/sh\necho out; echo err >&2; exit {status}\n"));
         let seen = project.call(&cache, "./gcc -c a.c -o a.o").check();
         assert_eq!(seen.done.code, Some(status));
         assert_eq!(seen.outcome, Outcome::ToolFailure);
@@ -212,7 +215,8 @@ fn an_edit_and_back_again() {
     for tool in tools::present(ALL) {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let call = project.call(&cache, &format!("{tool} -c a.c -o a.o"));
-        for (round, header) in ["#define H 1\n", "#define H 2\n"].iter().cycle().take(6).enumerate() {
+        for (round, header) in ["#define H 1\n", "#define H 2\n"].iter().cycle().take(6).enumerate()
+        {
             project.write("h.h", header);
             let seen = call.check();
             if round < 2 {
@@ -244,7 +248,8 @@ fn variables_that_nobody_asks_for() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let line = format!("{tool} -c a.c -o a.o");
         project.call(&cache, &line).check().expect(&Outcome::Miss);
-        let call = project.call(&cache, &line).env("UNRELATED", "1").env("SHLVL", "7").env("OLDPWD", "/");
+        let call =
+            project.call(&cache, &line).env("UNRELATED", "1").env("SHLVL", "7").env("OLDPWD", "/");
         call.check().expect_hit();
     }
 }
@@ -255,7 +260,11 @@ fn the_jobserver_of_make_does_not_count() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let line = format!("{tool} -c a.c -o a.o");
         project.call(&cache, &line).env("MAKEFLAGS", "-j1").check().expect(&Outcome::Miss);
-        project.call(&cache, &line).env("MAKEFLAGS", " -j8 --jobserver-auth=9,9").check().expect_hit();
+        project
+            .call(&cache, &line)
+            .env("MAKEFLAGS", " -j8 --jobserver-auth=9,9")
+            .check()
+            .expect_hit();
     }
 }
 
@@ -287,7 +296,8 @@ fn versioned_names() {
 fn a_tool_by_its_path() {
     for tool in tools::present(ALL) {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
-        let call = project.call(&cache, &format!("{} -c a.c -o a.o", tools::path_of(tool).display()));
+        let call =
+            project.call(&cache, &format!("{} -c a.c -o a.o", tools::path_of(tool).display()));
         call.check().expect(&Outcome::Miss);
         call.check().expect(&Outcome::InvocationHit);
     }
@@ -364,8 +374,17 @@ fn stats_has_every_key() {
     project.call(&cache, "gcc -c a.c -o a.o").check();
     let stats: serde_json::Value = serde_json::from_str(&cache.say(&["stats", "--json"])).unwrap();
     for key in [
-        "invocation_hits", "portable_hits", "misses", "stored", "tool_failures", "evictions",
-        "records", "blobs", "bytes_used", "bytes_max", "time_saved_ms",
+        "invocation_hits",
+        "portable_hits",
+        "misses",
+        "stored",
+        "tool_failures",
+        "evictions",
+        "records",
+        "blobs",
+        "bytes_used",
+        "bytes_max",
+        "time_saved_ms",
     ] {
         assert!(stats[key].is_u64(), "{key}: {}", stats[key]);
     }
@@ -429,6 +448,10 @@ fn no_daemon() {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
         let mark = cache.dir().into_os_string().into_encoded_bytes();
-        assert!(!environ.windows(mark.len()).any(|window| window == mark), "{:?} stays", entry.path());
+        assert!(
+            !environ.windows(mark.len()).any(|window| window == mark),
+            "{:?} stays",
+            entry.path()
+        );
     }
 }

@@ -12,7 +12,10 @@ const FILES: usize = 6;
 fn sources() -> Project {
     let project = Project::with(&[("h.h", "#define H 7\n")]);
     for number in 0..FILES {
-        project.write(&format!("{number}.c"), format!("#include \"h.h\"\nint a{number} = H + {number};\n"));
+        project.write(
+            &format!("{number}.c"),
+            format!("#include \"h.h\"\nint a{number} = H + {number};\n"),
+        );
     }
     thread::sleep(std::time::Duration::from_millis(60));
     project
@@ -46,7 +49,11 @@ fn eight_processes_with_objects_of_their_own() {
         for pass in 0..2 {
             let counted = cache.count(|| work(pass));
             assert_eq!(counted.outcomes(), (WORKERS * FILES) as u64, "{counted:?}");
-            assert_eq!(counted.get("tool_failures") + counted.sum("passed_through"), 0, "{counted:?}");
+            assert_eq!(
+                counted.get("tool_failures") + counted.sum("passed_through"),
+                0,
+                "{counted:?}"
+            );
             if pass == 1 {
                 assert_eq!(counted.hits(), (WORKERS * FILES) as u64, "{counted:?}");
             }
@@ -54,7 +61,8 @@ fn eight_processes_with_objects_of_their_own() {
         for number in 0..FILES {
             for worker in 0..WORKERS {
                 let name = format!("{worker}-{number}");
-                let (object, depfile) = (project.read(&format!("{name}.o")), project.read(&format!("{name}.d")));
+                let (object, depfile) =
+                    (project.read(&format!("{name}.o")), project.read(&format!("{name}.d")));
                 project.shell(&cache, &format!("{tool} -MD -c {number}.c -o {name}.o"));
                 assert!(project.read(&format!("{name}.o")) == object, "{name}.o");
                 assert!(project.read(&format!("{name}.d")) == depfile, "{name}.d");

@@ -119,7 +119,8 @@ impl Project {
 
     /// Runs a shell line in the project, in the cache's environment; it must succeed.
     pub fn shell(&self, cache: &Cache, line: &str) -> String {
-        let done = cache.command("sh").arg("-c").arg(line).current_dir(self.path()).output().unwrap();
+        let done =
+            cache.command("sh").arg("-c").arg(line).current_dir(self.path()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&done.stdout), text(&done.stderr));
         assert!(done.status.success(), "{line}: {}\n{stdout}\n{stderr}", done.status);

@@ -246,7 +246,8 @@ fn standard_input_of_every_kind() {
     for tool in tools::present(C) {
         let (cache, project) = (Cache::new(), project());
         let line = format!("{tool} -c a.c -o a.o");
-        let kinds = [StdIn::Null, StdIn::Closed, StdIn::Pipe(b"x".to_vec()), StdIn::File("h.h".into())];
+        let kinds =
+            [StdIn::Null, StdIn::Closed, StdIn::Pipe(b"x".to_vec()), StdIn::File("h.h".into())];
         for kind in kinds {
             for _ in 0..2 {
                 project.call(&cache, &line).stdin(kind.clone()).check();
@@ -267,13 +268,20 @@ fn names_with_blanks_quotes_and_other_bytes() {
     use std::os::unix::ffi::OsStrExt;
     for tool in tools::present(C) {
         let cache = Cache::new();
-        for name in [&b"a b.c"[..], b"a'\"$(b).c", b"-a.c", "\u{e4}\u{1f600}.c".as_bytes(), b"\xff\xfe.c"] {
+        for name in
+            [&b"a b.c"[..], b"a'\"$(b).c", b"-a.c", "\u{e4}\u{1f600}.c".as_bytes(), b"\xff\xfe.c"]
+        {
             let project = Project::new();
             let name = OsStr::from_bytes(name);
-            std::fs::write(project.at(name), SOURCE.replace("#include \"h.h\"", "#define H 1")).unwrap();
+            std::fs::write(project.at(name), SOURCE.replace("#include \"h.h\"", "#define H 1"))
+                .unwrap();
             let mut spelled = std::ffi::OsString::from("./");
             spelled.push(name);
-            let call = Call::new(&cache, project.path(), [OsStr::new(tool), OsStr::new("-MD"), OsStr::new("-c")]);
+            let call = Call::new(
+                &cache,
+                project.path(),
+                [OsStr::new(tool), OsStr::new("-MD"), OsStr::new("-c")],
+            );
             let call = call.arg(spelled).arg("-o").arg("a b.o");
             call.check().expect(&Outcome::Miss);
             call.check().expect_hit();

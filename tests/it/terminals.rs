@@ -49,7 +49,8 @@ fn silence_is_the_same_everywhere() {
     for tool in tools::present(ALL) {
         let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a;\n")]));
         let line = format!("{tool} -c a.c -o a.o");
-        let call = |stdout, term| project.call(&cache, &line).env("TERM", term).stdout(stdout).check();
+        let call =
+            |stdout, term| project.call(&cache, &line).env("TERM", term).stdout(stdout).check();
         call(StdOut::Pipes, "dumb").expect(&Outcome::Miss);
         for stdout in [StdOut::Pipes, StdOut::Merged, TERMINAL] {
             call(stdout, "dumb");

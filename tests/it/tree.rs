@@ -49,7 +49,8 @@ impl Tree {
         }
         for (path, node) in &mut nodes {
             if let Some(same) = names.get(&node.inode) {
-                node.shape.same_file_as = same.iter().filter(|name| *name != path).cloned().collect();
+                node.shape.same_file_as =
+                    same.iter().filter(|name| *name != path).cloned().collect();
             }
         }
         Tree { root: root.to_path_buf(), nodes }
@@ -94,7 +95,8 @@ impl Tree {
         for (path, node) in now.nodes.iter().rev() {
             let same_kind = |old: &Node| {
                 old.is_untouched(node)
-                    || old.shape.content == Content::Directory && node.shape.content == Content::Directory
+                    || old.shape.content == Content::Directory
+                        && node.shape.content == Content::Directory
             };
             if !self.nodes.get(path).is_some_and(same_kind) {
                 self.remove(path, &node.shape.content);

@@ -412,7 +412,8 @@ fn an_input_changes_while_the_compiler_runs() {
     for tool in tools::present(C) {
         let cache = Cache::new();
         // The shell runs as part of the tool: it edits the header after the compiler has read it.
-        let project = Project::with(&[("a.c", "#include \"h.h\"\nint a = H;\n"), ("h.h", "#define H 1\n")]);
+        let project =
+            Project::with(&[("a.c", "#include \"h.h\"\nint a = H;\n"), ("h.h", "#define H 1\n")]);
         let script = format!("#!/bin/sh\n{tool} \"$@\" && printf '#define H 2\\n' > h.h\n");
         project.write_program("gcc", &script);
         let mut compile = cache.ibid(["./gcc", "-c", "a.c", "-o", "a.o"]);
@@ -442,7 +443,11 @@ fn a_plugin_that_changes() {
 /// `__TIME__` is never served from the cache.
 #[test]
 fn the_time_of_day() {
-    use crate::{cache::{Cache, Outcome}, project::Project, tools};
+    use crate::{
+        cache::{Cache, Outcome},
+        project::Project,
+        tools,
+    };
     for tool in tools::present(C) {
         let cache = Cache::new();
         let project = Project::with(&[("a.c", "const char *t = __TIME__;\n")]);
