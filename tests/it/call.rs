@@ -236,7 +236,8 @@ impl<'t> Call<'t> {
     fn comparable(&self, tree: &Tree) -> BTreeMap<PathBuf, Shape> {
         let mut shapes = tree.shapes();
         for (name, shape) in &mut shapes {
-            if self.unstable.iter().any(|unstable| name.ends_with(unstable))
+            let text = name.to_string_lossy().into_owned();
+            if self.unstable.iter().any(|unstable| text.ends_with(unstable.as_str()))
                 && matches!(shape.content, Content::File(_))
             {
                 shape.content = Content::File(Vec::new());

@@ -31,7 +31,6 @@ pub struct Scene {
 enum First {
     Hits,
     NeverHits,
-    Fails,
     Whatever,
 }
 
@@ -124,11 +123,6 @@ impl Scene {
         self.first = First::NeverHits;
     }
 
-    /// The first compile fails.
-    pub fn fails_first(&mut self) {
-        self.first = First::Fails;
-    }
-
     /// Whether this is cached is left open; the results must be right.
     pub fn may_hit_or_not(&mut self) {
         self.first = First::Whatever;
@@ -178,10 +172,6 @@ impl Scene {
             }
             First::NeverHits => {
                 assert!(!first.outcome.is_hit() && !second.outcome.is_hit(), "{}", self.tool);
-            }
-            First::Fails => {
-                assert_eq!(first.outcome, Outcome::ToolFailure, "{:?}", first.done);
-                assert_eq!(second.outcome, Outcome::ToolFailure, "{:?}", second.done);
             }
             First::Whatever => {}
         }

@@ -60,17 +60,17 @@ replays! {
     stack_usage: GCC, ["-fstack-usage -c SOURCE -o a.o", "-fstack-usage -fcallgraph-info -c SOURCE -o out/a.o"];
     prototypes: GCC, ["-aux-info protos -c SOURCE -o a.o"];
     temporaries: C, ["-save-temps -c SOURCE -o a.o", "-save-temps=obj -c SOURCE -o out/a.o"];
-    dumps: GCC, ["-O2 -fdump-tree-optimized -c SOURCE -o a.o", "-O1 -fdump-rtl-final=out/rtl -c SOURCE -o a.o", "-O2 -fdump-ipa-inline -dumpdir out/ -c SOURCE -o a.o"];
+    dumps: GCC, ["-O2 -fdump-tree-optimized -c SOURCE -o a.o", "-O1 -fdump-rtl-final=out/rtl -c SOURCE -o a.o", "-O2 -fdump-tree-gimple -dumpdir out/ -c SOURCE -o a.o"];
     class_hierarchy: &["g++"], ["-fdump-lang-class -c SOURCE -o a.o"];
-    assembler_depfile: GCC, ["-Wa,-MD,as.d -c SOURCE -o a.o"];
+    assembler_depfile: GCC, ["-pipe -Wa,-MD,as.d -c SOURCE -o a.o"];
     assembler_listing: GCC, ["-Wa,-adhln=list -g -c SOURCE -o a.o"];
-    optimisation_record: CLANG, ["-O2 -fsave-optimization-record -c SOURCE -o a.o", "-O2 -fsave-optimization-record=bitstream -foptimization-record-file=rec -c SOURCE -o a.o"];
+    optimisation_record: CLANG, ["-O2 -fsave-optimization-record -c SOURCE -o a.o", "-O2 -fsave-optimization-record=yaml -foptimization-record-file=rec -c SOURCE -o a.o"];
     optimisation_report_of_gcc: GCC, ["-O3 -fopt-info-all=report -c SOURCE -o a.o"];
     serialized_diagnostics: CLANG, ["--serialize-diagnostics diag -Wall -c SOURCE -o a.o"];
     profile_arcs_of_clang: CLANG, ["-fprofile-instr-generate -fcoverage-mapping -c SOURCE -o a.o"];
     bitcode: CLANG, ["-emit-llvm -c SOURCE -o a.bc", "-flto -c SOURCE -o a.o", "-flto=thin -c SOURCE -o a.o"];
     link_time_of_gcc: GCC, ["-flto -frandom-seed=7 -c SOURCE -o a.o", "-flto -ffat-lto-objects -frandom-seed=7 -O2 -c SOURCE -o a.o"];
-    assembler_text_on_stdout: GCC, ["-Wa,-al -c SOURCE -o a.o"];
+    assembler_text_on_stdout: GCC, ["-pipe -Wa,-al -c SOURCE -o a.o"];
 }
 
 /// Outputs that differ from run to run of the bare tool still come back, whatever the second run is counted as.

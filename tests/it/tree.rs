@@ -76,12 +76,13 @@ impl Tree {
 
     /// When a file that was written since `before` was modified, the earliest of them.
     pub fn earliest_write_ns(&self, before: &Tree) -> Option<i128> {
-        self.written_since(before)
-            .keys()
-            .filter_map(|path| self.nodes.get(path))
-            .filter(|node| matches!(node.shape.content, Content::File(_)))
-            .map(|node| node.modified_ns)
-            .min()
+        let rewritten = |(path, node): &(&PathBuf, &Node)| {
+            // A file that only lost or got another name was not written.
+            let same = |old: &Node| old.inode == node.inode && old.modified_ns == node.modified_ns;
+            matches!(node.shape.content, Content::File(_))
+                && !before.nodes.get(*path).is_some_and(same)
+        };
+        self.nodes.iter().filter(rewritten).map(|(_, node)| node.modified_ns).min()
     }
 
     /// When anything in the tree was last changed.
