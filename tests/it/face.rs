@@ -1,0 +1,202 @@
+//! What can be typed: help, version, refusals, config, install, completions, demo.
+
+use std::fs;
+use std::process::Output;
+
+use crate::cache::Cache;
+use crate::tools;
+
+fn run(cache: &Cache, args: &[&str]) -> Output {
+    cache.ibid(args).current_dir(cache.root()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn refusals_are_short() {
+    let cache = Cache::new();
+    for args in [
+        &["--wrong"][..],
+        &["stats", "--wrong"],
+        &["stats", "more"],
+        &["config", "wrong"],
+        &["config", "get"],
+        &["config", "get", "wrong"],
+        &["config", "set", "max_size", "much"],
+        &["completions", "wrong"],
+        &["completions"],
+        &["exec"],
+        &["explain"],
+        &["-c", "a.c"],
+        &["demo", "x"],
+        &["install", "a", "b"],
+    ] {
+        let done = run(&cache, args);
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
+        assert!(done.stdout.is_empty(), "{args:?}: {done:?}");
+        let lines = text(&done.stderr).lines().count();
+        assert!((1..=8).contains(&lines), "{args:?}: {lines} lines");
+    }
+}
+
+#[test]
+fn help_and_version() {
+    let cache = Cache::new();
+    let help = cache.say(&["--help"]);
+    for word in [
+        "stats",
+        "explain",
+        "clear",
+        "config",
+        "install",
+        "demo",
+        "exec",
+        "CMAKE_C_COMPILER_LAUNCHER",
+    ] {
+        assert!(help.contains(word), "{word}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+    assert_eq!(cache.say(&["--version"]).trim(), concat!("ibid ", env!("CARGO_PKG_VERSION")));
+    for command in ["stats", "explain", "clear", "config", "install", "demo", "exec", "completions"]
+    {
+        assert!(!cache.say(&[command, "--help"]).is_empty(), "{command}");
+    }
+    assert!(!cache.dir().exists(), "help makes no cache");
+}
+
+#[test]
+fn a_closed_standard_output() {
+    let cache = Cache::new();
+    let mut shell = cache.command("sh");
+    let line = format!(
+        "'{0}' --help | true; '{0}' stats | true; '{0}' completions bash | head -1",
+        tools::ibid().display()
+    );
+    let done = shell.arg("-c").arg(line).output().unwrap();
+    assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+}
+
+#[test]
+fn config_is_listed_read_and_written() {
+    let mut cache = Cache::new();
+    let file = cache.root().join("dir/config.toml");
+    cache.set("IBID_CONFIG", file.clone());
+    for list in [&["config"][..], &["config", "list"]] {
+        let said = cache.say(list);
+        assert!(said.contains("max_size") && said.contains(file.to_str().unwrap()), "{said}");
+    }
+    cache.say(&["config", "set", "max_size", "3G"]);
+    assert_eq!(cache.say(&["config", "get", "max_size"]).trim(), "3G");
+    fs::write(&file, "# mine\nmax_size = \"3G\" # three\n\n# last\n").unwrap();
+    cache.say(&["config", "set", "max_size", "4G"]);
+    cache.say(&["config", "set", "readonly", "true"]);
+    let written = fs::read_to_string(&file).unwrap();
+    for part in ["# mine\n", "max_size = \"4G\" # three\n", "readonly = true", "# last"] {
+        assert!(written.contains(part), "{written}");
+    }
+    cache.set("IBID_MAX_SIZE", "5G");
+    assert_eq!(cache.say(&["config", "get", "max_size"]).trim(), "5G");
+    assert_eq!(cache.say(&["config", "get", "readonly"]).trim(), "true");
+}
+
+#[test]
+fn problems_of_the_settings_are_one_line_each() {
+    let mut cache = Cache::new();
+    let file = cache.root().join("config.toml");
+    fs::write(&file, "wrong = 1\nmax_size = 'much'\n").unwrap();
+    cache.set("IBID_CONFIG", file);
+    cache.set("IBID_REMAP", "perhaps");
+    let done = run(&cache, &["config"]);
+    assert_eq!(done.status.code(), Some(0));
+    let said = text(&done.stderr);
+    assert_eq!(said.lines().count(), 3, "{said}");
+    for word in ["wrong", "much", "IBID_REMAP"] {
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn a_settings_file_behind_a_symlink_stays_one() {
+    let mut cache = Cache::new();
+    let (link, target) = (cache.root().join("link.toml"), cache.root().join("target.toml"));
+    fs::write(&target, "").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    cache.set("IBID_CONFIG", link.clone());
+    cache.say(&["config", "set", "max_size", "4G"]);
+    assert!(link.is_symlink());
+    assert!(fs::read_to_string(&target).unwrap().contains("4G"));
+}
+
+#[test]
+fn install_makes_symlinks_and_prints_the_line() {
+    let cache = Cache::new();
+    let dir = cache.root().join("my bin");
+    let said = cache.say(&["install", dir.to_str().unwrap()]);
+    let profile = said.lines().find(|line| line.contains("export PATH=")).unwrap().trim();
+    assert_eq!(
+        fs::canonicalize(dir.join("gcc")).unwrap(),
+        fs::canonicalize(tools::ibid()).unwrap()
+    );
+    cache.say(&["install", dir.to_str().unwrap()]);
+
+    let mut shell = cache.command("sh");
+    let done = shell.arg("-c").arg(format!("{profile}; command -v gcc")).output().unwrap();
+    assert_eq!(text(&done.stdout).trim(), dir.join("gcc").to_str().unwrap());
+
+    fs::remove_file(dir.join("gcc")).unwrap();
+    fs::write(dir.join("gcc"), "mine").unwrap();
+    let done = run(&cache, &["install", dir.to_str().unwrap()]);
+    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(fs::read(dir.join("gcc")).unwrap(), b"mine");
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let cache = Cache::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(cache.say(&["completions", shell]).contains("explain"), "{shell}");
+    }
+}
+
+#[test]
+fn the_demo_ends_in_hits() {
+    let cache = Cache::new();
+    let said = cache.say(&["demo"]);
+    for tool in tools::present(tools::ALL) {
+        let line = said.lines().find(|line| line.starts_with(&format!("{tool} "))).unwrap();
+        assert!(line.contains("miss") && line.contains("hit"), "{line}");
+    }
+    assert!(!cache.dir().exists(), "the demo uses a cache of its own");
+}
+
+#[test]
+fn the_demo_works_with_gcc_alone() {
+    let mut cache = Cache::new();
+    let bin = cache.root().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for tool in ["gcc", "as", "sh"] {
+        std::os::unix::fs::symlink(tools::path_of(tool), bin.join(tool)).unwrap();
+    }
+    cache.set("PATH", bin.into_os_string());
+    let said = cache.say(&["demo"]);
+    assert!(said.contains("gcc") && !said.contains("clang"), "{said}");
+    let empty = cache.root().join("runtime").into_os_string();
+    cache.set("PATH", empty);
+    let done = run(&cache, &["demo"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(text(&done.stderr).lines().count(), 1, "{done:?}");
+}
+
+#[test]
+fn words_that_are_subcommands_and_tools() {
+    let cache = Cache::new();
+    let bin = cache.root().join("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(tools::path_of("true"), bin.join("stats")).unwrap();
+    let done = run(&cache, &["./bin/stats"]);
+    assert!(done.status.success() && done.stdout.is_empty(), "{done:?}");
+    let done = run(&cache, &["stats"]);
+    assert!(done.status.success() && !done.stdout.is_empty());
+}

@@ -1,0 +1,257 @@
+//! The house keeps its own rules: rooms import what ARCHITECTURE.md allows, and the rest of what no compiler checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Files below `dir` that end in `.extension`, relative to the root.
+fn files(dir: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut to_do = vec![PathBuf::from(dir)];
+    while let Some(dir) = to_do.pop() {
+        let Ok(entries) = fs::read_dir(root().join(&dir)) else { continue };
+        for entry in entries.flatten() {
+            let path = dir.join(entry.file_name());
+            if entry.path().is_dir() {
+                to_do.push(path);
+            } else if path.extension().is_some_and(|end| end == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let text = |path: PathBuf| (path.clone(), read(path.to_str().unwrap()));
+    files("src", "rs").into_iter().map(text).collect()
+}
+
+/// The room that a path below `src` lies in: its folder, or the file's name.
+fn room_of(path: &Path) -> String {
+    let below = path.strip_prefix("src").unwrap();
+    let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The rows of the table of rooms: room -> what it may import.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let mut rooms = BTreeMap::new();
+    for line in read("ARCHITECTURE.md").lines().filter(|line| line.starts_with("| `src/")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [names, _, imports] = cells[..] else { panic!("three columns: {line}") };
+        let imports: BTreeSet<String> = match imports {
+            "–" => BTreeSet::new(),
+            "everything" => BTreeSet::from(["*".to_owned()]),
+            list => list.split(',').map(|room| room.trim().to_owned()).collect(),
+        };
+        for name in names.split_whitespace() {
+            let name = name.trim_matches('`').trim_end_matches('/');
+            rooms.insert(room_of(Path::new(name)), imports.clone());
+        }
+    }
+    assert!(rooms.len() >= 10, "the table of rooms is in ARCHITECTURE.md: {rooms:?}");
+    rooms
+}
+
+/// Names of the crate's modules that a source file mentions.
+fn imports(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for mark in ["crate::", "ibid::"] {
+            for (at, _) in line.match_indices(mark) {
+                let before = line[..at].chars().next_back();
+                if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+                    continue;
+                }
+                let rest = &line[at + mark.len()..];
+                let list =
+                    rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap());
+                let many = rest.starts_with('{');
+                for part in list.split(',').take(if many { usize::MAX } else { 1 }) {
+                    let name: String = part
+                        .trim()
+                        .chars()
+                        .take_while(|c| c.is_alphanumeric() || *c == '_')
+                        .collect();
+                    found.insert(name);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn rooms_import_what_the_table_allows() {
+    let table = table();
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let room = room_of(&path);
+        if room == "lib" {
+            continue;
+        }
+        let Some(allowed) = table.get(&room) else {
+            wrong.push(format!(
+                "{}: `{room}` is not in the table of ARCHITECTURE.md",
+                path.display()
+            ));
+            continue;
+        };
+        for import in imports(&text) {
+            let known = table.contains_key(&import);
+            if known && import != room && !allowed.contains("*") && !allowed.contains(&import) {
+                wrong.push(format!("{}: `{room}` may not import `{import}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rooms_import_in_no_circle() {
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources() {
+        let room = room_of(&path);
+        let imported = imports(&text).into_iter().filter(|import| *import != room);
+        edges.entry(room.clone()).or_default().extend(imported);
+    }
+    // Rooms that import nothing that is left are taken away; a circle stays.
+    while let Some(free) = edges.iter().find_map(|(room, imported)| {
+        imported.iter().all(|import| !edges.contains_key(import)).then(|| room.clone())
+    }) {
+        edges.remove(&free);
+    }
+    assert!(edges.is_empty(), "a circle among {:?}", edges.keys());
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for (path, text) in sources().into_iter().chain(rust_of("tests")).chain(rust_of("benches")) {
+        assert!(
+            text.starts_with("//! "),
+            "{}: the first line is `//!` and its job",
+            path.display()
+        );
+        let first = text.lines().next().unwrap();
+        assert!(!first.contains("being written"), "{}", path.display());
+    }
+}
+
+fn rust_of(dir: &str) -> Vec<(PathBuf, String)> {
+    files(dir, "rs").into_iter().map(|path| (path.clone(), read(path.to_str().unwrap()))).collect()
+}
+
+#[test]
+fn one_reader_of_the_environment_and_one_place_for_systems() {
+    for (path, text) in sources() {
+        let name = path.to_str().unwrap();
+        if name != "src/env.rs" {
+            assert!(!text.contains("env::var"), "{name}: the environment is read in src/env.rs");
+        }
+        let may = ["src/os/", "src/shm/", "src/entry", "src/main.rs"];
+        if !may.iter().any(|place| name.starts_with(place)) {
+            let mark = concat!("target", "_os");
+            assert!(!text.contains(mark), "{name}: systems are told apart in src/os/ and src/shm/");
+        }
+        if name != "src/main.rs" {
+            assert!(!text.contains("process::exit("), "{name}: the only exit is in src/main.rs");
+        }
+    }
+}
+
+#[test]
+fn unsafe_has_its_rooms() {
+    let may = ["src/shm/", "src/os/", "src/entry", "src/main.rs", "src/observe/preload_shim"];
+    for (path, text) in sources() {
+        let name = path.to_str().unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let used =
+            code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe fn"));
+        assert!(
+            !used || may.iter().any(|place| name.starts_with(place)),
+            "{name}: `unsafe` is not for here"
+        );
+    }
+}
+
+#[test]
+fn every_variable_is_in_the_readme() {
+    let readme = read("README.md");
+    for line in read("src/env.rs").lines() {
+        let Some(name) = line.strip_prefix("pub const ").and_then(|rest| rest.split(':').next())
+        else {
+            continue;
+        };
+        assert!(readme.contains(name), "{name} is not in README.md");
+    }
+}
+
+#[test]
+fn every_setting_and_subcommand_is_in_the_readme() {
+    let readme = read("README.md");
+    for setting in ibid::config::SETTINGS {
+        assert!(readme.contains(&format!("`{}`", setting.key)), "{}", setting.key);
+    }
+    for command in ["stats", "explain", "clear", "config", "install", "demo", "exec", "completions"]
+    {
+        assert!(readme.contains(&format!("ibid {command}")), "ibid {command}");
+    }
+}
+
+/// Nothing of the machine that wrote it is in the project.
+#[test]
+fn no_paths_of_somebody_s_machine() {
+    let marks = [
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/wo", "rk/"),
+        concat!("index.cra", "tes.io"),
+        concat!("static.cra", "tes.io"),
+        concat!("artif", "actory"),
+        concat!("/Use", "rs/"),
+    ];
+    let mut names: Vec<PathBuf> = ["rs", "md", "toml"]
+        .iter()
+        .flat_map(|end| ["src", "tests", "benches"].map(|dir| files(dir, end)).concat())
+        .collect();
+    let top = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        "build.rs",
+        "clippy.toml",
+        ".cargo/config.toml",
+        ".ci/run",
+    ];
+    names.extend(top.iter().map(PathBuf::from).filter(|name| root().join(name).exists()));
+    for name in names {
+        let text = read(name.to_str().unwrap());
+        for mark in marks {
+            assert!(!text.contains(mark), "{}: contains {mark}", name.display());
+        }
+    }
+    let lock = read("Cargo.lock");
+    for line in lock.lines().filter_map(|line| line.strip_prefix("source = ")) {
+        assert_eq!(line, concat!("\"registry+https://github.com/rust-lang/cra", "tes.io-index\""));
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    for (path, text) in sources() {
+        let lines = text.split("#[cfg(test)]").next().unwrap().lines().count();
+        assert!(lines <= 800, "{}: {lines} lines", path.display());
+    }
+}

@@ -1,0 +1,457 @@
+//! How invocations are counted: one outcome for each wrapper process, by the rules of ARCHITECTURE.md.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::cache::{Cache, Outcome};
+use crate::call::Through;
+use crate::project::Project;
+use crate::tools::{self, ALL, C};
+
+const HELLO: &[(&str, &str)] = &[
+    ("a.c", "#include \"h.h\"\nint a = H;\n"),
+    ("b.c", "int b;\n"),
+    ("h.h", "#define H 1\n"),
+    ("main.c", "int main(void) { return 0; }\n"),
+];
+
+fn passed(reason: &str) -> Outcome {
+    Outcome::PassedThrough(reason.to_owned())
+}
+
+#[test]
+fn a_miss_then_hits() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let call = project.call(&cache, &format!("{tool} -c a.c -o a.o"));
+        call.check().expect(&Outcome::Miss);
+        for _ in 0..3 {
+            call.check().expect(&Outcome::InvocationHit);
+        }
+    }
+}
+
+#[test]
+fn what_passes_through_and_why() {
+    let lines = [
+        ("main.c -o main", "link"),
+        ("-c a.c b.c", "several_sources"),
+        ("", "no_source"),
+        ("-E a.c -o a.i", "preprocess"),
+        ("-M a.c", "preprocess"),
+        ("-MM a.c", "preprocess"),
+        ("-x c -c - -o a.o", "standard_input"),
+        ("--version", "query"),
+        ("-v", "query"),
+        ("-dumpmachine", "query"),
+        ("-print-search-dirs", "query"),
+        ("-###  -c a.c", "query"),
+        ("-S a.c -o -", "output_not_a_file"),
+        ("-c a.c -o", "unparsed"),
+    ];
+    for tool in tools::present(C) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        for (args, reason) in lines {
+            for _ in 0..2 {
+                let seen = project.call(&cache, &format!("{tool} {args}")).check();
+                assert_eq!(seen.outcome, passed(reason), "{tool} {args}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_tools() {
+    let (cache, project) = (Cache::new(), Project::new());
+    project.call(&cache, "true").check().expect(&passed("unknown_tool"));
+    let seen = project.call(&cache, "sh -c").arg("exit 3").check().expect(&passed("unknown_tool"));
+    assert_eq!(seen.done.code, Some(3));
+    project.call(&cache, "false").check().expect(&passed("unknown_tool"));
+}
+
+#[test]
+fn an_unknown_tool_is_cached_if_it_is_forced() {
+    let (cache, project) = (Cache::new(), Project::with(&[("in", "some text\n")]));
+    let call = project.call(&cache, "cp in out").through(Through::Exec);
+    call.check().expect_miss();
+    call.check();
+    project.write("in", "other text\n");
+    call.check();
+    assert_eq!(project.read("out"), b"other text\n");
+}
+
+#[test]
+fn failures_are_the_tools_and_are_not_stored() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a = ;\n")]));
+        let call = project.call(&cache, &format!("{tool} -MD -c a.c -o a.o"));
+        call.check().expect(&Outcome::ToolFailure);
+        call.check().expect(&Outcome::ToolFailure);
+        project.write("a.c", "int a = 1;\n");
+        call.check().expect(&Outcome::Miss);
+        call.check().expect_hit();
+    }
+}
+
+#[test]
+fn a_tool_that_is_not_there() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    for line in
+        [vec!["no-such-gcc", "-c", "a.c"], vec!["./no/such/gcc"], vec!["exec", "--", "no-such"]]
+    {
+        let counted = cache.count(|| {
+            let done = cache.ibid(&line).current_dir(project.path()).output().unwrap();
+            assert_eq!(done.status.code(), Some(127), "{line:?}");
+            assert!(done.stdout.is_empty());
+            let text = String::from_utf8(done.stderr).unwrap();
+            assert_eq!(text.lines().count(), 1, "{text}");
+        });
+        assert_eq!(counted.outcome(), Outcome::Uncounted);
+    }
+}
+
+#[test]
+fn a_tool_that_dies_of_a_signal() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    for (signal, number) in [("TERM", 15), ("KILL", 9), ("INT", 2), ("SEGV", 11)] {
+        project.write_program("gcc", &format!("#!/bin/sh\nkill -{signal} $$\n"));
+        let seen = project.call(&cache, "./gcc -c a.c -o a.o").check();
+        assert_eq!(seen.done.signal, Some(number));
+        assert_eq!(seen.outcome, Outcome::ToolFailure);
+    }
+}
+
+#[test]
+fn exit_statuses() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    for status in [1, 2, 77, 126, 127, 130, 255] {
+        project
+            .write_program("gcc", &format!("#!/bin/sh\necho out; echo err >&2; exit {status}\n"));
+        let seen = project.call(&cache, "./gcc -c a.c -o a.o").check();
+        assert_eq!(seen.done.code, Some(status));
+        assert_eq!(seen.outcome, Outcome::ToolFailure);
+    }
+}
+
+#[test]
+fn disabled() {
+    let (cache, project) = (Cache::new().with("IBID_DISABLE", "1"), Project::with(HELLO));
+    let call = project.call(&cache, "gcc -c a.c -o a.o");
+    call.check().expect(&Outcome::Uncounted);
+    call.check().expect(&Outcome::Uncounted);
+    let (cache, project) = (Cache::new().with("IBID_DISABLE", "0"), Project::with(HELLO));
+    project.call(&cache, "gcc -c a.c -o a.o").check().expect(&Outcome::Miss);
+}
+
+#[test]
+fn disabled_after_a_hit() {
+    let (mut cache, project) = (Cache::new(), Project::with(HELLO));
+    project.call(&cache, "gcc -c a.c -o a.o").check().expect(&Outcome::Miss);
+    cache.set("IBID_DISABLE", "1");
+    project.call(&cache, "gcc -c a.c -o a.o").check().expect(&Outcome::Uncounted);
+}
+
+#[test]
+fn read_only() {
+    let (mut cache, project) = (Cache::new().with("IBID_READONLY", "1"), Project::with(HELLO));
+    let line = "gcc -c a.c -o a.o";
+    for _ in 0..2 {
+        let outcome = Outcome::NotStored("read_only".to_owned());
+        project.call(&cache, line).check().expect(&outcome);
+    }
+    cache.unset("IBID_READONLY");
+    project.call(&cache, line).check().expect(&Outcome::Miss);
+    cache.set("IBID_READONLY", "1");
+    project.call(&cache, line).check().expect_hit();
+}
+
+#[test]
+fn stored_anew() {
+    let (mut cache, project) = (Cache::new(), Project::with(HELLO));
+    let line = "gcc -c a.c -o a.o";
+    project.call(&cache, line).check().expect(&Outcome::Miss);
+    cache.set("IBID_RECACHE", "1");
+    for _ in 0..2 {
+        assert!(project.call(&cache, line).check().outcome.is_miss());
+    }
+    cache.unset("IBID_RECACHE");
+    project.call(&cache, line).check().expect_hit();
+}
+
+#[test]
+fn without_an_observer() {
+    let (cache, project) = (Cache::new().with("IBID_OBSERVER", "off"), Project::with(HELLO));
+    project.call(&cache, "gcc -c a.c -o a.o").check().expect(&passed("no_observer"));
+}
+
+#[test]
+fn settings_of_the_file() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let line = "gcc -c a.c -o a.o";
+    project.call(&cache, line).check().expect(&Outcome::Miss);
+    project.call(&cache, line).check().expect(&Outcome::InvocationHit);
+    cache.say(&["config", "set", "disable", "true"]);
+    project.call(&cache, line).check().expect(&Outcome::Uncounted);
+    cache.say(&["config", "set", "disable", "false"]);
+    assert!(project.call(&cache, line).check().outcome != Outcome::Uncounted);
+}
+
+#[test]
+fn a_touched_file_is_a_portable_hit_and_then_an_invocation_hit() {
+    for tool in tools::present(ALL) {
+        for touched in ["a.c", "h.h"] {
+            let (cache, project) = (Cache::new(), Project::with(HELLO));
+            let call = project.call(&cache, &format!("{tool} -MD -g -c a.c -o a.o"));
+            call.check().expect(&Outcome::Miss);
+            project.touch(touched);
+            call.check().expect(&Outcome::PortableHit);
+            call.check().expect(&Outcome::InvocationHit);
+        }
+    }
+}
+
+#[test]
+fn an_edit_and_back_again() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let call = project.call(&cache, &format!("{tool} -c a.c -o a.o"));
+        for (round, header) in ["#define H 1\n", "#define H 2\n"].iter().cycle().take(6).enumerate()
+        {
+            project.write("h.h", header);
+            let seen = call.check();
+            if round < 2 {
+                assert_eq!(seen.outcome, Outcome::Miss, "{tool}, round {round}");
+            } else {
+                assert!(seen.outcome.is_hit(), "{tool}, round {round}: {:?}", seen.outcome);
+            }
+        }
+    }
+}
+
+#[test]
+fn another_path_variable() {
+    for tool in tools::present(ALL) {
+        let (mut cache, project) = (Cache::new(), Project::with(HELLO));
+        let line = format!("{tool} -c a.c -o a.o");
+        project.call(&cache, &line).check().expect(&Outcome::Miss);
+        project.mkdir("venv/bin");
+        let path = std::env::var("PATH").unwrap();
+        cache.set("PATH", format!("{}:{path}", project.at("venv/bin").display()));
+        project.call(&cache, &line).check().expect_hit();
+        project.call(&cache, &line).check().expect_hit();
+    }
+}
+
+#[test]
+fn variables_that_nobody_asks_for() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let line = format!("{tool} -c a.c -o a.o");
+        project.call(&cache, &line).check().expect(&Outcome::Miss);
+        let call =
+            project.call(&cache, &line).env("UNRELATED", "1").env("SHLVL", "7").env("OLDPWD", "/");
+        call.check().expect_hit();
+    }
+}
+
+#[test]
+fn the_jobserver_of_make_does_not_count() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let line = format!("{tool} -c a.c -o a.o");
+        project.call(&cache, &line).env("MAKEFLAGS", "-j1").check().expect(&Outcome::Miss);
+        project
+            .call(&cache, &line)
+            .env("MAKEFLAGS", " -j8 --jobserver-auth=9,9")
+            .check()
+            .expect_hit();
+    }
+}
+
+#[test]
+fn versioned_names() {
+    let dir = tools::path_of("gcc").parent().unwrap().to_path_buf();
+    let known = ["gcc-", "g++-", "clang-", "clang++-", "c++", "cc", "x86_64-linux-gnu-gcc"];
+    let names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| {
+            let version = |prefix: &&str| {
+                let rest = name.strip_prefix(prefix)?;
+                (rest.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
+            };
+            known.iter().any(|prefix| version(prefix).is_some())
+        })
+        .collect();
+    assert!(!names.is_empty());
+    for name in names {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let call = project.call(&cache, &format!("{name} -c a.c -o a.o"));
+        call.check().expect(&Outcome::Miss);
+        call.check().expect(&Outcome::InvocationHit);
+    }
+}
+
+#[test]
+fn a_tool_by_its_path() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let call =
+            project.call(&cache, &format!("{} -c a.c -o a.o", tools::path_of(tool).display()));
+        call.check().expect(&Outcome::Miss);
+        call.check().expect(&Outcome::InvocationHit);
+    }
+}
+
+#[test]
+fn masquerade_by_symlink_and_by_copy() {
+    for tool in tools::present(ALL) {
+        for by_copy in [false, true] {
+            let (mut cache, project) = (Cache::new(), Project::with(HELLO));
+            let bin = cache.root().join("bin");
+            fs::create_dir(&bin).unwrap();
+            let link = bin.join(tool);
+            if by_copy {
+                let mut copy = cache.command("cp");
+                assert!(copy.arg(tools::ibid()).arg(&link).status().unwrap().success());
+            } else {
+                symlink(tools::ibid(), &link).unwrap();
+            }
+            let call = |cache: &Cache| {
+                let call = project.call(cache, &format!("{tool} -g -c a.c -o a.o"));
+                call.through(Through::Masquerade(link.clone())).check()
+            };
+            call(&cache).expect(&Outcome::Miss);
+            call(&cache).expect(&Outcome::InvocationHit);
+            // First on PATH, as `ibid install` advises: the real tool must still be found behind it.
+            let real = std::env::var("PATH").unwrap();
+            cache.set("PATH", format!("{}:{real}", bin.display()));
+            let compile = |cache: &Cache| {
+                let mut compile = cache.command("sh");
+                compile.args(["-c", &format!("{tool} -O1 -c a.c -o a.o")]);
+                assert!(compile.current_dir(project.path()).status().unwrap().success());
+            };
+            let counted = cache.count(|| compile(&cache));
+            assert_eq!(counted.outcome(), Outcome::Miss, "{tool}");
+            let counted = cache.count(|| compile(&cache));
+            assert!(counted.outcome().is_hit(), "{tool}");
+        }
+    }
+}
+
+#[test]
+fn nested_calls() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let ibid = tools::ibid().display();
+    project.write_program("outer", &format!("#!/bin/sh\nexec {ibid} gcc \"$@\"\n"));
+    let counted = cache.count(|| {
+        let mut compile = cache.ibid(["exec", "--", "./outer", "-c", "a.c", "-o", "a.o"]);
+        assert!(compile.current_dir(project.path()).status().unwrap().success());
+    });
+    assert_eq!(counted.get("passed_through/nested"), 1, "{counted:?}");
+    assert_eq!(counted.outcomes(), 2, "{counted:?}");
+}
+
+#[test]
+fn clear_keeps_the_counters_and_zero_resets_them() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let call = project.call(&cache, "gcc -c a.c -o a.o");
+    call.check().expect(&Outcome::Miss);
+    call.check().expect(&Outcome::InvocationHit);
+    cache.say(&["clear"]);
+    let counters = cache.counters();
+    assert_eq!((counters.get("misses"), counters.get("invocation_hits")), (1, 1));
+    assert_eq!(counters.get("records"), 0);
+    call.check().expect(&Outcome::Miss);
+    cache.say(&["stats", "--zero"]);
+    assert_eq!(cache.counters().outcomes(), 0);
+    call.check().expect_hit();
+}
+
+#[test]
+fn stats_has_every_key() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    project.call(&cache, "gcc -c a.c -o a.o").check();
+    let stats: serde_json::Value = serde_json::from_str(&cache.say(&["stats", "--json"])).unwrap();
+    for key in [
+        "invocation_hits",
+        "portable_hits",
+        "misses",
+        "stored",
+        "tool_failures",
+        "evictions",
+        "records",
+        "blobs",
+        "bytes_used",
+        "bytes_max",
+        "time_saved_ms",
+    ] {
+        assert!(stats[key].is_u64(), "{key}: {}", stats[key]);
+    }
+    for key in ["not_stored", "passed_through", "internal_errors"] {
+        assert!(stats[key].is_object(), "{key}");
+    }
+    assert_eq!(stats["cache_dir"].as_str(), cache.dir().to_str());
+    assert_eq!(stats["version"].as_str(), Some(env!("CARGO_PKG_VERSION")));
+    assert_eq!(stats["records"], 1);
+    assert!(stats["bytes_used"].as_u64() > Some(0) && stats["bytes_max"].as_u64() > Some(0));
+    for text in [cache.say(&["stats"]), cache.say(&["stats", "--json", "--zero"])] {
+        assert!(!text.is_empty());
+    }
+}
+
+#[test]
+fn explain_says_what_differs() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let explain = |more: &[&str]| {
+        let mut command = cache.ibid(["explain", "--", "gcc", "-c", "a.c", "-o", "a.o"]);
+        let done = command.args(more).current_dir(project.path()).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let counted = cache.count(|| {
+        assert_eq!(explain(&[]).split_whitespace().next(), Some("miss"));
+    });
+    assert_eq!(counted.outcome(), Outcome::Uncounted);
+    assert!(!project.at("a.o").exists());
+    project.call(&cache, "gcc -c a.c -o a.o").check().expect(&Outcome::Miss);
+    assert_eq!(explain(&[]).split_whitespace().next(), Some("hit"));
+    project.write("h.h", "#define H 2\n");
+    let said = explain(&[]);
+    assert_eq!(said.split_whitespace().next(), Some("miss"));
+    assert!(said.contains("h.h"), "{said}");
+}
+
+#[test]
+fn the_log_says_what_happened() {
+    let (mut cache, project) = (Cache::new(), Project::with(HELLO));
+    let log = cache.root().join("log");
+    cache.set("IBID_LOG", log.clone());
+    let call = project.call(&cache, "gcc -c a.c -o a.o");
+    call.check().expect(&Outcome::Miss);
+    let lines = fs::read_to_string(&log).unwrap().lines().count();
+    assert!(lines >= 1);
+    call.check().expect_hit();
+    assert!(fs::read_to_string(&log).unwrap().lines().count() > lines);
+    cache.set("IBID_LOG", "stderr");
+    let mut compile = cache.ibid(["gcc", "-c", "a.c", "-o", "a.o"]);
+    let done = compile.current_dir(project.path()).output().unwrap();
+    assert!(done.status.success() && !done.stderr.is_empty());
+}
+
+/// Nothing of ours stays behind a build: no process, no file in the tree.
+#[test]
+fn no_daemon() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let mut compile = cache.ibid(["gcc", "-c", "a.c", "-o", "a.o"]);
+    assert!(compile.current_dir(project.path()).status().unwrap().success());
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let mark = cache.dir().into_os_string().into_encoded_bytes();
+        assert!(
+            !environ.windows(mark.len()).any(|window| window == mark),
+            "{:?} stays",
+            entry.path()
+        );
+    }
+}

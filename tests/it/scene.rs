@@ -1,0 +1,227 @@
+//! A wrong-hit case: compile until it hits, change one thing, compile again, compare with the bare tool each time.
+//!
+//! A case is a line for the tools, what is there, and what changes; see `wrong_hits.rs`.
+
+use std::ops::Deref;
+
+use crate::cache::{Cache, Outcome};
+use crate::call::{Seen, StdIn, StdOut};
+use crate::project::Project;
+use crate::tools;
+
+/// What a case can set up and change. It is also its [`Project`].
+pub struct Scene {
+    pub tool: String,
+    cache: Cache,
+    project: Project,
+    args: String,
+    cwd: String,
+    environment: Vec<(String, Option<String>)>,
+    umask: Option<u32>,
+    stdin: StdIn,
+    stdout: StdOut,
+    unstable: Vec<String>,
+    first: First,
+    same_result: bool,
+    remove_outputs: Vec<String>,
+}
+
+/// What is expected of the first two compiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum First {
+    Hits,
+    NeverHits,
+    Whatever,
+}
+
+impl Deref for Scene {
+    type Target = Project;
+    fn deref(&self) -> &Project {
+        &self.project
+    }
+}
+
+impl Scene {
+    fn new(tool: &str) -> Scene {
+        Scene {
+            tool: tool.to_owned(),
+            cache: Cache::new(),
+            project: Project::new(),
+            args: String::new(),
+            cwd: String::new(),
+            environment: Vec::new(),
+            umask: None,
+            stdin: StdIn::Null,
+            stdout: StdOut::Pipes,
+            unstable: Vec::new(),
+            first: First::Hits,
+            same_result: false,
+            remove_outputs: Vec::new(),
+        }
+    }
+
+    /// The arguments after the tool; `{root}` is the project's directory.
+    pub fn args(&mut self, args: &str) {
+        self.args = args.to_owned();
+    }
+
+    /// Another tool than the one of the case's list; `{root}` is the project's directory.
+    pub fn tool(&mut self, tool: &str) {
+        self.tool = tool.to_owned();
+    }
+
+    /// A source file, C or C++ as the tool wants it, and the arguments that compile it to `a.o` with `flags` before.
+    pub fn source(&mut self, flags: &str, text: &str) {
+        let name = if self.tool.contains("++") { "a.cc" } else { "a.c" };
+        self.project.write(name, text);
+        self.args(&format!("{flags} -c {name} -o a.o"));
+    }
+
+    pub fn source_name(&self) -> &'static str {
+        if self.tool.contains("++") { "a.cc" } else { "a.c" }
+    }
+
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        let value = self.expanded(value);
+        self.environment.push((name.to_owned(), Some(value)));
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), None));
+    }
+
+    pub fn cwd(&mut self, below: &str) {
+        self.cwd = below.to_owned();
+    }
+
+    pub fn umask(&mut self, mask: u32) {
+        self.umask = Some(mask);
+    }
+
+    pub fn stdin(&mut self, stdin: StdIn) {
+        self.stdin = stdin;
+    }
+
+    pub fn stdout(&mut self, stdout: StdOut) {
+        self.stdout = stdout;
+    }
+
+    /// This file's bytes differ from run to run.
+    pub fn unstable(&mut self, name: &str) {
+        self.unstable.push(name.to_owned());
+    }
+
+    /// This file is removed before each compile.
+    pub fn remove_before_each(&mut self, name: &str) {
+        self.remove_outputs.push(name.to_owned());
+    }
+
+    /// This must not be cached at all.
+    pub fn never_hits(&mut self) {
+        self.first = First::NeverHits;
+    }
+
+    /// Whether this is cached is left open; the results must be right.
+    pub fn may_hit_or_not(&mut self) {
+        self.first = First::Whatever;
+    }
+
+    /// The change makes no difference to what the bare tool gives.
+    pub fn same_result(&mut self) {
+        self.same_result = true;
+    }
+
+    /// `sh` in the project.
+    pub fn sh(&self, line: &str) -> String {
+        self.project.shell(&self.cache, line)
+    }
+
+    fn expanded(&self, text: &str) -> String {
+        text.replace("{root}", self.project.path().to_str().unwrap())
+    }
+
+    fn check(&self, at_once: bool) -> Seen {
+        for name in &self.remove_outputs {
+            if self.project.at(name).exists() {
+                self.project.remove(name);
+            }
+        }
+        let line = self.expanded(&format!("{} {}", self.tool, self.args));
+        let call = self
+            .project
+            .call(&self.cache, &line)
+            .env_all(&self.environment)
+            .cwd(&self.cwd)
+            .umask(self.umask)
+            .stdin(self.stdin.clone())
+            .stdout(self.stdout)
+            .unstable(&self.unstable);
+        if at_once { call.at_once().check() } else { call.check() }
+    }
+
+    /// The first two compiles; the result of the first.
+    fn settle_in(&self) -> Seen {
+        let first = self.check(false);
+        let second = self.check(false);
+        match self.first {
+            First::Hits => {
+                assert_eq!(first.outcome, Outcome::Miss, "{}: {:?}", self.tool, first.done);
+                assert!(second.outcome.is_hit(), "{}: {:?}", self.tool, second.outcome);
+            }
+            First::NeverHits => {
+                assert!(!first.outcome.is_hit() && !second.outcome.is_hit(), "{}", self.tool);
+            }
+            First::Whatever => {}
+        }
+        first
+    }
+}
+
+/// Compiles until it hits, changes something, compiles again.
+pub fn play(tool_names: &[&str], setup: impl Fn(&mut Scene), change: impl Fn(&mut Scene)) {
+    play_with(tool_names, false, setup, change);
+}
+
+/// The same, with the compile right behind the change: the clock may not have ticked.
+pub fn play_at_once(tool_names: &[&str], setup: impl Fn(&mut Scene), change: impl Fn(&mut Scene)) {
+    play_with(tool_names, true, setup, change);
+}
+
+fn play_with(
+    tool_names: &[&str],
+    at_once: bool,
+    setup: impl Fn(&mut Scene),
+    change: impl Fn(&mut Scene),
+) {
+    for tool in tools::present(tool_names) {
+        let mut scene = Scene::new(tool);
+        setup(&mut scene);
+        let before = scene.settle_in();
+        change(&mut scene);
+        let after = scene.check(at_once);
+        assert_eq!(
+            before.same_result(&after),
+            scene.same_result,
+            "{tool}: does the change show in the bare tool's result?\n{:?}\n{:?}",
+            before.done,
+            after.done
+        );
+        if scene.first == First::Hits && after.done.code == Some(0) {
+            scene.check(false);
+            let again = scene.check(false);
+            assert!(again.outcome.is_hit(), "{tool}, after the change: {:?}", again.outcome);
+        }
+    }
+}
+
+/// A test for each line `name: TOOLS, setup, change;`.
+#[macro_export]
+macro_rules! cases {
+    ($($(#[$doc:meta])* $name:ident: $tools:expr, |$s:ident| $setup:block, |$c:ident| $change:block;)*) => {
+        $($(#[$doc])* #[test] fn $name() {
+            $crate::scene::play($tools, |$s| $setup, |$c| $change);
+        })*
+    };
+}

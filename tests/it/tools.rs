@@ -1,0 +1,53 @@
+//! Which tools this machine has; a missing one is named, and under `CI` it is a failure.
+
+use std::path::{Path, PathBuf};
+
+pub const C: &[&str] = &["gcc", "clang"];
+pub const CXX: &[&str] = &["g++", "clang++"];
+pub const ALL: &[&str] = &["gcc", "g++", "clang", "clang++"];
+pub const GCC: &[&str] = &["gcc"];
+pub const CLANG: &[&str] = &["clang"];
+
+/// Where `name` is on this process's `PATH`.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// Where `name` is; it must be there.
+pub fn path_of(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
+}
+
+/// Whether `name` is there. Otherwise the test that asks is to return.
+pub fn have(name: &str) -> bool {
+    if find(name).is_some() {
+        return true;
+    }
+    assert!(std::env::var_os("CI").is_none(), "{name} is missing, and under CI that is a failure");
+    eprintln!("skipped: {name} is not here ({})", std::thread::current().name().unwrap_or("?"));
+    false
+}
+
+/// Those of `names` that are there.
+pub fn present<'n>(names: &[&'n str]) -> Vec<&'n str> {
+    names.iter().copied().filter(|name| have(name)).collect()
+}
+
+pub fn is_gcc(tool: &str) -> bool {
+    tool.starts_with('g')
+}
+
+/// Whether the longer variants are wanted.
+pub fn long() -> bool {
+    std::env::var_os("IBID_TEST_LONG").is_some_and(|value| value != "0" && !value.is_empty())
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The program under test.
+pub fn ibid() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_ibid"))
+}
