@@ -67,7 +67,8 @@ fn choose_entry() {
     if !is_written {
         return;
     }
-    let is_static = variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
+    let is_static =
+        variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
     let mut flags = flags.split('\x1f').map(|flag| flag.trim_start_matches("-C"));
     let is_fixed = flags.any(|flag| flag == "relocation-model=static");

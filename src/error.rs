@@ -59,13 +59,23 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Io { what, path, source, .. } => write!(f, "{what} {}: {source}", path.display()),
-            StoreError::NotOurs(path) => {
-                write!(f, "{} is not a directory that only you may write; choose another IBID_DIR", path.display())
+            StoreError::Io { what, path, source, .. } => {
+                write!(f, "{what} {}: {source}", path.display())
             }
-            StoreError::NoDirectory => write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set"),
+            StoreError::NotOurs(path) => {
+                write!(
+                    f,
+                    "{} is not a directory that only you may write; choose another IBID_DIR",
+                    path.display()
+                )
+            }
+            StoreError::NoDirectory => {
+                write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set")
+            }
             StoreError::Corrupt(path) => write!(f, "{} is damaged", path.display()),
-            StoreError::TooLarge(bytes) => write!(f, "an object of {bytes} bytes is too large to store"),
+            StoreError::TooLarge(bytes) => {
+                write!(f, "an object of {bytes} bytes is too large to store")
+            }
             StoreError::Busy => write!(f, "another process renews the cache just now"),
         }
     }

@@ -14,7 +14,10 @@ use crate::store::Store;
 pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
     let Some(directory) = config.cache_dir.as_deref() else {
-        writeln!(stderr, "ibid: no cache directory: neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set")?;
+        writeln!(
+            stderr,
+            "ibid: no cache directory: neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set"
+        )?;
         return Ok(1);
     };
     let store = match Store::open(directory, config.max_size_bytes) {
@@ -41,14 +44,19 @@ fn figures(store: &Store, directory: &std::path::Path, bytes_max: u64) -> Value 
     let sum = |counter| store.cache.volatile.sum(counter);
     let each = |name: &str, count: u64| (name.to_owned(), json!(count));
     let reasons = |all: &[(&'static str, Counter)]| -> Map<String, Value> {
-        all.iter().map(|(name, counter)| each(name, sum(*counter))).filter(|(_, n)| *n != json!(0)).collect()
+        all.iter()
+            .map(|(name, counter)| each(name, sum(*counter)))
+            .filter(|(_, n)| *n != json!(0))
+            .collect()
     };
-    let named = |names: Vec<&'static str>, counter: fn(usize) -> Counter| -> Vec<(&'static str, Counter)> {
-        names.into_iter().enumerate().map(|(number, name)| (name, counter(number))).collect()
-    };
+    let named =
+        |names: Vec<&'static str>, counter: fn(usize) -> Counter| -> Vec<(&'static str, Counter)> {
+            names.into_iter().enumerate().map(|(number, name)| (name, counter(number))).collect()
+        };
     let passed = named(PassReason::ALL.iter().map(|r| r.name()).collect(), Counter::passed_through);
     let not_stored = named(NotStored::ALL.iter().map(|r| r.name()).collect(), Counter::not_stored);
-    let errors = named(InternalError::ALL.iter().map(|e| e.name()).collect(), Counter::internal_error);
+    let errors =
+        named(InternalError::ALL.iter().map(|e| e.name()).collect(), Counter::internal_error);
     let (records, blobs) = store.count_entries();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -96,7 +104,9 @@ fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
 
 /// A line with the sum, and one for each reason; nothing where the sum is zero.
 fn show_reasons(reasons: &Value, title: &str, out: &mut dyn Write) -> io::Result<()> {
-    let Some(reasons) = reasons.as_object().filter(|reasons| !reasons.is_empty()) else { return Ok(()) };
+    let Some(reasons) = reasons.as_object().filter(|reasons| !reasons.is_empty()) else {
+        return Ok(());
+    };
     let sum: u64 = reasons.values().filter_map(Value::as_u64).sum();
     writeln!(out, "{title}{sum}")?;
     for (name, count) in reasons {

@@ -17,7 +17,7 @@ mod response;
 mod variables;
 
 pub use names::{family, is_tool_name};
-pub use variables::{reads_variables_by_name};
+pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,10 @@
 //! They serve the whole program. They must not be compiled into calls of themselves, so the work is done by
 //! instructions. Source: C11 7.24 for what they do; Intel's optimisation manual for `rep movsb`.
 
-#![allow(clippy::multiple_unsafe_ops_per_block, reason = "each function is one operation, its caller vouches for it")]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "each function is one operation, its caller vouches for it"
+)]
 
 /// As in C.
 ///
@@ -52,8 +55,9 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
     let mut at = 0;
     while at + 8 <= len {
         // SAFETY: `at + 8 <= len`.
-        let (x, y) =
-            unsafe { (a.add(at).cast::<u64>().read_unaligned(), b.add(at).cast::<u64>().read_unaligned()) };
+        let (x, y) = unsafe {
+            (a.add(at).cast::<u64>().read_unaligned(), b.add(at).cast::<u64>().read_unaligned())
+        };
         if x != y {
             return if x.swap_bytes() < y.swap_bytes() { -1 } else { 1 };
         }

@@ -46,7 +46,10 @@ impl Cache {
     }
 
     /// The records under an invocation key or a portable key, newest first.
-    pub fn records<'c>(&'c self, key: &'c [u8; 16]) -> impl Iterator<Item = (Place, Entry<'c>)> + 'c {
+    pub fn records<'c>(
+        &'c self,
+        key: &'c [u8; 16],
+    ) -> impl Iterator<Item = (Place, Entry<'c>)> + 'c {
         let candidates = candidates(&self.index.words(), key, self.index.window());
         let mut at = 0;
         core::iter::from_fn(move || {
@@ -55,7 +58,9 @@ impl Cache {
                 at += 1;
                 let Some(entry) = self.segments.entry(place) else { continue };
                 let (invocation, portable) = entry.header.key.split_at(16);
-                if entry.header.kind() == Some(Kind::Record) && (key == invocation || key == portable) {
+                if entry.header.kind() == Some(Kind::Record)
+                    && (key == invocation || key == portable)
+                {
                     return Some((place, entry));
                 }
             }

@@ -6,8 +6,8 @@
 use core::ffi::CStr;
 
 use crate::shm::layout::{
-    BUCKET_WORDS, CURSOR_OFFSET, Checked, FORMAT, INDEX_MAGIC, INDEX_WORDS_OFFSET, IndexHeader, OLDEST_OFFSET,
-    SEGMENT_BYTES, index_bytes,
+    BUCKET_WORDS, CURSOR_OFFSET, Checked, FORMAT, INDEX_MAGIC, INDEX_WORDS_OFFSET, IndexHeader,
+    OLDEST_OFFSET, SEGMENT_BYTES, index_bytes,
 };
 use crate::shm::map::{Map, WordsView};
 use crate::shm::raw::{self, AsFd, BorrowedFd};
@@ -90,7 +90,8 @@ pub fn candidates(words: &(impl Words + ?Sized), key: &[u8; 16], window: Window)
         if word & !((1 << TAG_SHIFT) - 1) != tag_of(key) {
             continue;
         }
-        if let (Some(place), Some(slot)) = (place_of(word, window), found.places.get_mut(found.len)) {
+        if let (Some(place), Some(slot)) = (place_of(word, window), found.places.get_mut(found.len))
+        {
             *slot = place;
             found.len += 1;
         }
@@ -157,7 +158,10 @@ fn victim(
         return own().min().map(oldest);
     }
     bucket().find(|(_, word)| place_of(*word, window).is_none()).or_else(|| {
-        bucket().filter_map(|(at, word)| Some((place_of(word, window)?, at, word))).min().map(oldest)
+        bucket()
+            .filter_map(|(at, word)| Some((place_of(word, window)?, at, word)))
+            .min()
+            .map(oldest)
     })
 }
 

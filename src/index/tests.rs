@@ -24,7 +24,8 @@ fn found(words: &[Word], key: &[u8; 16], window: Window) -> Vec<Place> {
 #[test]
 fn what_is_published_is_found_newest_first() {
     let words = words();
-    let places = [Place { seq: 1, unit: 70 }, Place { seq: 3, unit: 64 }, Place { seq: 2, unit: 99 }];
+    let places =
+        [Place { seq: 1, unit: 70 }, Place { seq: 3, unit: 64 }, Place { seq: 2, unit: 99 }];
     for place in places {
         assert!(publish(&words[..], &key(1), place, WINDOW, |_| false));
     }

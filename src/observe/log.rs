@@ -10,7 +10,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use super::log_layout as layout;
-use super::log_layout::{CWD_AT, FIRST_ENTRY, FileStat, HEAD_LEN_BYTES, LOG_LEN_BYTES, STAT_LEN_BYTES, fact, kind};
+use super::log_layout::{
+    CWD_AT, FIRST_ENTRY, FileStat, HEAD_LEN_BYTES, LOG_LEN_BYTES, STAT_LEN_BYTES, fact, kind,
+};
 
 /// What a log says.
 #[derive(Debug)]
@@ -96,7 +98,11 @@ fn decode(header: &[u8], entries: &[u8]) -> Log {
         let len = u32_at(rest, 0) as usize;
         let entry = rest.get(..len).filter(|_| len >= HEAD_LEN_BYTES && len.is_multiple_of(8));
         let Some((entry, event)) = entry.and_then(|entry| Some((entry, event(entry)?))) else {
-            let reason = if len == 0 { "the log ends in the middle of an entry" } else { "the log is damaged" };
+            let reason = if len == 0 {
+                "the log ends in the middle of an entry"
+            } else {
+                "the log is damaged"
+            };
             lost.get_or_insert_with(|| reason.to_owned());
             break;
         };

@@ -232,7 +232,8 @@ impl Log {
 
     /// Says that entries are missing.
     pub fn lose(&self, reason: u32) {
-        let _ = self.header().lost.compare_exchange(0, reason, Ordering::Release, Ordering::Relaxed);
+        let _ =
+            self.header().lost.compare_exchange(0, reason, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Appends an entry: one `fetch_add`, one copy, one releasing store. `populate` makes pages present and says

@@ -99,7 +99,13 @@ fn inode(stat: &FileStat) -> Inode {
 }
 
 fn shown(stat: &FileStat) -> Stat {
-    Stat { dev: stat.dev, ino: stat.ino, size: stat.size, mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns }
+    Stat {
+        dev: stat.dev,
+        ino: stat.ino,
+        size: stat.size,
+        mtime_ns: stat.mtime_ns,
+        ctime_ns: stat.ctime_ns,
+    }
 }
 
 /// Whether an error says that nothing (that could be used) is there.
@@ -134,7 +140,9 @@ impl Trace {
 
     /// A path was asked about.
     pub fn look(&mut self, path: &Path, errno: i32) {
-        if self.is_own(path, None) || path.as_os_str().is_empty() || pseudo::is_harmless(path) {
+        // That a pseudo file is there, or where a descriptor leads (`/proc/self/fd/N`), says nothing that lasts.
+        let is_passing = pseudo::is_harmless(path) || pseudo::is_pseudo_file(path);
+        if self.is_own(path, None) || path.as_os_str().is_empty() || is_passing {
             return;
         }
         if is_absence(errno) {
@@ -148,7 +156,9 @@ impl Trace {
         match &event.what {
             What::Object { path } | What::Start { image: path, .. } => self.read(path, None),
             What::Ran { path, stat } => self.read(path, stat.as_ref()),
-            What::ExecFailed { path, errno } | What::Look { path, errno } => self.look(path, *errno),
+            What::ExecFailed { path, errno } | What::Look { path, errno } => {
+                self.look(path, *errno)
+            }
             What::List { path, errno: 0 } => {
                 if !self.is_own(path, None) && !pseudo::is_harmless(path) {
                     self.file(path).listed = true;
@@ -160,7 +170,9 @@ impl Trace {
             }
             What::Open { path, errno, .. } => self.look(path, *errno),
             What::Close { stat } => self.closed(stat),
-            What::Rename { from, to, errno: 0, existed, stat } => self.renamed(from, to, *existed, stat.as_ref()),
+            What::Rename { from, to, errno: 0, existed, stat } => {
+                self.renamed(from, to, *existed, stat.as_ref())
+            }
             What::Rename { from, errno, .. } => self.look(from, *errno),
             What::Link { from, to, errno: 0, stat } => self.linked(from, to, stat.as_ref()),
             What::Link { errno, .. } if *errno != EEXIST => {}
@@ -218,15 +230,28 @@ impl Trace {
         }
     }
 
-    fn opened_for_writing(&mut self, path: &Path, flags: u32, mode: u32, existed: bool, stat: Option<&FileStat>) {
+    fn opened_for_writing(
+        &mut self,
+        path: &Path,
+        flags: u32,
+        mode: u32,
+        existed: bool,
+        stat: Option<&FileStat>,
+    ) {
         let how = match (existed, flags & O_TRUNC != 0) {
             (false, _) => Made::Created,
             (true, true) => Made::Truncated,
             (true, false) => Made::Modified,
         };
-        let by_other_name = stat.and_then(|stat| self.inodes.get(&inode(stat))).and_then(|keys| keys.first().cloned());
+        let by_other_name = stat
+            .and_then(|stat| self.inodes.get(&inode(stat)))
+            .and_then(|keys| keys.first().cloned());
         let path = match by_other_name {
-            Some(key) if !self.files.get(&self.key(path)).is_some_and(|file| file.own.is_some()) => key,
+            Some(key)
+                if !self.files.get(&self.key(path)).is_some_and(|file| file.own.is_some()) =>
+            {
+                key
+            }
             _ => path.to_owned(),
         };
         let file = self.file(&path);
@@ -338,7 +363,12 @@ impl Trace {
         let own = self.unmake(&key);
         self.file(path).touched.get_or_insert(true);
         // The other name's inode has a new change time; only the file system knows it.
-        for key in own.and_then(|own| own.inode).and_then(|inode| self.inodes.get(&inode)).cloned().unwrap_or_default() {
+        for key in own
+            .and_then(|own| own.inode)
+            .and_then(|inode| self.inodes.get(&inode))
+            .cloned()
+            .unwrap_or_default()
+        {
             if let Some(own) = self.files.get_mut(&key).and_then(|file| file.own.as_mut()) {
                 own.stat = None;
             }
@@ -382,7 +412,8 @@ impl Trace {
                     if own.kind != OwnKind::Other {
                         let Own { create_mode, how, stat, order, .. } = own;
                         let path = file.path;
-                        outputs.push((order, Output { path, create_mode, how, stat, existed_before }));
+                        outputs
+                            .push((order, Output { path, create_mode, how, stat, existed_before }));
                     }
                 }
             }
@@ -443,7 +474,9 @@ impl Programs {
                 }
                 What::Exit => process.ended = true,
                 What::Shell { .. } => process.shells += 1,
-                What::Spawn { path, child } => processes.entry(*child).or_default().expected.push(path),
+                What::Spawn { path, child } => {
+                    processes.entry(*child).or_default().expected.push(path)
+                }
                 _ => {}
             }
         }
@@ -460,7 +493,8 @@ fn missing(events: &[Event], processes: &BTreeMap<u32, Process>) -> Option<Strin
             let path = process.expected.last().map_or(Path::new("?"), |path| *path);
             return Some(format!("program {} did not report in", path.display()));
         }
-        let is_child = |child: &&Process| child.parent == *pid && child.starts > child.expected.len();
+        let is_child =
+            |child: &&Process| child.parent == *pid && child.starts > child.expected.len();
         if process.shells > processes.values().filter(is_child).count() {
             return Some("program /bin/sh did not report in".to_owned());
         }

@@ -3,12 +3,10 @@
 //! The only room with `cfg(target_os)`, and the only one that starts, replaces or signals a process.
 //! Read next: `run.rs` (start a tool and pass its text on), `exec.rs` (become it), `path.rs` (find it).
 
+pub mod elf;
 pub mod exec;
 pub mod path;
 pub mod run;
 
 mod signals;
 mod stream;
-//! What the operating system gives beside mapped bytes.
-
-pub mod elf;

@@ -37,7 +37,8 @@ impl Call {
         let tool = args.next()?;
         if tool.to_bytes() == b"exec" {
             let next = args.next()?;
-            let (tool, first) = if next.to_bytes() == b"--" { (args.next()?, 4) } else { (next, 3) };
+            let (tool, first) =
+                if next.to_bytes() == b"--" { (args.next()?, 4) } else { (next, 3) };
             return Some(Call { tool, first, forced: true, masquerade: false });
         }
         if tool.to_bytes().first().is_none_or(|byte| *byte == b'-') {
@@ -144,7 +145,8 @@ pub fn fields(recorded: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = recorded.get(8..).unwrap_or(&[]);
     core::iter::from_fn(move || {
         let (len, after) = rest.split_first_chunk::<8>()?;
-        let (field, after) = after.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+        let (field, after) =
+            after.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
         rest = after;
         Some(field)
     })

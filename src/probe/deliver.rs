@@ -41,10 +41,8 @@ const OUTPUTS_MAX: usize = 256;
 impl<'s> Blobs<'s> {
     /// The checked bytes of a blob.
     pub fn checked(self, blob: &BlobRef) -> Result<Entry<'s>, Undelivered> {
-        let hinted = Place {
-            seq: blob.hint >> 20,
-            unit: u32::try_from(blob.hint & 0xf_ffff).unwrap_or(0),
-        };
+        let hinted =
+            Place { seq: blob.hint >> 20, unit: u32::try_from(blob.hint & 0xf_ffff).unwrap_or(0) };
         let is_it = |entry: &Entry<'_>| {
             entry.header.kind() == Some(Kind::Blob)
                 && entry.header.key == blob.digest

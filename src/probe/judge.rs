@@ -115,7 +115,8 @@ impl Environment {
         match self.value(name.to_bytes()) {
             None => recorded.flags & record::IS_SET == 0,
             Some(value) => {
-                recorded.flags & record::IS_SET != 0 && xxh3_128(value).to_le_bytes() == recorded.value
+                recorded.flags & record::IS_SET != 0
+                    && xxh3_128(value).to_le_bytes() == recorded.value
             }
         }
     }
@@ -150,7 +151,8 @@ pub fn judge_machine<'a>(record: &Record<'a>) -> Result<(), Difference<'a>> {
     if record.has(record::HAS_TEXT) {
         let (then, mut now) = (Streams::of(record), Streams::now());
         // Text of one stream alone goes where that stream goes; whether the other one is the same file is no matter.
-        if !then.merged && (record.head.stdout.len_bytes == 0 || record.head.stderr.len_bytes == 0) {
+        if !then.merged && (record.head.stdout.len_bytes == 0 || record.head.stderr.len_bytes == 0)
+        {
             now.merged = false;
         }
         if then != now {
@@ -229,9 +231,10 @@ fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<
         record::EXISTS => {
             (raw::stat(path).is_ok_and(|s| s.mode == input.mode), Difference::Existence(path))
         }
-        record::LISTING => {
-            (raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Listing(path))
-        }
+        record::LISTING => (
+            raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp),
+            Difference::Listing(path),
+        ),
         _ => (false, Difference::Damaged),
     };
     if agrees { Ok(()) } else { Err(difference) }

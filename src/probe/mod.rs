@@ -43,7 +43,11 @@ pub fn hot_part<'a>(entry: &Entry<'_>, arena: &'a mut [u8]) -> Option<(Record<'a
 }
 
 /// Copies a record's cold part into `arena` and checks it.
-pub fn cold_part<'a>(entry: &Entry<'_>, record: &Record<'_>, arena: &'a mut [u8]) -> Option<Cold<'a>> {
+pub fn cold_part<'a>(
+    entry: &Entry<'_>,
+    record: &Record<'_>,
+    arena: &'a mut [u8],
+) -> Option<Cold<'a>> {
     let len = usize::try_from(entry.header.body_bytes.checked_sub(entry.header.hot_bytes)?).ok()?;
     let cold = arena.get_mut(..len)?;
     entry.copy_out(entry.header.hot_bytes, cold)?;
@@ -63,7 +67,8 @@ pub fn look(
     let mut answer = Answer::Miss;
     for (_, entry) in cache.records(&key) {
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
-        let verdict = judge::judge(&record, command, environment, || cold_part(&entry, &record, rest));
+        let verdict =
+            judge::judge(&record, command, environment, || cold_part(&entry, &record, rest));
         if verdict.is_err() {
             continue;
         }

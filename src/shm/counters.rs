@@ -69,7 +69,10 @@ impl Volatile {
     /// Maps an existing segment, which must be this cache's.
     pub fn open(file: BorrowedFd<'_>, uuid: &[u8; 16]) -> Result<Volatile, Errno> {
         let state = raw::stat_fd(file)?;
-        if !state.is_regular() || state.uid != raw::user() || state.stat.size < VOLATILE_BYTES as u64 {
+        if !state.is_regular()
+            || state.uid != raw::user()
+            || state.stat.size < VOLATILE_BYTES as u64
+        {
             return Err(Errno::INVAL);
         }
         let map = MapMut::new(file, VOLATILE_BYTES)?;
@@ -121,6 +124,8 @@ impl Volatile {
 
     /// The digest table.
     pub fn digests(&self) -> super::digests::DigestTable<'_> {
-        super::digests::DigestTable::new(self.0.words_mut(DIGESTS_OFFSET, DIGESTS * 8).unwrap_or(&[]))
+        super::digests::DigestTable::new(
+            self.0.words_mut(DIGESTS_OFFSET, DIGESTS * 8).unwrap_or(&[]),
+        )
     }
 }

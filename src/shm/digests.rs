@@ -98,7 +98,8 @@ mod tests {
         let table = DigestTable::new(&words);
         let stamp = Stamp([3; 16]);
         table.enter(&stamp, &[9; 32]);
-        for word in words.iter().filter(|w| w.load(Ordering::Relaxed) == u64::MAX / 255 * 9).take(1) {
+        for word in words.iter().filter(|w| w.load(Ordering::Relaxed) == u64::MAX / 255 * 9).take(1)
+        {
             word.store(1, Ordering::Relaxed);
         }
         assert_eq!(table.find(&stamp), None);

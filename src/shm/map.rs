@@ -158,7 +158,8 @@ impl MapMut {
     pub fn populate(&self, offset: usize) -> Result<(), Errno> {
         let page = self.0.range(offset & !4095, 4096).ok_or(Errno::FAULT)?;
         // SAFETY: the page lies inside the mapping; populating changes no byte.
-        let result = unsafe { syscall::call4(syscall::MADVISE, page as usize, 4096, POPULATE_WRITE, 0) };
+        let result =
+            unsafe { syscall::call4(syscall::MADVISE, page as usize, 4096, POPULATE_WRITE, 0) };
         // EINVAL: a kernel before 5.14, which does not know the advice.
         if result >= 0 || result == -(Errno::INVAL.raw_os_error() as isize) {
             return Ok(());

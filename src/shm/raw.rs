@@ -40,7 +40,8 @@ pub const CHARACTER_DEVICE: u32 = 0o020_000;
 impl FileState {
     fn from(s: &Statx) -> FileState {
         let join = |major: u32, minor: u32| u64::from(major) << 32 | u64::from(minor);
-        let ns = |sec: i64, nsec: u32| sec.wrapping_mul(1_000_000_000).wrapping_add(i64::from(nsec));
+        let ns =
+            |sec: i64, nsec: u32| sec.wrapping_mul(1_000_000_000).wrapping_add(i64::from(nsec));
         FileState {
             stat: Stat {
                 dev: join(s.stx_dev_major, s.stx_dev_minor),

@@ -6,8 +6,8 @@ use core::cell::OnceCell;
 use core::ffi::CStr;
 
 use super::layout::{
-    Checked, EntryHeader, ENTRY_MAGIC, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader,
-    UNIT_BYTES, segment_name,
+    Checked, ENTRY_MAGIC, EntryHeader, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC,
+    SEGMENT_UNITS, SegmentHeader, UNIT_BYTES, segment_name,
 };
 use super::map::Map;
 use super::raw::{self, AsFd, OwnedFd};
@@ -93,7 +93,9 @@ impl Segments {
 
     fn map_segment(&self, seq: u64) -> Option<Map> {
         let name = segment_name(seq);
-        let file = raw::open_read_at(self.directory.as_fd(), CStr::from_bytes_with_nul(&name).ok()?).ok()?;
+        let file =
+            raw::open_read_at(self.directory.as_fd(), CStr::from_bytes_with_nul(&name).ok()?)
+                .ok()?;
         let state = raw::stat_fd(file.as_fd()).ok()?;
         if !state.is_regular() || state.stat.size != SEGMENT_BYTES {
             return None;

@@ -103,7 +103,11 @@ impl Store {
     /// pages reach the disk in any order, so what the cursor says of an older time may lie behind what was published.
     fn renew_epoch(&self) -> Result<(), StoreError> {
         let path = self.directory.join("index");
-        let state = fs::metadata(&path).map_err(StoreError::io("cannot use", &path, InternalError::Index))?;
+        let state = fs::metadata(&path).map_err(StoreError::io(
+            "cannot use",
+            &path,
+            InternalError::Index,
+        ))?;
         let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut text = boot;
         text.extend(state.dev().to_le_bytes());

@@ -17,7 +17,8 @@ use crate::index::{self, Index};
 use crate::outcome::InternalError;
 use crate::shm::counters::VOLATILE_BYTES;
 use crate::shm::layout::{
-    CURSOR_OFFSET, FORMAT, INDEX_MAGIC, IndexHeader, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC, VolatileHeader, index_bytes,
+    CURSOR_OFFSET, FORMAT, INDEX_MAGIC, IndexHeader, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC,
+    VolatileHeader, index_bytes,
 };
 use crate::shm::raw;
 
@@ -43,11 +44,16 @@ pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> 
                 }
             }
             Err(error) => {
-                return Err(StoreError::io("cannot use", directory, InternalError::CacheDir)(error));
+                return Err(StoreError::io("cannot use", directory, InternalError::CacheDir)(
+                    error,
+                ));
             }
         }
-        let state = fs::metadata(directory)
-            .map_err(StoreError::io("cannot use", directory, InternalError::CacheDir))?;
+        let state = fs::metadata(directory).map_err(StoreError::io(
+            "cannot use",
+            directory,
+            InternalError::CacheDir,
+        ))?;
         if !state.is_dir() || state.uid() != raw::user() || state.mode() & 0o022 != 0 {
             return Err(StoreError::NotOurs(directory.to_path_buf()));
         }
@@ -64,7 +70,9 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
         .read(true)
         .write(true)
         .mode(0o600)
-        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed())
+        .custom_flags(
+            (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed(),
+        )
         .open(&path)
         .map_err(StoreError::io("cannot open", &path, InternalError::CacheDir))?;
     if wait {
@@ -79,9 +87,11 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
 pub(super) fn cache(directory: &Path, max_bytes: u64) -> Result<Cache, StoreError> {
     let _lock = lock(directory, "lock", true)?;
     let handle = || -> Result<raw::OwnedFd, StoreError> {
-        File::open(directory)
-            .map(Into::into)
-            .map_err(StoreError::io("cannot open", directory, InternalError::CacheDir))
+        File::open(directory).map(Into::into).map_err(StoreError::io(
+            "cannot open",
+            directory,
+            InternalError::CacheDir,
+        ))
     };
     // Another process may have made all of it while we waited.
     if let Some(cache) = Cache::open_at(handle()?) {
@@ -100,7 +110,8 @@ fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
     remove_segments(directory);
     let path = directory.join("index");
     let fail = |error| StoreError::io("cannot create", &path, InternalError::Index)(error);
-    let buckets = (max_bytes / BYTES_PER_WORD / 16).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX);
+    let buckets =
+        (max_bytes / BYTES_PER_WORD / 16).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX);
     let uuid = random().map_err(fail)?;
     let mut header = IndexHeader {
         magic: INDEX_MAGIC,
@@ -112,7 +123,11 @@ fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
         created_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         ..IndexHeader::zeroed()
     };
-    let name = format!("ibid-{}-{:016x}", raw::user(), u64::from_le_bytes(uuid[..8].try_into().unwrap_or([0; 8])));
+    let name = format!(
+        "ibid-{}-{:016x}",
+        raw::user(),
+        u64::from_le_bytes(uuid[..8].try_into().unwrap_or([0; 8]))
+    );
     header.volatile[..name.len()].copy_from_slice(name.as_bytes());
     let header = header.sealed();
     whole_file(&path, index_bytes(buckets), bytemuck::bytes_of(&header)).map_err(fail)?;
@@ -121,16 +136,18 @@ fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
 
 /// Makes the volatile segment in shared memory, or where there is none, a file in the cache that stands in for it.
 fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
-    let head =
-        VolatileHeader { magic: VOLATILE_MAGIC, uuid: header.uuid, check: 0 }.sealed();
+    let head = VolatileHeader { magic: VOLATILE_MAGIC, uuid: header.uuid, check: 0 }.sealed();
     let len = header.volatile.iter().position(|byte| *byte == 0).unwrap_or(0);
     let name = String::from_utf8_lossy(&header.volatile[..len]).into_owned();
     if shared_memory(&name, bytemuck::bytes_of(&head)).is_ok() {
         return Ok(());
     }
     let path = directory.join(VOLATILE_FILE.to_str().unwrap_or("volatile"));
-    whole_file(&path, VOLATILE_BYTES as u64, bytemuck::bytes_of(&head))
-        .map_err(StoreError::io("cannot create", &path, InternalError::Volatile))
+    whole_file(&path, VOLATILE_BYTES as u64, bytemuck::bytes_of(&head)).map_err(StoreError::io(
+        "cannot create",
+        &path,
+        InternalError::Volatile,
+    ))
 }
 
 fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
@@ -149,10 +166,14 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
     shared.set_owner(false);
     // The crate only sets the length; without memory behind it a store would raise SIGBUS.
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let reserved = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, VOLATILE_BYTES as u64)
-        .map_err(io::Error::from)
-        .and_then(|()| rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600)).map_err(Into::into))
-        .and_then(|()| (&file).write_all(head));
+    let reserved =
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, VOLATILE_BYTES as u64)
+            .map_err(io::Error::from)
+            .and_then(|()| {
+                rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600))
+                    .map_err(Into::into)
+            })
+            .and_then(|()| (&file).write_all(head));
     if reserved.is_err() {
         let _ = fs::remove_file(&path);
     }
@@ -185,7 +206,8 @@ fn make_way(path: &Path) -> io::Result<()> {
 pub(super) fn temporary_file(path: &Path) -> io::Result<(PathBuf, File)> {
     let number = u64::from_le_bytes(random()?[..8].try_into().unwrap_or([0; 8]));
     let temporary = path.with_file_name(format!("tmp-{number:016x}"));
-    let file = OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&temporary)?;
+    let file =
+        OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&temporary)?;
     Ok((temporary, file))
 }
 
@@ -201,7 +223,8 @@ pub(super) fn segment_numbers(directory: &Path) -> Vec<u64> {
     let number = |entry: fs::DirEntry| {
         u64::from_str_radix(entry.file_name().to_str()?.strip_prefix("seg-")?, 16).ok()
     };
-    fs::read_dir(directory).map_or_else(|_| Vec::new(), |entries| entries.flatten().filter_map(number).collect())
+    fs::read_dir(directory)
+        .map_or_else(|_| Vec::new(), |entries| entries.flatten().filter_map(number).collect())
 }
 
 fn remove_segments(directory: &Path) {
@@ -227,8 +250,11 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
             let mut head = bytemuck::bytes_of(&header).to_vec();
             head.resize(CURSOR_OFFSET, 0);
             head.extend((newest << 32 | u64::from(SEGMENT_UNITS)).to_le_bytes());
-            whole_file(&path, index_bytes(header.buckets), &head)
-                .map_err(StoreError::io("cannot renew", &path, InternalError::Index))
+            whole_file(&path, index_bytes(header.buckets), &head).map_err(StoreError::io(
+                "cannot renew",
+                &path,
+                InternalError::Index,
+            ))
         }
         None => fs::remove_file(&path).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),

@@ -56,7 +56,13 @@ pub fn digest_listing(path: &CStr) -> Option<[u8; 32]> {
     for entry in std::fs::read_dir(shown).ok()? {
         let entry = entry.ok()?;
         let kind = entry.file_type().ok()?;
-        let mark = if kind.is_dir() { b'd' } else if kind.is_symlink() { b'l' } else { b'f' };
+        let mark = if kind.is_dir() {
+            b'd'
+        } else if kind.is_symlink() {
+            b'l'
+        } else {
+            b'f'
+        };
         let mut name = entry.file_name().as_bytes().to_vec();
         name.extend([0, mark, 0]);
         names.push(name);

@@ -7,9 +7,7 @@ use std::ffi::{CStr, CString};
 use bytemuck::{Pod, Zeroable};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use crate::record::{
-    self, BlobRef, Cold, Head, Proof, Record, Search, Span,
-};
+use crate::record::{self, BlobRef, Cold, Head, Proof, Record, Search, Span};
 use crate::shm::stat::Stamp;
 
 /// An owned record.
@@ -221,14 +219,22 @@ impl Draft {
                     cold.string(name);
                 }
                 names.len = u32::try_from(directory.names.len()).unwrap_or(u32::MAX);
-                record::Directory { path: hot.string(&directory.path), stamp: directory.stamp, names }
+                record::Directory {
+                    path: hot.string(&directory.path),
+                    stamp: directory.stamp,
+                    names,
+                }
             })
             .collect();
         head.directories = hot.table(&directories);
         let absences: Vec<_> = self
             .absences
             .iter()
-            .map(|(path, errno)| record::Absence { path: hot.string(path), errno: *errno, reserved: 0 })
+            .map(|(path, errno)| record::Absence {
+                path: hot.string(path),
+                errno: *errno,
+                reserved: 0,
+            })
             .collect();
         head.absences = hot.table(&absences);
     }
@@ -255,7 +261,10 @@ impl Draft {
             searches: cold
                 .searches(record)
                 .map(|search| {
-                    Some((cold.string(search?.name)?.to_owned(), cold.string(search?.found)?.to_owned()))
+                    Some((
+                        cold.string(search?.name)?.to_owned(),
+                        cold.string(search?.found)?.to_owned(),
+                    ))
                 })
                 .collect::<Option<_>>()?,
             outputs: record

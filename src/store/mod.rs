@@ -58,12 +58,14 @@ impl Store {
             source: errno.into(),
             counted: InternalError::Index,
         };
-        let file = raw::open_read_write_at(cache.segments.directory(), index::NAME).map_err(failed)?;
+        let file =
+            raw::open_read_write_at(cache.segments.directory(), index::NAME).map_err(failed)?;
         let len = raw::stat_fd(file.as_fd()).map_err(failed)?.stat.size;
         if !index::is_trusted(cache.index.header(), len) {
             return Err(StoreError::Corrupt(index_path));
         }
-        let index = MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX)).map_err(failed)?;
+        let index = MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
+            .map_err(failed)?;
         Ok(Store { cache, directory: inside, index, max_bytes })
     }
 
@@ -153,7 +155,8 @@ impl Store {
             header_at(old).is_some_and(|header| header.identity == identity)
         })?;
         self.publish(&draft.invocation_key, place, |old| {
-            header_at(old).is_some_and(|h| h.identity == identity && h.circumstances == circumstances)
+            header_at(old)
+                .is_some_and(|h| h.identity == identity && h.circumstances == circumstances)
         })
     }
 
@@ -168,9 +171,11 @@ impl Store {
             .index
             .words_mut(INDEX_WORDS_OFFSET, count)
             .ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))?;
-        self.index
-            .populate(INDEX_WORDS_OFFSET + index::first_word(key, count) * 8)
-            .map_err(|errno| StoreError::io("cannot write", &self.directory, InternalError::Index)(errno.into()))?;
+        self.index.populate(INDEX_WORDS_OFFSET + index::first_word(key, count) * 8).map_err(
+            |errno| {
+                StoreError::io("cannot write", &self.directory, InternalError::Index)(errno.into())
+            },
+        )?;
         // A lost race is no error: the entry is there for whoever publishes next.
         index::publish(words, key, place, self.window(), supersedes);
         Ok(())
@@ -202,7 +207,9 @@ impl Store {
         let (words, window) = (self.cache.index.words(), self.window());
         for at in 0..words.len() {
             let Some(place) = index::place_of(words.load(at), window) else { continue };
-            if let Some(kind) = self.cache.segments.entry(place).and_then(|entry| entry.header.kind()) {
+            if let Some(kind) =
+                self.cache.segments.entry(place).and_then(|entry| entry.header.kind())
+            {
                 visit(place, kind);
             }
         }

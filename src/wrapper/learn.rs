@@ -122,7 +122,8 @@ impl Lesson<'_> {
     /// Also where the command line does not show it: options may come from a variable or from a file of options.
     fn depends_on_cpu(&self) -> bool {
         let has_options = |path: &Path| {
-            path.extension().is_some_and(|e| e == "cfg") || path.file_name().is_some_and(|n| n == "specs")
+            path.extension().is_some_and(|e| e == "cfg")
+                || path.file_name().is_some_and(|n| n == "specs")
         };
         self.policy.depends_on_cpu
             || self.environment.value(b"CCC_OVERRIDE_OPTIONS").is_some()
@@ -154,7 +155,8 @@ impl Lesson<'_> {
         }
         let mut variables = Vec::with_capacity(names.len() + 1);
         for (name, flags) in names {
-            let name = CString::new(name.into_vec()).map_err(|_| NotStored::ObservationIncomplete)?;
+            let name =
+                CString::new(name.into_vec()).map_err(|_| NotStored::ObservationIncomplete)?;
             let value = self.environment.value(name.to_bytes());
             let names_directory = name.to_bytes() == b"PWD"
                 && value.is_some_and(|value| names_directory(value, self.command.directory()));
@@ -178,11 +180,13 @@ impl Lesson<'_> {
         let mut searches = Vec::new();
         for name in names {
             let found = search(self.environment, name);
-            let name = CString::new(name.as_bytes()).map_err(|_| NotStored::ObservationIncomplete)?;
+            let name =
+                CString::new(name.as_bytes()).map_err(|_| NotStored::ObservationIncomplete)?;
             searches.push((name, found));
         }
         let tool = self.command.call().tool;
-        if let Some(path) = self.found.path.as_deref().filter(|_| !tool.to_bytes().contains(&b'/')) {
+        if let Some(path) = self.found.path.as_deref().filter(|_| !tool.to_bytes().contains(&b'/'))
+        {
             searches.push((tool.to_owned(), c_path(path).ok_or(NotStored::ObservationIncomplete)?));
         }
         Ok(searches)
@@ -264,10 +268,18 @@ impl Lesson<'_> {
         for path in &self.observation.listings {
             inputs.listing(&mut world, path)?;
         }
-        let there: Vec<PathBuf> = self.observation.absences.iter().map(|a| a.path.clone()).collect();
+        let there: Vec<PathBuf> =
+            self.observation.absences.iter().map(|a| a.path.clone()).collect();
         let unusable = self.found.absent.iter().map(|(path, _)| path.clone());
         let candidates = there.into_iter().chain(unusable).filter(|path| path.exists());
-        for path in self.observation.existing.iter().cloned().chain(self.found.passed.clone()).chain(candidates) {
+        for path in self
+            .observation
+            .existing
+            .iter()
+            .cloned()
+            .chain(self.found.passed.clone())
+            .chain(candidates)
+        {
             inputs.existing(&mut world, &path)?;
         }
         for (path, state) in world.links() {
@@ -312,7 +324,8 @@ impl Inputs<'_> {
         if !world.vouches(&spelled, &state, started_ns) || seen.is_none() && !is_older {
             return Err(NotStored::InputTooNew);
         }
-        let digest = self.lesson.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
+        let digest =
+            self.lesson.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
         world.walk(path);
         self.push(spelled, record::CONTENT, &state, digest);
         Ok(())

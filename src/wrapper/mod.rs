@@ -216,7 +216,9 @@ impl Invocation {
             // There, but not to be run (no permission): the system says what is wrong.
             let there = found.absent.iter().find(|(path, _)| path.exists());
             return match there.filter(|_| call.tool.to_bytes().contains(&b'/')) {
-                Some((path, _)) => Ok(Invocation::with(start, call, path.clone(), Found::default())),
+                Some((path, _)) => {
+                    Ok(Invocation::with(start, call, path.clone(), Found::default()))
+                }
                 None => Err(name.to_owned()),
             };
         };
@@ -276,9 +278,8 @@ impl Invocation {
         store.count_passed_through(reason);
         if reason == PassReason::Nested {
             let searched = Some(self.tool()).filter(|tool| !tool.as_bytes().contains(&b'/'));
-            let absent = |(path, errno): &(PathBuf, i32)| {
-                (path.clone(), u16::try_from(*errno).unwrap_or(0))
-            };
+            let absent =
+                |(path, errno): &(PathBuf, i32)| (path.clone(), u16::try_from(*errno).unwrap_or(0));
             let absent: Vec<_> = self.found.absent.iter().map(absent).collect();
             preload::report_in(&Report { tool: &self.program, searched, absent: &absent });
         }
@@ -293,7 +294,8 @@ impl Invocation {
             Answer::Hit => return self.was_hit("invocation hit"),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
-                match portable::look(store, command, environment, &mut arena, !self.config.readonly) {
+                match portable::look(store, command, environment, &mut arena, !self.config.readonly)
+                {
                     Portable::Hit => return self.was_hit("portable hit"),
                     Portable::Undelivered(why) => Some(why),
                     Portable::Miss => None,
@@ -346,7 +348,10 @@ impl Invocation {
         }) {
             Ok(ended) => ended,
             Err(error) => {
-                self.log.line(format_args!("cannot start {} observed: {error}", self.program.display()));
+                self.log.line(format_args!(
+                    "cannot start {} observed: {error}",
+                    self.program.display()
+                ));
                 store.count_error(InternalError::Observer);
                 return self.pass_through(store, PassReason::NoObserver);
             }
@@ -364,7 +369,11 @@ impl Invocation {
             }
             Err(reason) => {
                 store.count_not_stored(reason);
-                self.log.line(format_args!("miss, not stored, {}: {}", reason.name(), self.program.display()));
+                self.log.line(format_args!(
+                    "miss, not stored, {}: {}",
+                    reason.name(),
+                    self.program.display()
+                ));
             }
         }
         0

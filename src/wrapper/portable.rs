@@ -64,7 +64,12 @@ pub fn look(
 }
 
 /// Whether a record under the portable key is true of the world; nothing is delivered.
-pub fn is_true(store: &Store, command: &Command, environment: &Environment, arena: &mut [u8]) -> bool {
+pub fn is_true(
+    store: &Store,
+    command: &Command,
+    environment: &Environment,
+    arena: &mut [u8],
+) -> bool {
     let key = command.portable_key();
     store
         .cache
@@ -94,7 +99,8 @@ fn judge_entry(
     let cold = cold_part(entry, &record, rest)?;
     let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
     refresh_variables(&mut draft, command, environment)?;
-    let mut judging = Judging { store, world: World::default(), groups: HashMap::new(), vouches: true };
+    let mut judging =
+        Judging { store, world: World::default(), groups: HashMap::new(), vouches: true };
     for input in &mut draft.inputs {
         judging.refresh(input)?;
     }
@@ -110,7 +116,11 @@ fn judge_entry(
 
 /// Compares the environment, and takes over what may differ: `PATH`, since its searches are repeated; a `PWD` that did
 /// not name the working directory then and does not now, since no tool makes anything of such a one.
-fn refresh_variables(draft: &mut Draft, command: &Command, environment: &Environment) -> Option<()> {
+fn refresh_variables(
+    draft: &mut Draft,
+    command: &Command,
+    environment: &Environment,
+) -> Option<()> {
     for (name, found) in &draft.searches {
         if search(environment, OsStr::from_bytes(name.to_bytes())) != *found {
             return None;
@@ -199,7 +209,9 @@ impl Judging<'_> {
             let path = PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
             let state = self.world.vouching(&path, &nothing_written);
             for name in &directory.names {
-                let full = CString::new(path.join(OsStr::from_bytes(name.to_bytes())).as_os_str().as_bytes());
+                let full = CString::new(
+                    path.join(OsStr::from_bytes(name.to_bytes())).as_os_str().as_bytes(),
+                );
                 if raw::lstat(&full.ok()?) != Err(Errno::NOENT) {
                     return None;
                 }

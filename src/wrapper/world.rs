@@ -14,7 +14,14 @@ use crate::store::draft::Directory;
 /// File systems on which a new name in a directory changes the directory's stamp (magic numbers of `statfs(2)`):
 /// ext, xfs, btrfs, tmpfs, overlayfs, f2fs, zfs, bcachefs.
 const ALLOWED: [u64; 8] = [
-    0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794c_7630, 0xF2F5_2010, 0x2FC1_2FC1, 0xCA45_1A4E,
+    0xEF53,
+    0x5846_5342,
+    0x9123_683E,
+    0x0102_1994,
+    0x794c_7630,
+    0xF2F5_2010,
+    0x2FC1_2FC1,
+    0xCA45_1A4E,
 ];
 /// Those of them whose change times are as fine as they are shown once somebody has looked (Linux 6.13).
 const FINE_GRAINED: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
@@ -82,7 +89,9 @@ impl World {
         let mut prefix = PathBuf::new();
         for part in path.components() {
             prefix.push(part);
-            if !matches!(part, std::path::Component::Normal(_)) || !self.walked.insert(prefix.clone()) {
+            if !matches!(part, std::path::Component::Normal(_))
+                || !self.walked.insert(prefix.clone())
+            {
                 continue;
             }
             let Some(spelled) = c_path(&prefix) else { return };
@@ -143,7 +152,10 @@ impl World {
                 }
                 None => {
                     for name in &names {
-                        found.hot.push((joined(&directory, name)?, Errno::NOENT.raw_os_error().cast_unsigned()));
+                        found.hot.push((
+                            joined(&directory, name)?,
+                            Errno::NOENT.raw_os_error().cast_unsigned(),
+                        ));
                     }
                 }
             }
@@ -197,7 +209,8 @@ fn has_fine_times() -> bool {
     *ANSWER.get_or_init(|| {
         let uname = rustix::system::uname();
         let release = uname.release().to_string_lossy();
-        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+        let mut numbers =
+            release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
         let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         version >= (6, 13)
     })
