@@ -32,7 +32,7 @@ fn compile_shim() {
     rustc.args(["--edition=2024", "--crate-name=ibid_shim", "--crate-type=cdylib", "--target"]);
     rustc.arg(variable("TARGET"));
     for option in [
-        "opt-level=3",
+        "opt-level=s",
         "panic=abort",
         "codegen-units=1",
         "lto=fat",
@@ -67,7 +67,8 @@ fn choose_entry() {
     if !is_written {
         return;
     }
-    let is_static = variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
+    let is_static =
+        variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
     let mut flags = flags.split('\x1f').map(|flag| flag.trim_start_matches("-C"));
     let is_fixed = flags.any(|flag| flag == "relocation-model=static");

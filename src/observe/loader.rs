@@ -3,7 +3,7 @@
 //! The loader looks for every shared object in all search directories before the one where it found it; libc opens
 //! locale files, message catalogues and time zones by itself. All of these are found here again, from what is there now.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
@@ -36,7 +36,8 @@ const LOCALE_VARIABLES: &[&str] = &[
     "LANG",
 ];
 /// Directories below a search directory that glibc tries first: since 2.33 the first, before 2.37 the others.
-const VARIANTS: &[&str] = &["glibc-hwcaps", "tls", "haswell", "avx512_1", "xeon_phi", "x86_64", "atomics", "aarch64"];
+const VARIANTS: &[&str] =
+    &["glibc-hwcaps", "tls", "haswell", "avx512_1", "xeon_phi", "x86_64", "atomics", "aarch64"];
 const LEVELS: &[&str] = &["x86-64-v4", "x86-64-v3", "x86-64-v2"];
 
 /// Adds all of them to what was seen.
@@ -88,7 +89,11 @@ fn add_searches(trace: &mut Trace, events: &[Event]) {
     for Event { pid, what } in events {
         match what {
             What::Start { image, libraries, .. } => {
-                let mapped = Mapped { image: image.clone(), library_path: libraries.clone(), objects: Vec::new() };
+                let mapped = Mapped {
+                    image: image.clone(),
+                    library_path: libraries.clone(),
+                    objects: Vec::new(),
+                };
                 whole.extend(processes.insert(*pid, mapped));
             }
             What::Object { path } => processes.entry(*pid).or_default().objects.push(path.clone()),
@@ -97,29 +102,30 @@ fn add_searches(trace: &mut Trace, events: &[Event]) {
     }
     whole.extend(processes.into_values());
     let mut known: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
-    let mut searched = BTreeSet::new();
+    let mut searched: BTreeMap<PathBuf, BTreeSet<&OsStr>> = BTreeMap::new();
     for mapped in &whole {
-        let mut directories: BTreeSet<PathBuf> =
-            std::env::split_paths(&mapped.library_path).filter(|path| !path.as_os_str().is_empty()).collect();
+        let mut directories: BTreeSet<PathBuf> = std::env::split_paths(&mapped.library_path)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect();
         for object in mapped.objects.iter().chain([&mapped.image]) {
-            let wanted = known.entry(object.clone()).or_insert_with(|| search_directories(trace, object));
+            let wanted =
+                known.entry(object.clone()).or_insert_with(|| search_directories(trace, object));
             directories.extend(wanted.iter().cloned());
         }
         for directory in directories {
-            for object in &mapped.objects {
-                if let Some(name) = object.file_name() {
-                    searched.insert((directory.clone(), name.to_owned()));
-                }
-            }
+            searched
+                .entry(directory)
+                .or_default()
+                .extend(mapped.objects.iter().filter_map(|path| path.file_name()));
         }
     }
-    for (directory, name) in searched {
-        add_search(trace, &directory, &name);
+    for (directory, names) in &searched {
+        add_search(trace, directory, names);
     }
 }
 
-/// What the loader tries in a directory before it finds (or does not find) an object there.
-fn add_search(trace: &mut Trace, directory: &Path, name: &OsStr) {
+/// What the loader tries in a directory before it finds (or does not find) objects there.
+fn add_search(trace: &mut Trace, directory: &Path, names: &BTreeSet<&OsStr>) {
     let absent = |trace: &mut Trace, path: &Path| {
         let is_absent = fs::metadata(path).is_err();
         if is_absent {
@@ -129,14 +135,19 @@ fn add_search(trace: &mut Trace, directory: &Path, name: &OsStr) {
     };
     for variant in VARIANTS {
         let below = directory.join(variant);
-        if !absent(trace, &below) {
+        if absent(trace, &below) {
+            continue;
+        }
+        for name in names {
             for level in LEVELS {
                 absent(trace, &below.join(level).join(name));
             }
             absent(trace, &below.join(name));
         }
     }
-    absent(trace, &directory.join(name));
+    for name in names {
+        absent(trace, &directory.join(name));
+    }
 }
 
 /// The directories that an object names for the search, with `$ORIGIN` put in.
@@ -145,13 +156,16 @@ fn search_directories(trace: &mut Trace, object: &Path) -> Vec<PathBuf> {
     let Ok(file) = File::open(object) else { return directories };
     let mut head = [0; elf::HEAD_LEN_BYTES];
     let read = file.read_at(0, &mut head);
-    let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) else { return directories };
+    let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) else {
+        return directories;
+    };
     let origin = object.parent().unwrap_or(Path::new("/"));
     let mut is_understood = true;
     elf.strings(|tag, text| {
         if tag != Tag::Needed {
             for part in text.split(|byte| *byte == b':').filter(|part| !part.is_empty()) {
-                let rest = part.strip_prefix(b"$ORIGIN").or_else(|| part.strip_prefix(b"${ORIGIN}"));
+                let rest =
+                    part.strip_prefix(b"$ORIGIN").or_else(|| part.strip_prefix(b"${ORIGIN}"));
                 let path = match rest {
                     Some(rest) => {
                         let mut path = origin.as_os_str().to_owned();
@@ -175,7 +189,8 @@ fn search_directories(trace: &mut Trace, object: &Path) -> Vec<PathBuf> {
 
 /// The spellings under which libc looks for a locale: as given, with the codeset normalised, without it, the language.
 fn spellings(name: &str) -> BTreeSet<String> {
-    let (base, modifier) = name.split_once('@').map_or((name, ""), |(base, _)| (base, &name[base.len()..]));
+    let (base, modifier) =
+        name.split_once('@').map_or((name, ""), |(base, _)| (base, &name[base.len()..]));
     let (territory, codeset) = base.split_once('.').unwrap_or((base, ""));
     let language = territory.split('_').next().unwrap_or(territory);
     let normal: String = codeset.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -197,12 +212,16 @@ fn add_locale(trace: &mut Trace, events: &[Event]) {
     trace.seen.variables.extend(LOCALE_VARIABLES.iter().chain(&extra).map(OsString::from));
     let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
     let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
-    let names: BTreeSet<String> =
-        LOCALE_VARIABLES.iter().filter_map(|name| value(name)).filter(|name| !is_plain(name)).collect();
+    let names: BTreeSet<String> = LOCALE_VARIABLES
+        .iter()
+        .filter_map(|name| value(name))
+        .filter(|name| !is_plain(name))
+        .collect();
     if names.is_empty() {
         return;
     }
-    let own = env::get_nonempty("LOCPATH").map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
+    let own =
+        env::get_nonempty("LOCPATH").map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
     if own.is_none() {
         probe(trace, &Path::new(LOCALES).join("locale-archive"));
     }
@@ -214,7 +233,9 @@ fn add_locale(trace: &mut Trace, events: &[Event]) {
                 trace.look(&directory, ENOENT);
                 continue;
             }
-            for category in LOCALE_VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL") {
+            for category in
+                LOCALE_VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL")
+            {
                 if *category == "LC_MESSAGES" {
                     trace.look(&directory.join(category), 0);
                     probe(trace, &directory.join("LC_MESSAGES/SYS_LC_MESSAGES"));
@@ -238,7 +259,9 @@ fn add_catalogues(trace: &mut Trace, events: &[Event], names: &BTreeSet<String>)
             domains.insert((domain.clone(), directory.clone()));
         }
     }
-    let languages = env::get_nonempty("LANGUAGE").and_then(|value| value.into_string().ok()).unwrap_or_default();
+    let languages = env::get_nonempty("LANGUAGE")
+        .and_then(|value| value.into_string().ok())
+        .unwrap_or_default();
     let languages = languages.split(':').filter(|name| !name.is_empty()).map(str::to_owned);
     let wanted: BTreeSet<String> =
         names.iter().cloned().chain(languages).flat_map(|name| spellings(&name)).collect();
@@ -258,7 +281,8 @@ fn add_time_zone(trace: &mut Trace) {
             probe(trace, Path::new("/etc/localtime"));
         }
         Some(zone) => {
-            let name = OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
+            let name =
+                OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
             let root = env::get_nonempty("TZDIR").map_or(PathBuf::from(ZONES), PathBuf::from);
             probe(trace, &root.join(name));
         }
@@ -273,8 +297,11 @@ fn add_conversions(trace: &mut Trace, events: &[Event]) {
             && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libc.so"))
             && let Some(directory) = path.parent()
         {
-            let directory = Path::new("/usr").join(directory.strip_prefix("/").unwrap_or(directory));
-            let directory = directory.strip_prefix("/usr/usr").map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
+            let directory =
+                Path::new("/usr").join(directory.strip_prefix("/").unwrap_or(directory));
+            let directory = directory
+                .strip_prefix("/usr/usr")
+                .map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
             probe(trace, &directory.join("gconv/gconv-modules.cache"));
         }
     }

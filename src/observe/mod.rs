@@ -14,6 +14,7 @@ pub mod log;
 #[allow(dead_code, reason = "the shim uses the rest of it")]
 mod log_layout;
 pub mod preload;
+mod programs;
 mod pseudo;
 mod trace;
 

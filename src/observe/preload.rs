@@ -172,7 +172,10 @@ fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
     let cache_dir = std::path::absolute(cache_dir)?;
     let is_special = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b';' | b'$');
     if cache_dir.as_os_str().as_bytes().iter().any(is_special) {
-        return Err(unusable("the loader cannot take a shim from a path with a blank, `:`, `;` or `$`", &cache_dir));
+        return Err(unusable(
+            "the loader cannot take a shim from a path with a blank, `:`, `;` or `$`",
+            &cache_dir,
+        ));
     }
     if rustix::fs::statvfs(&cache_dir)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
         return Err(unusable("the file system does not allow programs (noexec)", &cache_dir));
@@ -181,7 +184,8 @@ fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
     if is_intact(&path) {
         return Ok(path);
     }
-    let temporary = cache_dir.join(format!("shim-{:016x}.tmp", RandomState::new().hash_one(std::process::id())));
+    let temporary = cache_dir
+        .join(format!("shim-{:016x}.tmp", RandomState::new().hash_one(std::process::id())));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     let written = file.write_all(SHIM).and_then(|()| fs::rename(&temporary, &path));
     if written.is_err() {
@@ -191,7 +195,8 @@ fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn is_intact(path: &Path) -> bool {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == SHIM.len() as u64);
+    let is_file =
+        fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == SHIM.len() as u64);
     is_file && fs::read(path).is_ok_and(|bytes| bytes == SHIM)
 }
 
@@ -223,7 +228,8 @@ fn write_header(log: &File, nonce: u64, cwd: &Path, is_memory: bool) -> io::Resu
     if cwd.len() > layout::FIRST_ENTRY - layout::CWD_AT {
         return Err(io::Error::other("the working directory's path is too long"));
     }
-    let ibid = fs::metadata("/proc/self/exe").map(|metadata| file_stat(&metadata)).unwrap_or_default();
+    let ibid =
+        fs::metadata("/proc/self/exe").map(|metadata| file_stat(&metadata)).unwrap_or_default();
     let mut header = Vec::with_capacity(layout::CWD_AT + cwd.len());
     header.extend(layout::MAGIC.to_le_bytes());
     header.extend(layout::VERSION.to_le_bytes());
@@ -255,8 +261,10 @@ fn outer_log() -> Option<Log> {
     }
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a fresh mapping at an address that the kernel chooses; it is never unmapped.
-    let base =
-        unsafe { rustix::mm::mmap(std::ptr::null_mut(), layout::LOG_LEN_BYTES, protection, flags, &file, 0) }.ok()?;
+    let base = unsafe {
+        rustix::mm::mmap(std::ptr::null_mut(), layout::LOG_LEN_BYTES, protection, flags, &file, 0)
+    }
+    .ok()?;
     // SAFETY: just mapped as `at` demands.
     unsafe { Log::at(base.cast(), nonce) }
 }

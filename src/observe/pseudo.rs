@@ -14,7 +14,10 @@ const HARMLESS: &[(&str, &str)] = &[
     ("/proc/self/", "the process's own state"),
     ("/proc/thread-self/", "the thread's own state"),
     ("/proc/meminfo", "sizes of heaps and of thread pools"),
-    ("/proc/cpuinfo", "number and kind of processors; what depends on the kind is judged by the policy"),
+    (
+        "/proc/cpuinfo",
+        "number and kind of processors; what depends on the kind is judged by the policy",
+    ),
     ("/proc/stat", "number and load of processors"),
     ("/proc/loadavg", "load of processors"),
     ("/proc/uptime", "seeds"),
@@ -37,7 +40,8 @@ pub fn is_harmless(path: &Path) -> bool {
     }
     let is_in_list = HARMLESS.iter().any(|(name, _)| {
         bytes == name.as_bytes()
-            || (bytes.starts_with(name.as_bytes()) && (name.ends_with('/') || bytes.get(name.len()) == Some(&b'/')))
+            || (bytes.starts_with(name.as_bytes())
+                && (name.ends_with('/') || bytes.get(name.len()) == Some(&b'/')))
     });
     is_in_list && !is_descriptor(bytes) || is_process(bytes)
 }
@@ -54,8 +58,10 @@ fn is_descriptor(bytes: &[u8]) -> bool {
 
 /// `/proc/<pid>/…`: a process of the tree, or its parent, by its number.
 fn is_process(bytes: &[u8]) -> bool {
-    let number = bytes.strip_prefix(b"/proc/").and_then(|rest| rest.split(|byte| *byte == b'/').next());
-    number.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_digit)) && !is_descriptor(bytes)
+    let number =
+        bytes.strip_prefix(b"/proc/").and_then(|rest| rest.split(|byte| *byte == b'/').next());
+    number.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_digit))
+        && !is_descriptor(bytes)
 }
 
 /// The named pipe of GNU make's job server, from which tools take tokens.

@@ -40,8 +40,10 @@ impl Place {
     /// Runs words as a command, unobserved; it must succeed.
     fn run(&self, words: &str) {
         let mut words = words.split_whitespace();
-        let status =
-            Command::new(words.next().expect("a tool")).args(words).current_dir(self.path("")).status();
+        let status = Command::new(words.next().expect("a tool"))
+            .args(words)
+            .current_dir(self.path(""))
+            .status();
         assert!(status.expect("it starts").success());
     }
 
@@ -54,7 +56,8 @@ impl Place {
     }
 
     fn observe_with(&self, words: &[&str], change: impl FnOnce(&mut Command)) -> Seen {
-        let mut preload = Preload::prepare_in(&self.cache(), &self.path(".")).expect("a place for the shim");
+        let mut preload =
+            Preload::prepare_in(&self.cache(), &self.path(".")).expect("a place for the shim");
         let tool = if words[0].starts_with("./") { self.path(words[0]) } else { find(words[0]) };
         preload.check(&tool);
         let mut command = Command::new(&tool);
@@ -169,24 +172,39 @@ fn compare_with_strace(place: &Place, words: &str) {
     let what = place.observe(words).whole();
     let absolute = |path: &Path| place.path("").join(path).components().collect::<PathBuf>();
     let own: BTreeSet<PathBuf> = what.outputs.iter().map(|output| absolute(&output.path)).collect();
-    let mut known: BTreeSet<PathBuf> = what.inputs.iter().map(|input| absolute(&input.path)).collect();
+    let mut known: BTreeSet<PathBuf> =
+        what.inputs.iter().map(|input| absolute(&input.path)).collect();
     known.extend(what.existing.iter().map(|path| absolute(path)));
     known.extend(what.listings.iter().map(|path| absolute(path)));
-    let absent: BTreeSet<PathBuf> = what.absences.iter().map(|a| without_parents(&absolute(&a.path))).collect();
+    let absent: BTreeSet<PathBuf> =
+        what.absences.iter().map(|a| without_parents(&absolute(&a.path))).collect();
     let (opened, missed) = by_strace(place, words);
-    let is_temporary = |path: &PathBuf| path.starts_with("/tmp") && !path.starts_with(place.path(""));
-    let (opened, gone): (BTreeSet<_>, BTreeSet<_>) = opened.into_iter().partition(|path| path.exists());
+    let is_temporary =
+        |path: &PathBuf| path.starts_with("/tmp") && !path.starts_with(place.path(""));
+    let (opened, gone): (BTreeSet<_>, BTreeSet<_>) =
+        opened.into_iter().partition(|path| path.exists());
     assert!(gone.iter().all(|path| path.starts_with("/tmp")), "{gone:?}");
     // A library under a variant's directory: the observation has the directory itself as absent. A directory that
     // `realpath` met on its way: the observation has what it was asked for.
     let is_covered = |path: &PathBuf| {
-        path.ancestors().any(|above| absent.contains(above)) || absent.iter().any(|below| below.starts_with(path))
+        path.ancestors().any(|above| absent.contains(above))
+            || absent.iter().any(|below| below.starts_with(path))
     };
     let lacks = |all: BTreeSet<PathBuf>, has: &dyn Fn(&PathBuf) -> bool| {
-        all.into_iter().filter(|p| !has(p) && !own.contains(p) && !is_temporary(p)).collect::<Vec<_>>()
+        all.into_iter()
+            .filter(|p| !has(p) && !own.contains(p) && !is_temporary(p))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(lacks(opened, &|path| known.contains(path)), Vec::<PathBuf>::new(), "{words}: opened");
-    assert_eq!(lacks(missed, &|path| is_covered(path) || known.contains(path)), Vec::<PathBuf>::new(), "{words}: missed");
+    assert_eq!(
+        lacks(opened, &|path| known.contains(path)),
+        Vec::<PathBuf>::new(),
+        "{words}: opened"
+    );
+    assert_eq!(
+        lacks(missed, &|path| is_covered(path) || known.contains(path)),
+        Vec::<PathBuf>::new(),
+        "{words}: missed"
+    );
 }
 
 #[test]
@@ -194,7 +212,10 @@ fn same_as_strace() {
     let place = Place::new();
     place.write("inc/b.h", "int b;\n");
     place.write("a.c", "#include <stdio.h>\n#include \"b.h\"\nint main(void) { return b; }\n");
-    place.write("a.cc", "#include <vector>\n#include \"b.h\"\nint main() { std::vector<int> v; return b; }\n");
+    place.write(
+        "a.cc",
+        "#include <vector>\n#include \"b.h\"\nint main() { std::vector<int> v; return b; }\n",
+    );
     place.write("a.rs", "pub fn f() -> usize { std::env::args().count() }\n");
     compare_with_strace(&place, "gcc -O1 -g -Imissing -Iinc -c a.c -o a.o");
     compare_with_strace(&place, "g++ -Imissing -Iinc -MD -c a.cc -o b.o");
@@ -222,7 +243,10 @@ fn time_and_file_times() {
         let stamp = place.observe(&format!("{tool} -c stamp.c -o b.o")).whole();
         assert!(stamp.facts.contains(&Fact::LocalTime) && stamp.asks("TZ"), "{tool}");
         let plain = place.observe(&format!("{tool} -c plain.c -o c.o")).whole();
-        assert!(!plain.facts.contains(&Fact::Time) && !plain.facts.contains(&Fact::LocalTime), "{tool}");
+        assert!(
+            !plain.facts.contains(&Fact::Time) && !plain.facts.contains(&Fact::LocalTime),
+            "{tool}"
+        );
     }
 }
 
@@ -232,7 +256,10 @@ fn rustc_crate() {
     place.write("lib.rs", "mod sub;\npub const T: &str = include_str!(\"t.txt\");\npub const E: Option<&str> = option_env!(\"SOME_NAME\");\n");
     place.write("sub.rs", "");
     place.write("t.txt", "text");
-    let words = format!("{} --crate-type rlib --emit link,metadata,dep-info lib.rs --out-dir out", rustc().display());
+    let words = format!(
+        "{} --crate-type rlib --emit link,metadata,dep-info lib.rs --out-dir out",
+        rustc().display()
+    );
     fs::create_dir(place.path("out")).expect("a directory");
     let what = place.observe(&words).whole();
     assert!(what.reads("lib.rs") && what.reads("sub.rs"), "{:?}", what.inputs);
@@ -249,7 +276,9 @@ fn scrubbed_environment_and_directories() {
     let place = Place::new();
     place.write("f", "x");
     place.write("d/g", "y");
-    let what = place.observe_args(&["env", "-i", "/bin/sh", "-c", "cat f; cd d; cat g; exec cat g"]).whole();
+    let what = place
+        .observe_args(&["env", "-i", "/bin/sh", "-c", "cat f; cd d; cat g; exec cat g"])
+        .whole();
     assert!(what.reads("f"));
     assert!(what.reads(place.path("d/g")));
     assert!(what.images.iter().any(|image| image.ends_with("cat")), "{:?}", what.images);
@@ -345,7 +374,10 @@ fn sanitized_program() {
     for program in ["./shared", "./linked"] {
         let seen = place.observe_args(&["sh", "-c", program]);
         assert!(seen.status.success(), "{program}: {}", seen.stderr);
-        assert!(seen.what.incomplete.is_some_and(|reason| reason.contains("sanitizer")), "{program}");
+        assert!(
+            seen.what.incomplete.is_some_and(|reason| reason.contains("sanitizer")),
+            "{program}"
+        );
     }
 }
 
@@ -355,7 +387,11 @@ fn outputs() {
     place.write("old", "1");
     place.write("log", "1");
     place.write("gone", "1");
-    let what = place.observe_args(&["sh", "-c", "echo 2 > tmp; mv tmp new; echo 3 > old; echo 4 >> log; echo 5 > x; rm x"]);
+    let what = place.observe_args(&[
+        "sh",
+        "-c",
+        "echo 2 > tmp; mv tmp new; echo 3 > old; echo 4 >> log; echo 5 > x; rm x",
+    ]);
     let what = what.whole();
     assert_eq!(what.output_names(), ["new", "old", "log"]);
     let how: Vec<Made> = what.outputs.iter().map(|output| output.how).collect();
@@ -363,7 +399,10 @@ fn outputs() {
     for output in &what.outputs {
         let metadata = fs::metadata(place.path("").join(&output.path)).expect("it is there");
         let stat = output.stat.expect("its close was seen");
-        assert_eq!((stat.size, stat.ino), (metadata.len(), std::os::unix::fs::MetadataExt::ino(&metadata)));
+        assert_eq!(
+            (stat.size, stat.ino),
+            (metadata.len(), std::os::unix::fs::MetadataExt::ino(&metadata))
+        );
     }
     assert!(!what.facts.contains(&Fact::SideEffect), "{:?}", what.facts);
     let removed = place.observe("rm gone").whole();
@@ -396,7 +435,12 @@ fn killed_child() {
 fn damaged_shim_is_replaced() {
     let place = Place::new();
     drop(Preload::prepare(&place.cache()).expect("a place"));
-    let shim = fs::read_dir(place.cache()).expect("a directory").next().expect("a shim").expect("a shim").path();
+    let shim = fs::read_dir(place.cache())
+        .expect("a directory")
+        .next()
+        .expect("a shim")
+        .expect("a shim")
+        .path();
     let good = fs::read(&shim).expect("a shim");
     let mut bad = good.clone();
     bad[100] ^= 1;

@@ -117,7 +117,8 @@ impl<'a, R: ReadAt> Elf<'a, R> {
         let table = usize::try_from(u64_at(head, 32)?).ok()?;
         let entry_len = usize::from(u16_at(head, 54)?);
         let machine = u16_at(head, 18)?;
-        let mut elf = Elf { file, machine, loads: Default::default(), dynamic: None, interpreter: None };
+        let mut elf =
+            Elf { file, machine, loads: Default::default(), dynamic: None, interpreter: None };
         let mut loads = 0;
         for index in 0..usize::from(u16_at(head, 56)?) {
             let entry = head.get(table.checked_add(index.checked_mul(entry_len)?)?..)?;
@@ -183,7 +184,9 @@ impl<'a, R: ReadAt> Elf<'a, R> {
 
     /// Calls `each` for every wanted object and search path until it answers `false`.
     pub fn strings(&self, mut each: impl FnMut(Tag, &[u8]) -> bool) {
-        let Some(table) = self.dynamic_value(5).and_then(|address| self.offset(address)) else { return };
+        let Some(table) = self.dynamic_value(5).and_then(|address| self.offset(address)) else {
+            return;
+        };
         let mut text = [0; STRING_LEN_MAX];
         self.dynamic(|tag, value| {
             let tag = match tag {
@@ -221,7 +224,8 @@ impl<'a, R: ReadAt> Elf<'a, R> {
         let bucket_table = filter + u64::from(filter_len) * 8;
         let chains = bucket_table + u64::from(buckets) * 4;
         let bucket = hash.checked_rem(buckets)?;
-        let mut index = u32_at(&read(bucket_table + u64::from(bucket) * 4)?, 0)?.checked_sub(first)?;
+        let mut index =
+            u32_at(&read(bucket_table + u64::from(bucket) * 4)?, 0)?.checked_sub(first)?;
         for _ in 0..4096 {
             let chained = u32_at(&read(chains + u64::from(index) * 4)?, 0)?;
             if chained | 1 == hash | 1 {
