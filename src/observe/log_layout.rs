@@ -32,6 +32,8 @@ pub const VERSION: u32 = 1;
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
 pub const CHUNK_LEN_BYTES: usize = 256 << 10;
+/// How much of it a process maps when it starts.
+const WARM_LEN_BYTES: usize = 48 << 10;
 /// Where entries begin.
 pub const FIRST_ENTRY: usize = 8192;
 /// Where the working directory stands.
@@ -145,7 +147,7 @@ pub struct EntryHead {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process.
+    /// The process, where the kind is one of those up to [`kind::SHELL`].
     pub pid: u32,
     /// See the kind.
     pub flags: u32,
@@ -185,7 +187,7 @@ pub struct Entry<'a> {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process.
+    /// The process, where the kind is one of those up to [`kind::SHELL`].
     pub pid: u32,
     /// See the kind.
     pub flags: u32,
@@ -289,6 +291,17 @@ impl Log {
         // SAFETY: the first field of the head is its length; from here on other processes may read it.
         let committed = unsafe { &*start.cast::<AtomicU32>() };
         committed.store(len as u32, Ordering::Release);
+    }
+
+    /// Maps the next few pages at once, which is cheaper than a fault for each; of no consequence if it fails.
+    pub fn warm(self, populate: fn(*mut u8, usize) -> bool) {
+        let header = self.header();
+        let present = header.present.load(Ordering::Acquire) as usize;
+        let from = header.cursor.load(Ordering::Relaxed) as usize & !4095;
+        let to = from.saturating_add(WARM_LEN_BYTES).min(present).min(LOG_LEN_BYTES);
+        if from < to {
+            populate(self.base.wrapping_add(from), to - from);
+        }
     }
 
     fn make_present(self, end: usize, populate: fn(*mut u8, usize) -> bool) -> bool {

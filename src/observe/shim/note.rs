@@ -155,6 +155,9 @@ pub fn own_path() -> &'static [u8] {
 /// # Safety
 /// `environment` is null or an array of C strings that ends in a null.
 unsafe fn report_in(environment: *const *const u8) {
+    if let Some(log) = log() {
+        log.warm(raw::populate);
+    }
     let mut here = room();
     let cwd = raw::cwd(&mut here);
     if log().is_some_and(|log| cwd != Some(log.cwd())) {
@@ -178,11 +181,13 @@ unsafe fn report_in(environment: *const *const u8) {
     crate::files::inherit();
 }
 
-/// Appends an entry, with the process that it comes from.
+/// Appends an entry, with the process that it comes from where that matters: asking costs a system call, and an answer
+/// cannot be kept across `fork` and `vfork`.
 #[inline(never)]
 pub fn append(entry: &Entry) {
     if let Some(log) = log() {
-        log.append(&Entry { pid: raw::pid(), ..*entry }, raw::populate);
+        let pid = if entry.kind <= kind::SHELL { raw::pid() } else { 0 };
+        log.append(&Entry { pid, ..*entry }, raw::populate);
     }
 }
 
