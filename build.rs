@@ -32,7 +32,7 @@ fn compile_shim() {
     rustc.args(["--edition=2024", "--crate-name=ibid_shim", "--crate-type=cdylib", "--target"]);
     rustc.arg(variable("TARGET"));
     for option in [
-        "opt-level=3",
+        "opt-level=s",
         "panic=abort",
         "codegen-units=1",
         "lto=fat",

@@ -3,7 +3,7 @@
 //! The loader looks for every shared object in all search directories before the one where it found it; libc opens
 //! locale files, message catalogues and time zones by itself. All of these are found here again, from what is there now.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
@@ -102,7 +102,7 @@ fn add_searches(trace: &mut Trace, events: &[Event]) {
     }
     whole.extend(processes.into_values());
     let mut known: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
-    let mut searched = BTreeSet::new();
+    let mut searched: BTreeMap<PathBuf, BTreeSet<&OsStr>> = BTreeMap::new();
     for mapped in &whole {
         let mut directories: BTreeSet<PathBuf> = std::env::split_paths(&mapped.library_path)
             .filter(|path| !path.as_os_str().is_empty())
@@ -113,20 +113,19 @@ fn add_searches(trace: &mut Trace, events: &[Event]) {
             directories.extend(wanted.iter().cloned());
         }
         for directory in directories {
-            for object in &mapped.objects {
-                if let Some(name) = object.file_name() {
-                    searched.insert((directory.clone(), name.to_owned()));
-                }
-            }
+            searched
+                .entry(directory)
+                .or_default()
+                .extend(mapped.objects.iter().filter_map(|path| path.file_name()));
         }
     }
-    for (directory, name) in searched {
-        add_search(trace, &directory, &name);
+    for (directory, names) in &searched {
+        add_search(trace, directory, names);
     }
 }
 
-/// What the loader tries in a directory before it finds (or does not find) an object there.
-fn add_search(trace: &mut Trace, directory: &Path, name: &OsStr) {
+/// What the loader tries in a directory before it finds (or does not find) objects there.
+fn add_search(trace: &mut Trace, directory: &Path, names: &BTreeSet<&OsStr>) {
     let absent = |trace: &mut Trace, path: &Path| {
         let is_absent = fs::metadata(path).is_err();
         if is_absent {
@@ -136,14 +135,19 @@ fn add_search(trace: &mut Trace, directory: &Path, name: &OsStr) {
     };
     for variant in VARIANTS {
         let below = directory.join(variant);
-        if !absent(trace, &below) {
+        if absent(trace, &below) {
+            continue;
+        }
+        for name in names {
             for level in LEVELS {
                 absent(trace, &below.join(level).join(name));
             }
             absent(trace, &below.join(name));
         }
     }
-    absent(trace, &directory.join(name));
+    for name in names {
+        absent(trace, &directory.join(name));
+    }
 }
 
 /// The directories that an object names for the search, with `$ORIGIN` put in.

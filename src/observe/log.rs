@@ -224,3 +224,47 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, What, decode, layout};
+
+    fn header() -> Vec<u8> {
+        let mut header = vec![0; layout::FIRST_ENTRY];
+        header[..8].copy_from_slice(&layout::MAGIC.to_le_bytes());
+        header[8..12].copy_from_slice(&layout::VERSION.to_le_bytes());
+        header
+    }
+
+    /// A `GETENV` of `name`.
+    fn entry(name: &str) -> Vec<u8> {
+        let len = (layout::HEAD_LEN_BYTES + name.len()).next_multiple_of(8);
+        let mut entry = vec![0; len];
+        entry[0] = u8::try_from(len).expect("short");
+        entry[4] = u8::try_from(layout::kind::GETENV).expect("small");
+        entry[24] = u8::try_from(name.len()).expect("short");
+        entry[32..32 + name.len()].copy_from_slice(name.as_bytes());
+        entry
+    }
+
+    #[test]
+    fn damage_is_incomplete() {
+        let whole = [entry("A"), entry("LONGER_NAME")].concat();
+        let log = decode(&header(), &whole);
+        assert_eq!(log.lost, None);
+        assert_eq!(log.events[1].what, What::GetEnv { name: "LONGER_NAME".into() });
+        for at in 0..whole.len() {
+            for value in [0, 1, 7, 8, 127, 255] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                let Log { events, lost, .. } = decode(&header(), &bytes);
+                assert!(events.len() <= 2);
+                assert!(lost.is_some() || events.len() == 2);
+            }
+        }
+        for end in 1..whole.len() {
+            assert!(end == 40 || decode(&header(), &whole[..end]).lost.is_some());
+        }
+        assert!(decode(&vec![0; layout::FIRST_ENTRY], &whole).lost.is_some());
+    }
+}

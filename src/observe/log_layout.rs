@@ -16,6 +16,12 @@
 //! | 64..[`FIRST_ENTRY`] | the tool's first working directory |
 //! | [`FIRST_ENTRY`].. | entries: [`EntryHead`], 48 bytes of [`FileStat`] if [`HAS_STAT`], path, second path, zeros up to 8 |
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "lengths are compared with the log's 64 MiB before they are cast"
+)]
+#![allow(clippy::cast_ptr_alignment, reason = "mappings begin at pages, entries at multiples of 8")]
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The first eight bytes.
@@ -26,6 +32,8 @@ pub const VERSION: u32 = 1;
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
 pub const CHUNK_LEN_BYTES: usize = 256 << 10;
+/// How much of it a process maps when it starts.
+const WARM_LEN_BYTES: usize = 48 << 10;
 /// Where entries begin.
 pub const FIRST_ENTRY: usize = 8192;
 /// Where the working directory stands.
@@ -139,7 +147,7 @@ pub struct EntryHead {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process.
+    /// The process, where the kind is one of those up to [`kind::SHELL`].
     pub pid: u32,
     /// See the kind.
     pub flags: u32,
@@ -179,7 +187,7 @@ pub struct Entry<'a> {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process.
+    /// The process, where the kind is one of those up to [`kind::SHELL`].
     pub pid: u32,
     /// See the kind.
     pub flags: u32,
@@ -212,33 +220,33 @@ impl Log {
         (header.magic == MAGIC && header.version == VERSION && header.nonce == nonce).then_some(log)
     }
 
-    fn header(&self) -> &Header {
+    fn header<'a>(self) -> &'a Header {
         // SAFETY: `at` was promised a mapping of more bytes than a header; all fields that change are atomic, the rest
         // was written before anybody could know the log, and page alignment is enough for all of them.
         unsafe { &*self.base.cast::<Header>() }
     }
 
     /// Whether a file is the ibid that observes.
-    pub fn is_ibid(&self, stat: &FileStat) -> bool {
+    pub fn is_ibid(self, stat: &FileStat) -> bool {
         stat.dev == self.header().ibid_dev && stat.ino == self.header().ibid_ino
     }
 
     /// The directory in which the tool was started.
-    pub fn cwd(&self) -> &[u8] {
+    pub fn cwd<'a>(self) -> &'a [u8] {
         let len = (self.header().cwd_len as usize).min(FIRST_ENTRY - CWD_AT);
         // SAFETY: these bytes lie inside the mapping, and nobody writes them any more.
         unsafe { core::slice::from_raw_parts(self.base.wrapping_add(CWD_AT), len) }
     }
 
     /// Says that entries are missing.
-    pub fn lose(&self, reason: u32) {
+    pub fn lose(self, reason: u32) {
         let _ =
             self.header().lost.compare_exchange(0, reason, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Appends an entry: one `fetch_add`, one copy, one releasing store. `populate` makes pages present and says
     /// whether it could.
-    pub fn append(&self, entry: &Entry, populate: fn(*mut u8, usize) -> bool) {
+    pub fn append(self, entry: &Entry, populate: fn(*mut u8, usize) -> bool) {
         let path_len = entry.path.iter().map(|piece| piece.len()).sum::<usize>();
         let second_len = entry.second.iter().map(|piece| piece.len()).sum::<usize>();
         if path_len > PATH_LEN_MAX || second_len > PATH_LEN_MAX {
@@ -249,7 +257,7 @@ impl Log {
         let header = self.header();
         let at = header.cursor.fetch_add(len as u64, Ordering::AcqRel) as usize;
         let end = at.wrapping_add(len);
-        if at < FIRST_ENTRY || at % 8 != 0 || end < at || end > LOG_LEN_BYTES {
+        if at < FIRST_ENTRY || !at.is_multiple_of(8) || end < at || end > LOG_LEN_BYTES {
             return self.lose(LOST_FULL);
         }
         if !self.make_present(end, populate) {
@@ -285,7 +293,18 @@ impl Log {
         committed.store(len as u32, Ordering::Release);
     }
 
-    fn make_present(&self, end: usize, populate: fn(*mut u8, usize) -> bool) -> bool {
+    /// Maps the next few pages at once, which is cheaper than a fault for each; of no consequence if it fails.
+    pub fn warm(self, populate: fn(*mut u8, usize) -> bool) {
+        let header = self.header();
+        let present = header.present.load(Ordering::Acquire) as usize;
+        let from = header.cursor.load(Ordering::Relaxed) as usize & !4095;
+        let to = from.saturating_add(WARM_LEN_BYTES).min(present).min(LOG_LEN_BYTES);
+        if from < to {
+            populate(self.base.wrapping_add(from), to - from);
+        }
+    }
+
+    fn make_present(self, end: usize, populate: fn(*mut u8, usize) -> bool) -> bool {
         let present = self.header().present.load(Ordering::Acquire) as usize;
         if end <= present {
             return true;

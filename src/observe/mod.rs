@@ -1,7 +1,8 @@
 //! The contract of an observer: what a run of a tool was seen to do.
 //!
 //! It never decides whether a result may be stored; it says what was seen, and whether that is the whole truth.
-//! Read next: `trace.rs` (raw events -> `Observation`), `preload.rs`, `preload_shim.rs`.
+//! Read next: `preload.rs` (around a run), `trace.rs` (raw events -> `Observation`), `loader.rs` (what no shim can see),
+//! `preload_shim.rs` (inside the tool).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ pub mod log;
 #[allow(dead_code, reason = "the shim uses the rest of it")]
 mod log_layout;
 pub mod preload;
+mod programs;
 mod pseudo;
 mod trace;
 

@@ -4,7 +4,10 @@
 //! never allocates, locks, panics, changes `errno` or needs any other library; without a log it only passes calls on.
 //! Read next: `shim/note.rs` (what is noted), `shim/link.rs` (how the real functions are found), `log_layout.rs`.
 #![no_std]
-#![allow(clippy::missing_safety_doc, reason = "each function has the contract of libc's function of its name")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "each function has the contract of libc's function of its name"
+)]
 #![allow(clippy::too_many_arguments, reason = "system calls have up to six")]
 
 #[path = "../os/elf.rs"]

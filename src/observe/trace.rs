@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::{Event, Log, What};
 use super::log_layout::FileStat;
+use super::programs::Programs;
 use super::{Absence, Fact, Input, Made, Observation, Output, loader, pseudo};
 use crate::shm::stat::Stat;
 
@@ -52,8 +53,10 @@ type Inode = (u64, u64);
 struct File {
     /// The first spelling.
     path: PathBuf,
-    /// The stat at the first read, while the tree had not touched it.
-    read: Option<Option<Stat>>,
+    /// Whether its content was read while the tree had not touched it.
+    was_read: bool,
+    /// The stat at that first read.
+    stat: Option<Stat>,
     exists: bool,
     absent: Option<i32>,
     listed: bool,
@@ -133,8 +136,9 @@ impl Trace {
     /// A file's content was read.
     pub fn read(&mut self, path: &Path, stat: Option<&FileStat>) {
         if !self.is_own(path, stat) {
-            let stat = stat.map(shown);
-            self.file(path).read.get_or_insert(stat);
+            let file = self.file(path);
+            file.stat = if file.was_read { file.stat } else { stat.map(shown) };
+            file.was_read = true;
         }
     }
 
@@ -152,12 +156,13 @@ impl Trace {
         }
     }
 
+    #[allow(clippy::match_same_arms, reason = "each kind's success stands beside its failure")]
     fn event(&mut self, event: &Event) {
         match &event.what {
             What::Object { path } | What::Start { image: path, .. } => self.read(path, None),
             What::Ran { path, stat } => self.read(path, stat.as_ref()),
             What::ExecFailed { path, errno } | What::Look { path, errno } => {
-                self.look(path, *errno)
+                self.look(path, *errno);
             }
             What::List { path, errno: 0 } => {
                 if !self.is_own(path, None) && !pseudo::is_harmless(path) {
@@ -171,7 +176,7 @@ impl Trace {
             What::Open { path, errno, .. } => self.look(path, *errno),
             What::Close { stat } => self.closed(stat),
             What::Rename { from, to, errno: 0, existed, stat } => {
-                self.renamed(from, to, *existed, stat.as_ref())
+                self.renamed(from, to, *existed, stat.as_ref());
             }
             What::Rename { from, errno, .. } => self.look(from, *errno),
             What::Link { from, to, errno: 0, stat } => self.linked(from, to, stat.as_ref()),
@@ -198,8 +203,14 @@ impl Trace {
             What::Incomplete { reason } => {
                 self.seen.incomplete.get_or_insert_with(|| reason.clone());
             }
-            What::Users | What::Iconv | What::TextDomain { .. } => {}
-            What::Exit | What::Exec { .. } | What::Spawn { .. } | What::Shell { .. } => {}
+            // Those of the loader and libc, and those of `Programs`.
+            What::Users
+            | What::Iconv
+            | What::TextDomain { .. }
+            | What::Exit
+            | What::Exec { .. }
+            | What::Spawn { .. }
+            | What::Shell { .. } => {}
         }
     }
 
@@ -247,15 +258,13 @@ impl Trace {
             .and_then(|stat| self.inodes.get(&inode(stat)))
             .and_then(|keys| keys.first().cloned());
         let path = match by_other_name {
-            Some(key)
-                if !self.files.get(&self.key(path)).is_some_and(|file| file.own.is_some()) =>
-            {
+            Some(key) if self.files.get(&self.key(path)).is_none_or(|file| file.own.is_none()) => {
                 key
             }
             _ => path.to_owned(),
         };
         let file = self.file(&path);
-        let was_read = file.read.is_some();
+        let was_read = file.was_read;
         if file.own.is_none() {
             let mut own = Own::new(OwnKind::File, how, mode);
             own.inode = stat.map(inode);
@@ -340,12 +349,12 @@ impl Trace {
 
     fn linked(&mut self, from: &Path, to: &Path, stat: Option<&FileStat>) {
         let from_key = self.key(from);
-        let mut own = match self.files.get(&from_key).and_then(|file| file.own.clone()) {
-            Some(own) => own,
-            None => {
-                self.look(from, 0);
-                Own::new(OwnKind::Other, Made::Created, 0)
-            }
+        let mut own = if let Some(own) = self.files.get(&from_key).and_then(|file| file.own.clone())
+        {
+            own
+        } else {
+            self.look(from, 0);
+            Own::new(OwnKind::Other, Made::Created, 0)
         };
         if own.kind == OwnKind::File {
             own.kind = OwnKind::Link;
@@ -388,18 +397,18 @@ impl Trace {
             inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
         };
         for file in std::mem::take(&mut self.files).into_values() {
-            if let Some(stat) = file.read {
-                self.seen.inputs.push(Input { path: file.path.clone(), stat });
+            if file.was_read {
+                self.seen.inputs.push(Input { path: file.path.clone(), stat: file.stat });
             }
             match (file.touched, file.own) {
                 (None, _) => {
-                    if file.exists && file.read.is_none() && !file.listed {
+                    if file.exists && !file.was_read && !file.listed {
                         self.seen.existing.push(file.path.clone());
                     }
                     if file.listed {
                         self.seen.listings.push(file.path.clone());
                     }
-                    if let Some(errno) = file.absent.filter(|_| file.read.is_none()) {
+                    if let Some(errno) = file.absent.filter(|_| !file.was_read) {
                         self.seen.absences.push(Absence { path: file.path, errno });
                     }
                 }
@@ -428,79 +437,4 @@ impl Own {
     fn new(kind: OwnKind, how: Made, create_mode: u32) -> Own {
         Own { kind, how, create_mode, inode: None, stat: None, order: 0 }
     }
-}
-
-/// Which programs were run, and whether each of them reported in and out.
-struct Programs {
-    images: Vec<PathBuf>,
-    missing: Option<String>,
-}
-
-#[derive(Default)]
-struct Process<'a> {
-    parent: u32,
-    starts: usize,
-    /// Programs that this process was to become, by exec or as a spawned child.
-    expected: Vec<&'a Path>,
-    /// Shells that libc started as its children.
-    shells: usize,
-    image: Option<&'a Path>,
-    ended: bool,
-}
-
-impl Programs {
-    fn of(events: &[Event]) -> Programs {
-        let mut processes: BTreeMap<u32, Process> = BTreeMap::new();
-        let mut images: Vec<PathBuf> = Vec::new();
-        for Event { pid, what } in events {
-            let process = processes.entry(*pid).or_default();
-            match what {
-                What::Start { image, parent, .. } => {
-                    process.starts += 1;
-                    process.parent = *parent;
-                    process.image = Some(image);
-                    process.ended = false;
-                    if !images.contains(image) {
-                        images.push(image.clone());
-                    }
-                }
-                What::Exec { path } => {
-                    process.expected.push(path);
-                    process.ended = true;
-                }
-                What::ExecFailed { .. } => {
-                    process.expected.pop();
-                    process.ended = false;
-                }
-                What::Exit => process.ended = true,
-                What::Shell { .. } => process.shells += 1,
-                What::Spawn { path, child } => {
-                    processes.entry(*child).or_default().expected.push(path)
-                }
-                _ => {}
-            }
-        }
-        Programs { images, missing: missing(events, &processes) }
-    }
-}
-
-fn missing(events: &[Event], processes: &BTreeMap<u32, Process>) -> Option<String> {
-    if !events.iter().any(|event| matches!(event.what, What::Start { .. })) {
-        return Some("the tool did not report in".to_owned());
-    }
-    for (pid, process) in processes {
-        if process.starts < process.expected.len() {
-            let path = process.expected.last().map_or(Path::new("?"), |path| *path);
-            return Some(format!("program {} did not report in", path.display()));
-        }
-        let is_child =
-            |child: &&Process| child.parent == *pid && child.starts > child.expected.len();
-        if process.shells > processes.values().filter(is_child).count() {
-            return Some("program /bin/sh did not report in".to_owned());
-        }
-        if let (Some(image), false) = (process.image, process.ended) {
-            return Some(format!("program {} did not report its end", image.display()));
-        }
-    }
-    None
 }

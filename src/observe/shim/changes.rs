@@ -48,10 +48,17 @@ pub unsafe extern "C" fn renameat(from_fd: i32, from: Path, to_fd: i32, to: Path
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn renameat2(from_fd: i32, from: Path, to_fd: i32, to: Path, flags: u32) -> i32 {
+pub unsafe extern "C" fn renameat2(
+    from_fd: i32,
+    from: Path,
+    to_fd: i32,
+    to: Path,
+    flags: u32,
+) -> i32 {
     // SAFETY: C strings, by the contract of renameat2.
     let existed = unsafe { exists(to_fd, to) };
-    let answer = real!(renameat2(from_fd: i32, from: Path, to_fd: i32, to: Path, flags: u32) -> i32);
+    let answer =
+        real!(renameat2(from_fd: i32, from: Path, to_fd: i32, to: Path, flags: u32) -> i32);
     if flags & !1 != 0 && answer == 0 {
         note::incomplete(b"exchanged two files", b"");
     }

@@ -10,8 +10,8 @@ use crate::link::{self, Slot, failure};
 use crate::log_layout::{Entry, FileStat, kind};
 use crate::note;
 use crate::raw::{
-    self, AT_FDCWD, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE_BIT, O_TRUNC, O_WRONLY,
-    S_IFDIR, S_IFMT, S_IFREG,
+    self, AT_FDCWD, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE_BIT,
+    O_TRUNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG,
 };
 
 type Path = *const u8;
@@ -59,7 +59,9 @@ fn note_written(fd: i32) {
 /// Remembers the low descriptors with which the program was started, a shell's redirections for instance.
 pub fn inherit() {
     for fd in 0..10 {
-        if raw::open_flags(fd).is_some_and(|flags| flags & O_ACCMODE != O_RDONLY && flags & O_PATH == 0) {
+        if raw::open_flags(fd)
+            .is_some_and(|flags| flags & O_ACCMODE != O_RDONLY && flags & O_PATH == 0)
+        {
             remember(fd);
         }
     }
@@ -108,7 +110,8 @@ struct Before {
 #[inline(never)]
 unsafe fn before_open(dirfd: i32, path: Path, flags: i32) -> Before {
     let changes = flags & O_ACCMODE != O_RDONLY || flags & (O_CREAT | O_TRUNC) != 0;
-    let certainly_new = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL || flags & O_TMPFILE_BIT == O_TMPFILE_BIT;
+    let certainly_new =
+        flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL || flags & O_TMPFILE_BIT == O_TMPFILE_BIT;
     let ask = changes && !certainly_new && !path.is_null() && note::log().is_some();
     // SAFETY: the caller's path is a C string.
     Before { existed: ask && unsafe { raw::stat(dirfd, path, 0) }.is_ok() }
@@ -116,7 +119,14 @@ unsafe fn before_open(dirfd: i32, path: Path, flags: i32) -> Before {
 
 /// Notes an open, after it.
 #[inline(never)]
-unsafe fn after_open(dirfd: i32, path: Path, flags: i32, mode: u32, before: Before, fd: Result<i32, u16>) {
+unsafe fn after_open(
+    dirfd: i32,
+    path: Path,
+    flags: i32,
+    mode: u32,
+    before: Before,
+    fd: Result<i32, u16>,
+) {
     if note::log().is_none() {
         return;
     }

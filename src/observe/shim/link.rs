@@ -192,8 +192,9 @@ fn hardware_capabilities() -> u64 {
 unsafe fn find_by_gnu_hash(tables: &Tables, name: &[u8], hash: u32) -> Option<usize> {
     let table = tables.gnu_hash;
     // SAFETY: the layout of DT_GNU_HASH: four words, the filter, the buckets, the chains.
-    let (buckets, first, filter_len, shift) =
-        unsafe { (word::<u32>(table, 0), word::<u32>(table, 1), word::<u32>(table, 2), word::<u32>(table, 3)) };
+    let (buckets, first, filter_len, shift) = unsafe {
+        (word::<u32>(table, 0), word::<u32>(table, 1), word::<u32>(table, 2), word::<u32>(table, 3))
+    };
     if buckets == 0 || filter_len == 0 {
         return None;
     }
@@ -249,7 +250,8 @@ unsafe fn is_default(tables: &Tables, index: usize, name: &[u8]) -> bool {
     // SAFETY: the index comes from the object's own hash table.
     let symbol = unsafe { &*(tables.symbols as *const Symbol).wrapping_add(index) };
     // SAFETY: versions have one entry for each symbol.
-    let version: u16 = if tables.versions == 0 { 1 } else { unsafe { word(tables.versions, index) } };
+    let version: u16 =
+        if tables.versions == 0 { 1 } else { unsafe { word(tables.versions, index) } };
     // SAFETY: names are C strings in the object's string table.
     let its_name = unsafe { raw::bytes((tables.strings + symbol.name as usize) as *const u8) };
     symbol.section != 0 && symbol.info >> 4 != 0 && version & 0x8000 == 0 && its_name == name
@@ -341,7 +343,8 @@ static ERRNO: Slot = Slot::new();
 fn errno_address() -> Option<*mut i32> {
     let address = ERRNO.function(b"__errno_location");
     // SAFETY: libc's function of this name has this signature.
-    (address != 0).then(|| unsafe { core::mem::transmute::<usize, extern "C" fn() -> *mut i32>(address)() })
+    (address != 0)
+        .then(|| unsafe { core::mem::transmute::<usize, extern "C" fn() -> *mut i32>(address)() })
 }
 
 pub fn errno() -> u16 {

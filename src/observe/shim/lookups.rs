@@ -102,7 +102,6 @@ struct Glob {
 
 const GLOB_ALTDIRFUNC: i32 = 1 << 9;
 
-
 /// Has libc's glob use our own functions, through the door that it has for that.
 unsafe fn with_own_functions(flags: i32, glob: *mut Glob) -> i32 {
     let (close, read) = (link_directory(b"closedir"), link_directory(b"readdir"));
@@ -138,4 +137,3 @@ pub unsafe extern "C" fn glob64(pattern: Path, flags: i32, error: Any, out: Any)
     let flags = unsafe { with_own_functions(flags, out.cast()) };
     real!(glob64(pattern: Path, flags: i32, error: Any, out: Any) -> i32)
 }
-

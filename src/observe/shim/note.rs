@@ -22,7 +22,8 @@ static STATE: AtomicU32 = AtomicU32::new(FRESH);
 static LOG: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static NONCE: AtomicUsize = AtomicUsize::new(0);
 /// `IBID_OBSERVED=…` as it was when the program started, and its length without the zero byte.
-static OBSERVED_TEXT: [AtomicUsize; OBSERVED_LEN_MAX / 8] = [const { AtomicUsize::new(0) }; OBSERVED_LEN_MAX / 8];
+static OBSERVED_TEXT: [AtomicUsize; OBSERVED_LEN_MAX / 8] =
+    [const { AtomicUsize::new(0) }; OBSERVED_LEN_MAX / 8];
 static OBSERVED_LEN: AtomicUsize = AtomicUsize::new(0);
 /// Whether paths must be noted absolute.
 static MOVED: AtomicBool = AtomicBool::new(false);
@@ -116,7 +117,8 @@ unsafe fn open(value: *const u8) -> Option<()> {
         nonce = nonce << 4 | u64::from((*digit as char).to_digit(16)?);
     }
     // SAFETY: the rest of a C string is one.
-    let fd = unsafe { raw::open(AT_FDCWD, value.wrapping_add(17), raw::O_RDWR | raw::O_CLOEXEC) }.ok()?;
+    let fd = unsafe { raw::open(AT_FDCWD, value.wrapping_add(17), raw::O_RDWR | raw::O_CLOEXEC) }
+        .ok()?;
     let long_enough = raw::stat_fd(fd).is_some_and(|stat| stat.size == LOG_LEN_BYTES as u64);
     let base = if long_enough { raw::map(LOG_LEN_BYTES, Some(fd)) } else { None };
     raw::close(fd);
@@ -153,6 +155,9 @@ pub fn own_path() -> &'static [u8] {
 /// # Safety
 /// `environment` is null or an array of C strings that ends in a null.
 unsafe fn report_in(environment: *const *const u8) {
+    if let Some(log) = log() {
+        log.warm(raw::populate);
+    }
     let mut here = room();
     let cwd = raw::cwd(&mut here);
     if log().is_some_and(|log| cwd != Some(log.cwd())) {
@@ -162,7 +167,8 @@ unsafe fn report_in(environment: *const *const u8) {
     // SAFETY: a C string.
     let image = unsafe { raw::read_link(c"/proc/self/exe".as_ptr().cast(), &mut room) };
     // SAFETY: the caller's promise.
-    let libraries = unsafe { find_variable(environment, LIBRARY_PATH).map(|value| raw::bytes(value)) };
+    let libraries =
+        unsafe { find_variable(environment, LIBRARY_PATH).map(|value| raw::bytes(value)) };
     let entry = Entry {
         kind: kind::START,
         flags: raw::parent_pid(),
@@ -175,11 +181,13 @@ unsafe fn report_in(environment: *const *const u8) {
     crate::files::inherit();
 }
 
-/// Appends an entry, with the process that it comes from.
+/// Appends an entry, with the process that it comes from where that matters: asking costs a system call, and an answer
+/// cannot be kept across `fork` and `vfork`.
 #[inline(never)]
 pub fn append(entry: &Entry) {
     if let Some(log) = log() {
-        log.append(&Entry { pid: raw::pid(), ..*entry }, raw::populate);
+        let pid = if entry.kind <= kind::SHELL { raw::pid() } else { 0 };
+        log.append(&Entry { pid, ..*entry }, raw::populate);
     }
 }
 
@@ -192,7 +200,11 @@ pub fn mapped_objects() {
     let mut newest = last;
     for object in link::objects() {
         if !waiting && !object.is_vdso() && !object.is_own() && !object.path().is_empty() {
-            append(&Entry { kind: kind::OBJECT, path: [object.path(), b"", b""], ..Entry::default() });
+            append(&Entry {
+                kind: kind::OBJECT,
+                path: [object.path(), b"", b""],
+                ..Entry::default()
+            });
         }
         if core::ptr::eq(object, last) {
             waiting = false;
@@ -341,7 +353,6 @@ pub unsafe fn variable(name: *const u8) {
         append(&Entry { kind: kind::GETENV, path: [name, b"", b""], ..Entry::default() });
     }
 }
-
 
 /// Defines libc's function of this name: calls the real one, then does what follows `=>` with its answer.
 macro_rules! after {

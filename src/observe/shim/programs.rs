@@ -37,7 +37,9 @@ unsafe fn examine(dirfd: i32, path: Path) -> Result<(), &'static str> {
     let mut name;
     for _ in 0..SCRIPT_DEPTH_MAX {
         // SAFETY: the path is the caller's or the one in `name`, which ends in a zero byte.
-        let Some(verdict) = (unsafe { examine_one(place.0, place.1, &mut head) }) else { return Ok(()) };
+        let Some(verdict) = (unsafe { examine_one(place.0, place.1, &mut head) }) else {
+            return Ok(());
+        };
         match verdict {
             Preloading::Possible | Preloading::Unknown => return Ok(()),
             Preloading::Impossible(reason) => return Err(reason),
@@ -52,7 +54,11 @@ unsafe fn examine(dirfd: i32, path: Path) -> Result<(), &'static str> {
 }
 
 /// `None`: nothing to run here, or it is ibid.
-unsafe fn examine_one(dirfd: i32, path: Path, head: &mut [u8; HEAD_LEN_BYTES]) -> Option<Preloading> {
+unsafe fn examine_one(
+    dirfd: i32,
+    path: Path,
+    head: &mut [u8; HEAD_LEN_BYTES],
+) -> Option<Preloading> {
     // SAFETY: the caller's path is a C string.
     let fd = match unsafe { raw::open(dirfd, path, raw::O_RDONLY | raw::O_CLOEXEC) } {
         Ok(fd) => fd,
@@ -65,7 +71,9 @@ unsafe fn examine_one(dirfd: i32, path: Path, head: &mut [u8; HEAD_LEN_BYTES]) -
     raw::close(fd);
     let stat = stat.filter(|stat| stat.mode & raw::S_IFMT == raw::S_IFREG)?;
     // SAFETY: as above.
-    unsafe { note::path(dirfd, path, Entry { kind: kind::RAN, stat: Some(stat), ..Entry::default() }) };
+    unsafe {
+        note::path(dirfd, path, Entry { kind: kind::RAN, stat: Some(stat), ..Entry::default() })
+    };
     if note::log()?.is_ibid(&stat) {
         return None;
     }
@@ -103,7 +111,9 @@ unsafe fn text_at(texts: Texts, index: usize) -> Option<Path> {
 }
 
 fn without_shim<'a>(preload: &'a [u8], shim: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    preload.split(|byte| matches!(byte, b':' | b' ')).filter(move |part| !part.is_empty() && *part != shim)
+    preload
+        .split(|byte| matches!(byte, b':' | b' '))
+        .filter(move |part| !part.is_empty() && *part != shim)
 }
 
 /// The given environment with (or without) the shim and the log.
@@ -214,7 +224,12 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
         error = errno();
     }
     environment.release();
-    note::append(&Entry { kind: kind::EXEC_FAILED, errno: error, path: spelled, ..Entry::default() });
+    note::append(&Entry {
+        kind: kind::EXEC_FAILED,
+        errno: error,
+        path: spelled,
+        ..Entry::default()
+    });
     set_errno(error);
     answer
 }
@@ -232,7 +247,14 @@ fn not_observed(reason: &'static str, path: [&[u8]; 3]) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn execve(path: Path, args: Texts, env: Texts) -> i32 {
     // SAFETY: the contract of execve.
-    unsafe { become_program(AT_FDCWD, path, env, |env| real!(execve(path: Path, args: Texts, env: Texts) -> i32)) }
+    unsafe {
+        become_program(
+            AT_FDCWD,
+            path,
+            env,
+            |env| real!(execve(path: Path, args: Texts, env: Texts) -> i32),
+        )
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -248,7 +270,13 @@ pub unsafe extern "C" fn fexecve(fd: i32, args: Texts, env: Texts) -> i32 {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execveat(dirfd: i32, path: Path, args: Texts, env: Texts, flags: i32) -> i32 {
+pub unsafe extern "C" fn execveat(
+    dirfd: i32,
+    path: Path,
+    args: Texts,
+    env: Texts,
+    flags: i32,
+) -> i32 {
     // SAFETY: as below.
     let is_descriptor = flags & raw::AT_EMPTY_PATH != 0 && unsafe { raw::bytes(path) }.is_empty();
     if is_descriptor {
@@ -256,9 +284,12 @@ pub unsafe extern "C" fn execveat(dirfd: i32, path: Path, args: Texts, env: Text
     }
     // SAFETY: the contract of execveat.
     unsafe {
-        become_program(dirfd, path, env, |env| {
-            real!(execveat(dirfd: i32, path: Path, args: Texts, env: Texts, flags: i32) -> i32)
-        })
+        become_program(
+            dirfd,
+            path,
+            env,
+            |env| real!(execveat(dirfd: i32, path: Path, args: Texts, env: Texts, flags: i32) -> i32),
+        )
     }
 }
 
@@ -266,7 +297,8 @@ pub unsafe extern "C" fn execveat(dirfd: i32, path: Path, args: Texts, env: Text
 unsafe fn search<T>(name: &[u8], each: impl Fn(Path) -> Option<T>) -> Option<T> {
     note::append(&Entry { kind: kind::SEARCH, path: [name, b"", b""], ..Entry::default() });
     // SAFETY: the process's own environment.
-    let path = unsafe { note::find_variable(own_environment(), b"PATH=").map(|value| raw::bytes(value)) };
+    let path =
+        unsafe { note::find_variable(own_environment(), b"PATH=").map(|value| raw::bytes(value)) };
     let path = path.unwrap_or(b"/bin:/usr/bin");
     for directory in path.split(|byte| *byte == b':') {
         let mut room: Room = note::room();
@@ -290,7 +322,9 @@ unsafe fn is_program(path: Path) -> Result<(), u16> {
     // SAFETY: the caller's path is a C string.
     let found = unsafe { raw::stat(AT_FDCWD, path, 0) };
     let errno = match found {
-        Ok(stat) if stat.mode & raw::S_IFMT == raw::S_IFREG && stat.mode & 0o111 != 0 => return Ok(()),
+        Ok(stat) if stat.mode & raw::S_IFMT == raw::S_IFREG && stat.mode & 0o111 != 0 => {
+            return Ok(());
+        }
         Ok(_) => EACCES,
         Err(errno) => errno,
     };
@@ -389,7 +423,12 @@ listed! {
 }
 
 /// Starts a program as a child, by whichever of libc's functions `run` calls with a place for its id.
-unsafe fn start_child(child: *mut i32, path: Path, given: Texts, run: impl Fn(*mut i32, Texts) -> i32) -> i32 {
+unsafe fn start_child(
+    child: *mut i32,
+    path: Path,
+    given: Texts,
+    run: impl Fn(*mut i32, Texts) -> i32,
+) -> i32 {
     if note::log().is_none() {
         return run(child, given);
     }
@@ -427,17 +466,34 @@ unsafe fn start_child(child: *mut i32, path: Path, given: Texts, run: impl Fn(*m
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn posix_spawn(child: *mut i32, path: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32 {
+pub unsafe extern "C" fn posix_spawn(
+    child: *mut i32,
+    path: Path,
+    actions: Any,
+    attributes: Any,
+    args: Texts,
+    env: Texts,
+) -> i32 {
     // SAFETY: the contract of posix_spawn.
     unsafe {
-        start_child(child, path, env, |child, env| {
-            real!(posix_spawn(child: *mut i32, path: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32)
-        })
+        start_child(
+            child,
+            path,
+            env,
+            |child, env| real!(posix_spawn(child: *mut i32, path: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32),
+        )
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn posix_spawnp(child: *mut i32, file: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32 {
+pub unsafe extern "C" fn posix_spawnp(
+    child: *mut i32,
+    file: Path,
+    actions: Any,
+    attributes: Any,
+    args: Texts,
+    env: Texts,
+) -> i32 {
     // SAFETY: a C string, by the contract of posix_spawnp.
     let name = unsafe { raw::bytes(file) };
     if note::log().is_none() || name.contains(&b'/') {
@@ -462,7 +518,11 @@ unsafe fn shell() {
     let path = c"/bin/sh".as_ptr().cast();
     // SAFETY: a C string.
     match unsafe { examine(AT_FDCWD, path) } {
-        Ok(()) => note::append(&Entry { kind: kind::SHELL, path: [b"/bin/sh", b"", b""], ..Entry::default() }),
+        Ok(()) => note::append(&Entry {
+            kind: kind::SHELL,
+            path: [b"/bin/sh", b"", b""],
+            ..Entry::default()
+        }),
         Err(reason) => not_observed(reason, [b"/bin/sh", b"", b""]),
     }
 }
@@ -471,4 +531,3 @@ before! {
     fn system(command: Path) -> i32, if !command.is_null() { shell() };
     fn popen(command: Path, mode: Path) -> *mut c_void, shell();
 }
-

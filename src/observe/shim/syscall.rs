@@ -31,9 +31,9 @@ mod number {
     pub const GETDENTS64: isize = 217;
     /// Calls that take paths or change what paths mean.
     pub const UNSEEN: &[isize] = &[
-        76, 78, 82, 83, 84, 85, 86, 87, 88, 89, 90, 92, 94, 132, 133, 134, 137, 155, 161, 165, 188, 189, 191, 192, 194,
-        195, 197, 198, 235, 258, 259, 260, 261, 264, 265, 266, 268, 272, 280, 303, 304, 308, 425, 426, 427, 428, 429,
-        430, 437, 442, 452, 463, 464, 465, 466,
+        76, 78, 82, 83, 84, 85, 86, 87, 88, 89, 90, 92, 94, 132, 133, 134, 137, 155, 161, 165, 188,
+        189, 191, 192, 194, 195, 197, 198, 235, 258, 259, 260, 261, 264, 265, 266, 268, 272, 280,
+        303, 304, 308, 425, 426, 427, 428, 429, 430, 437, 442, 452, 463, 464, 465, 466,
     ];
 }
 #[cfg(target_arch = "aarch64")]
@@ -63,8 +63,8 @@ mod number {
     pub const GETDENTS64: isize = 61;
     /// Calls that take paths or change what paths mean.
     pub const UNSEEN: &[isize] = &[
-        5, 6, 8, 9, 11, 12, 14, 15, 33, 34, 36, 37, 38, 40, 41, 43, 45, 51, 53, 54, 88, 97, 224, 264, 265, 268, 425,
-        426, 427, 428, 429, 430, 437, 442, 452, 463, 464, 465, 466,
+        5, 6, 8, 9, 11, 12, 14, 15, 33, 34, 36, 37, 38, 40, 41, 43, 45, 51, 53, 54, 88, 97, 224,
+        264, 265, 268, 425, 426, 427, 428, 429, 430, 437, 442, 452, 463, 464, 465, 466,
     ];
 }
 
@@ -78,7 +78,9 @@ unsafe fn led(n: isize, a: usize, b: usize, c: usize, d: usize, e: usize) -> Opt
             number::OPEN => files::open(a as _, b as _, c as _),
             number::OPENAT => files::openat(fd, path, c as _, d as _),
             number::STAT => lookups::fstatat(AT_FDCWD, a as _, b as _, 0),
-            number::LSTAT => lookups::fstatat(AT_FDCWD, a as _, b as _, crate::raw::AT_SYMLINK_NOFOLLOW),
+            number::LSTAT => {
+                lookups::fstatat(AT_FDCWD, a as _, b as _, crate::raw::AT_SYMLINK_NOFOLLOW)
+            }
             number::ACCESS => lookups::access(a as _, b as _),
             number::FSTATAT => lookups::fstatat(fd, path, c as _, d as _),
             number::FACCESSAT => lookups::faccessat(fd, path, c as _, 0),
@@ -114,7 +116,15 @@ unsafe fn led(n: isize, a: usize, b: usize, c: usize, d: usize, e: usize) -> Opt
 
 // Variadic in C; on x86-64 and aarch64 Linux fixed arguments are passed the same way.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn syscall(n: isize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
+pub unsafe extern "C" fn syscall(
+    n: isize,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> isize {
     if note::log().is_some() {
         // SAFETY: the contract of syscall.
         if let Some(answer) = unsafe { led(n, a, b, c, d, e) } {
