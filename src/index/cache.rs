@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use super::{Index, candidates};
 use crate::shm::counters::Volatile;
 use crate::shm::layout::{self, Kind};
-use crate::shm::raw::{self, AsFd, OwnedFd};
+use crate::shm::raw::{self, AsFd, Handle};
 use crate::shm::segments::{Entry, Place, Segments};
 
 /// A cache, opened for reading.
@@ -28,7 +28,7 @@ impl Cache {
     }
 
     /// Opens the cache in the directory of this layout.
-    pub fn open_at(directory: OwnedFd) -> Option<Cache> {
+    pub fn open_at(directory: Handle) -> Option<Cache> {
         let index = Index::open(directory.as_fd())?;
         let volatile = open_volatile(directory.as_fd(), index.header())?;
         let segments = Segments::new(directory, index.header().uuid);
@@ -74,7 +74,7 @@ pub fn index_key_of_blob(digest: &[u8; 32]) -> [u8; 16] {
 }
 
 /// Opens the directory of this layout, which must be ours alone to write.
-pub fn open_layout_directory(directory: &CStr) -> Option<OwnedFd> {
+pub fn open_layout_directory(directory: &CStr) -> Option<Handle> {
     let outer = raw::open_directory(directory).ok()?;
     let mut name = [0u8; 32];
     name.get_mut(..layout::DIRECTORY.len())?.copy_from_slice(layout::DIRECTORY.as_bytes());

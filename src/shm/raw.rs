@@ -4,12 +4,38 @@
 
 use core::ffi::CStr;
 
-pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+pub use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 pub use rustix::io::Errno;
 
 use super::stat::Stat;
 use super::syscall;
+
+/// An open file, closed by a raw system call: `OwnedFd` closes through libc, which before libc starts has no
+/// thread-local storage to note an error in.
+#[derive(Debug)]
+pub struct Handle(RawFd);
+
+impl From<OwnedFd> for Handle {
+    fn from(file: OwnedFd) -> Handle {
+        Handle(file.into_raw_fd())
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor stays open as long as the handle lives.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours and nobody uses it any more.
+        unsafe { rustix::io::close(self.0) };
+    }
+}
 
 /// What `statx` says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,36 +124,37 @@ pub fn stat_fd(file: BorrowedFd<'_>) -> Result<FileState, Errno> {
 }
 
 /// Opens a directory to look things up in; a final symlink is followed (moving a cache is done by one).
-pub fn open_directory(path: &CStr) -> Result<OwnedFd, Errno> {
+pub fn open_directory(path: &CStr) -> Result<Handle, Errno> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map(Handle::from)
 }
 
 /// Opens the directory `name` below `dir`; `name` itself must not be a symlink.
-pub fn open_directory_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub fn open_directory_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<Handle, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+    rustix::fs::openat(dir, name, flags, Mode::empty()).map(Handle::from)
 }
 
 /// Opens a file of the cache for reading.
-pub fn open_read_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub fn open_read_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<Handle, Errno> {
     open_at(dir, name, OFlags::RDONLY)
 }
 
 /// Opens a file of the cache for reading and writing.
-pub fn open_read_write_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub fn open_read_write_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<Handle, Errno> {
     open_at(dir, name, OFlags::RDWR)
 }
 
-fn open_at(dir: BorrowedFd<'_>, name: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
+fn open_at(dir: BorrowedFd<'_>, name: &CStr, access: OFlags) -> Result<Handle, Errno> {
     // NONBLOCK: what somebody put in the file's place (a FIFO) must not hold us.
     let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+    rustix::fs::openat(dir, name, flags, Mode::empty()).map(Handle::from)
 }
 
 /// Creates `path`, where nothing may be, for writing.
-pub fn create(path: &CStr, mode: u32) -> Result<OwnedFd, Errno> {
+pub fn create(path: &CStr, mode: u32) -> Result<Handle, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::from_raw_mode(mode))
+    rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).map(Handle::from)
 }
 
 /// Removes the name `path`.

@@ -10,7 +10,7 @@ use super::layout::{
     SEGMENT_UNITS, SegmentHeader, UNIT_BYTES, segment_name,
 };
 use super::map::Map;
-use super::raw::{self, AsFd, OwnedFd};
+use super::raw::{self, AsFd, Handle};
 
 /// How many segments one process keeps mapped.
 const OPEN_MAX: usize = 64;
@@ -34,7 +34,7 @@ impl Place {
 /// The segments of one cache.
 #[derive(Debug)]
 pub struct Segments {
-    directory: OwnedFd,
+    directory: Handle,
     uuid: [u8; 16],
     open: [OnceCell<(u64, Map)>; OPEN_MAX],
 }
@@ -50,7 +50,7 @@ pub struct Entry<'a> {
 
 impl Segments {
     /// The segments in `directory` of the cache with this identity.
-    pub fn new(directory: OwnedFd, uuid: [u8; 16]) -> Segments {
+    pub fn new(directory: Handle, uuid: [u8; 16]) -> Segments {
         Segments { directory, uuid, open: [const { OnceCell::new() }; OPEN_MAX] }
     }
 

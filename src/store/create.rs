@@ -86,12 +86,10 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
 /// Makes whatever keeps the cache in `directory` from being opened: index or volatile segment.
 pub(super) fn cache(directory: &Path, max_bytes: u64) -> Result<Cache, StoreError> {
     let _lock = lock(directory, "lock", true)?;
-    let handle = || -> Result<raw::OwnedFd, StoreError> {
-        File::open(directory).map(Into::into).map_err(StoreError::io(
-            "cannot open",
-            directory,
-            InternalError::CacheDir,
-        ))
+    let handle = || -> Result<raw::Handle, StoreError> {
+        File::open(directory)
+            .map(|file| std::os::fd::OwnedFd::from(file).into())
+            .map_err(StoreError::io("cannot open", directory, InternalError::CacheDir))
     };
     // Another process may have made all of it while we waited.
     if let Some(cache) = Cache::open_at(handle()?) {
