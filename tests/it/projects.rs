@@ -24,7 +24,7 @@ fn published(name: &str, version: &str, below: &str) -> Option<Project> {
     if !fetched.status.success() {
         let why = String::from_utf8_lossy(&fetched.stderr).into_owned();
         assert!(std::env::var_os("CI").is_none(), "{name} cannot be fetched: {why}");
-        eprintln!("skipped: {name} {version} cannot be fetched");
+        tools::skip(&format!("{name} {version} cannot be fetched"));
         return None;
     }
     let metadata = cargo(&["metadata", "--offline", "--format-version", "1"]);
