@@ -1,1 +1,84 @@
-fn main() {}
+//! Compiles the preload shim for the target, and says whether the binary's ELF entry can be ours.
+#![allow(clippy::disallowed_methods, reason = "a build script has no other way to its settings")]
+#![allow(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+const SHIM: &str = "src/observe/preload_shim.rs";
+const ENTRY: &str = "src/entry/mod.rs";
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(ibid_entry)");
+    if env::var_os("CARGO_FEATURE_STD").is_some() {
+        compile_shim();
+        choose_entry();
+    }
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
+/// The shim is a crate of its own: no dependencies, no libc, no start files, not even for its memory functions.
+fn compile_shim() {
+    for path in [SHIM, "src/observe/shim", "src/observe/log_layout.rs", "src/os/elf.rs"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    let out = PathBuf::from(variable("OUT_DIR")).join("shim.so");
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc.args(["--edition=2024", "--crate-name=ibid_shim", "--crate-type=cdylib", "--target"]);
+    rustc.arg(variable("TARGET"));
+    for option in [
+        "opt-level=3",
+        "panic=abort",
+        "codegen-units=1",
+        "lto=fat",
+        "relocation-model=pic",
+        "target-feature=-crt-static",
+        "strip=symbols",
+        "debug-assertions=no",
+        "overflow-checks=no",
+        "link-arg=-nostdlib",
+        "link-arg=-Wl,-z,defs",
+        "link-arg=-Wl,-z,now",
+        "link-arg=-Wl,--hash-style=both",
+        "link-arg=-Wl,--build-id=none",
+        "link-arg=-Wl,-soname,ibid-shim.so",
+    ] {
+        rustc.args(["-C", option]);
+    }
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut option = std::ffi::OsString::from("linker=");
+        option.push(linker);
+        rustc.arg("-C").arg(option);
+    }
+    let status = rustc.arg("-o").arg(&out).arg(SHIM).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot compile {SHIM}");
+}
+
+/// The probe runs before libc only in a static binary at a fixed address. The link argument applies to the binary's own
+/// unit tests as well.
+fn choose_entry() {
+    println!("cargo:rerun-if-changed=src/entry");
+    let is_written = std::fs::read_to_string(ENTRY).is_ok_and(|text| text.contains("ibid_entry"));
+    if !is_written {
+        return;
+    }
+    let is_static =
+        variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
+    let flags = variable("CARGO_ENCODED_RUSTFLAGS");
+    let mut flags = flags.split('\x1f').map(|flag| flag.trim_start_matches("-C"));
+    let is_fixed = flags.any(|flag| flag == "relocation-model=static");
+    if is_static && is_fixed {
+        println!("cargo:rustc-link-arg-bins=-Wl,-e,ibid_entry");
+        println!("cargo:rustc-cfg=ibid_entry");
+    } else {
+        println!(
+            "cargo:warning=ibid is not static at a fixed address (RUSTFLAGS replaced the checkout's flags?): it works, \
+             but a hit takes three times as long"
+        );
+    }
+}

@@ -1,1 +1,91 @@
-//! (being written)
+//! Why the store cannot be used, in words for a person.
+//!
+//! Each variant names the path it is about; nothing here decides what happens next.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::outcome::InternalError;
+
+/// Something about the store did not work.
+#[derive(Debug)]
+pub enum StoreError {
+    /// A call on a path failed.
+    Io {
+        /// What was tried, as in "cannot create the cache directory".
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+        /// Under which name it is counted.
+        counted: InternalError,
+    },
+    /// The directory belongs to somebody else, or others may write it.
+    NotOurs(PathBuf),
+    /// No directory is named, and there is no home to have one in.
+    NoDirectory,
+    /// Bytes that make no sense.
+    Corrupt(PathBuf),
+    /// An object that is larger than a segment.
+    TooLarge(u64),
+    /// Others were quicker, several times in a row; or another process renews the store just now.
+    Busy,
+}
+
+impl StoreError {
+    /// Wraps an error with the path it is about.
+    pub fn io(
+        what: &'static str,
+        path: &Path,
+        counted: InternalError,
+    ) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.to_path_buf();
+        move |source| StoreError::Io { what, path, source, counted }
+    }
+
+    /// The internal error as which it is counted, if it is one.
+    pub fn counted(&self) -> Option<InternalError> {
+        match self {
+            StoreError::Io { counted, .. } => Some(*counted),
+            StoreError::NotOurs(_) => Some(InternalError::CacheDir),
+            StoreError::Corrupt(_) => Some(InternalError::Corrupt),
+            StoreError::NoDirectory | StoreError::TooLarge(_) | StoreError::Busy => None,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Io { what, path, source, .. } => {
+                write!(f, "{what} {}: {source}", path.display())
+            }
+            StoreError::NotOurs(path) => {
+                write!(
+                    f,
+                    "{} is not a directory that only you may write; choose another IBID_DIR",
+                    path.display()
+                )
+            }
+            StoreError::NoDirectory => {
+                write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set")
+            }
+            StoreError::Corrupt(path) => write!(f, "{} is damaged", path.display()),
+            StoreError::TooLarge(bytes) => {
+                write!(f, "an object of {bytes} bytes is too large to store")
+            }
+            StoreError::Busy => write!(f, "another process renews the cache just now"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StoreError::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

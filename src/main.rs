@@ -1,3 +1,48 @@
 //! The binary: before libc the probe, after it the wrapper or a subcommand; the only exit.
+//!
+//! Read next: `entry/mod.rs` (before libc), `wrapper/mod.rs` (a tool), `cli/mod.rs` (a subcommand).
 
-fn main() {}
+#[cfg(ibid_entry)]
+mod entry;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use ibid::cli::{self, Command};
+use ibid::env;
+use ibid::probe::command::Call;
+use ibid::shm::start::start_from;
+use ibid::wrapper;
+
+fn main() -> ExitCode {
+    ExitCode::from(run(env::args()))
+}
+
+fn run(words: Vec<OsString>) -> u8 {
+    let start = start_from(words.clone(), env::all());
+    let call = Call::read(&start);
+    let is_subcommand = !call.is_some_and(|call| call.masquerade || call.forced)
+        && words.get(1).is_none_or(|word| cli::is_ours(word));
+    match call {
+        Some(call) if !is_subcommand => wrapper::run(start, call),
+        _ => subcommand(&words),
+    }
+}
+
+fn subcommand(words: &[OsString]) -> u8 {
+    let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
+    let result = match cli::parse(words, &mut stdout, &mut stderr) {
+        Err(status) => return status,
+        // Only with options that it does not have; a tool line has gone to the wrapper.
+        Ok(Command::Exec(_)) => return cli::BAD_USAGE,
+        Ok(Command::Stats(asked)) => cli::stats::run(&asked, &mut stdout, &mut stderr),
+        Ok(Command::Explain(asked)) => cli::explain::run(&asked, &mut stdout),
+        Ok(Command::Clear) => cli::clear::run(&mut stdout, &mut stderr),
+        Ok(Command::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),
+        Ok(Command::Install(asked)) => cli::install::run(&asked, &mut stdout, &mut stderr),
+        Ok(Command::Demo) => cli::demo::run(&mut stdout, &mut stderr),
+        Ok(Command::Completions(asked)) => cli::completions::run(&asked, &mut stdout),
+    };
+    cli::status(result, &mut stderr)
+}

@@ -51,6 +51,8 @@ named! {
         NoObserver = "no_observer",
         /// A flag whose effect cannot be repeated from files (a crash reproducer, a time report on stderr).
         UnsupportedFlag = "unsupported_flag",
+        /// The working directory has no name (it was removed), or the environment is larger than a look-up takes.
+        NoWorkingDirectory = "no_working_directory",
     }
 }
 

@@ -1,12 +1,23 @@
 //! Policies: what may be done with a command, one file per tool family.
 //!
-//! A policy does not know that there is a cache, and it is not what makes a hit correct: the observation is.
-//! Read next: `gcc.rs`, `clang.rs`.
+//! A policy does not know that there is a cache, and it is not what makes a hit correct: the observation is. So it
+//! needs no list of side outputs and no meaning of flags that only change what files the tool reads and writes.
+//! Read next: `command.rs` (what was typed), `gcc.rs` and `clang.rs` (what it means), `variables.rs`, `names.rs`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::outcome::PassReason;
+
+mod clang;
+mod command;
+mod gcc;
+mod names;
+mod response;
+mod variables;
+
+pub use names::{family, is_tool_name};
+pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +29,7 @@ pub enum Verdict {
 }
 
 /// A tool family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     /// gcc, g++, cc, c++ and their cross and versioned names.
     Gcc,
@@ -30,13 +41,50 @@ pub enum Family {
 
 /// What is known of a command that may be cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each asked by another part")]
 pub struct Policy {
     /// The tool's family.
     pub family: Family,
     /// The file that the user asked for (`-o`, or the default name), if the command line shows it.
     pub primary_output: Option<PathBuf>,
-    /// Whether the result depends on the CPU on which the tool runs (`-march=native`).
+    /// The depfile, if the command line names it.
+    pub depfile: Option<PathBuf>,
+    /// Whether the result depends on the CPU on which the tool runs (`-march=native`), or may.
     pub depends_on_cpu: bool,
     /// Whether file times or inode numbers may enter the result (PCH, modules, unknown tools): judge by stamps only.
     pub reads_metadata: bool,
+    /// Whether the tool may read standard input as far as the command line shows.
+    pub reads_standard_input: bool,
+    /// Whether foreign code (a plugin) runs inside the tool, so that what is known of the tool's image says nothing.
+    pub runs_foreign_code: bool,
 }
+
+impl Policy {
+    /// Whether this output is text that may quote paths and can be rewritten for another checkout: a depfile.
+    pub fn is_text_output(&self, output: &Path) -> bool {
+        self.depfile.as_deref() == Some(output)
+            || output.extension().is_some_and(|extension| extension == "d")
+    }
+}
+
+/// What may be done with this command; `args` without the tool's own name.
+///
+/// Reads response files (relative to the working directory) and nothing else.
+pub fn judge(family: Family, args: &[OsString]) -> Verdict {
+    match family {
+        Family::Gcc => gcc::judge(args),
+        Family::Clang => clang::judge(args),
+        Family::Unknown => Verdict::Cache(Policy {
+            family,
+            primary_output: None,
+            depfile: None,
+            depends_on_cpu: true,
+            reads_metadata: true,
+            reads_standard_input: true,
+            runs_foreign_code: true,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,16 @@ use std::path::PathBuf;
 
 use crate::shm::stat::Stat;
 
+mod loader;
 pub mod log;
+#[allow(dead_code, reason = "the shim uses the rest of it")]
+mod log_layout;
 pub mod preload;
-pub mod trace;
+mod pseudo;
+mod trace;
+
+#[cfg(test)]
+mod tests;
 
 /// What a run of a tool, and of every program that it started, was seen to do.
 ///

@@ -1,1 +1,308 @@
-//! Runs a tool under the preload observer.
+//! Runs a tool under the preload observer: places the shim, makes the log, reads it when the tool has ended.
+//!
+//! How the tool is started is not its business; it only says which variables the tool needs.
+//! Read next: `preload_shim.rs`, `log_layout.rs`, `trace.rs`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, StatVfsMountFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+use super::log_layout::{self as layout, Entry, FileStat, Log, kind};
+use super::{Observation, log, trace};
+use crate::env;
+use crate::os::elf::{self, Preloading};
+
+/// The variable that leads the shim to the log: sixteen hex digits that the log repeats, a colon, the log's path.
+pub const IBID_OBSERVED: &str = "IBID_OBSERVED";
+const LD_PRELOAD: &str = "LD_PRELOAD";
+
+static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
+
+/// A run of a tool that is about to be observed, or is.
+#[derive(Debug)]
+pub struct Preload {
+    shim: PathBuf,
+    log: File,
+    observed: OsString,
+    /// Where the log is a file with a name, which must go.
+    log_path: Option<PathBuf>,
+    /// What the kernel reads to run the tool.
+    ran: Vec<(PathBuf, FileStat)>,
+    /// Why the tool cannot be observed.
+    unseen: Option<String>,
+}
+
+impl Drop for Preload {
+    fn drop(&mut self) {
+        if let Some(path) = &self.log_path {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Preload {
+    /// Places the shim in the cache directory, unless it is there, and makes an empty log for a tool that will be
+    /// started in the current directory.
+    ///
+    /// Fails if the loader could not take a shim from that directory, or there is no place for a log.
+    pub fn prepare(cache_dir: &Path) -> io::Result<Preload> {
+        Preload::prepare_in(cache_dir, &std::env::current_dir()?)
+    }
+
+    /// The same for a tool that will be started in `cwd`, spelled as the kernel does.
+    pub fn prepare_in(cache_dir: &Path, cwd: &Path) -> io::Result<Preload> {
+        let shim = place_shim(cache_dir)?;
+        let nonce = RandomState::new().hash_one(std::process::id());
+        let (log, log_path) = match memory_log() {
+            Ok(log) => (log, None),
+            Err(_) => file_log(cache_dir, nonce).map(|(log, path)| (log, Some(path)))?,
+        };
+        let place = log_path.clone().unwrap_or_else(|| place_of(&log));
+        write_header(&log, nonce, cwd, log_path.is_none())?;
+        let mut observed = OsString::from(format!("{nonce:016x}:"));
+        observed.push(&place);
+        Ok(Preload { shim, log, observed, log_path, ran: Vec::new(), unseen: None })
+    }
+
+    /// Looks at the program that will be started, `tool` being the path by which it is. One in which the shim cannot
+    /// live will get no variables, and its observation will be incomplete. Says whether it will be observed.
+    pub fn check(&mut self, tool: &Path) -> bool {
+        let mut path = tool.to_owned();
+        for _ in 0..5 {
+            match examine(&path) {
+                Ok((stat, verdict)) => {
+                    self.ran.push((path, stat));
+                    match verdict {
+                        Verdict::Interpreter(next) => path = next,
+                        Verdict::Possible => return true,
+                        Verdict::Impossible(reason) => return self.cannot_observe(tool, &reason),
+                    }
+                }
+                Err(error) => return self.cannot_observe(tool, &error.to_string()),
+            }
+        }
+        true
+    }
+
+    fn cannot_observe(&mut self, tool: &Path, reason: &str) -> bool {
+        self.unseen = Some(format!("{} {reason}", tool.display()));
+        false
+    }
+
+    /// The variables that the tool must be given, over its environment, which is ours.
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        if self.unseen.is_some() {
+            return Vec::new();
+        }
+        let mut preload = env::get_nonempty(LD_PRELOAD).unwrap_or_default();
+        if !preload.is_empty() {
+            preload.push(":");
+        }
+        preload.push(&self.shim);
+        vec![(LD_PRELOAD.into(), preload), (IBID_OBSERVED.into(), self.observed.clone())]
+    }
+
+    /// What the tool, which has ended, was seen to do.
+    pub fn finish(self) -> Observation {
+        match log::read(&self.log) {
+            Ok(mut log) => {
+                if let Some(reason) = &self.unseen {
+                    log.lost = Some(reason.clone());
+                }
+                trace::observation(log, &self.ran)
+            }
+            Err(error) => Observation {
+                incomplete: Some(format!("the log cannot be read: {error}")),
+                ..Observation::default()
+            },
+        }
+    }
+}
+
+enum Verdict {
+    Possible,
+    Interpreter(PathBuf),
+    Impossible(String),
+}
+
+fn examine(path: &Path) -> io::Result<(FileStat, Verdict)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut head = Vec::with_capacity(elf::HEAD_LEN_BYTES);
+    (&file).take(elf::HEAD_LEN_BYTES as u64).read_to_end(&mut head)?;
+    let verdict = match elf::preloading(&file, &head) {
+        _ if metadata.mode() & 0o6000 != 0 => Verdict::Impossible("runs as another user".into()),
+        Preloading::Possible | Preloading::Unknown => Verdict::Possible,
+        Preloading::Impossible(reason) => Verdict::Impossible(reason.into()),
+        Preloading::Script { start, end } => {
+            let interpreter = head.get(start..end).unwrap_or_default();
+            Verdict::Interpreter(PathBuf::from(OsStr::from_bytes(interpreter)))
+        }
+    };
+    Ok((file_stat(&metadata), verdict))
+}
+
+fn file_stat(metadata: &fs::Metadata) -> FileStat {
+    let device = metadata.dev();
+    FileStat {
+        dev: u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device)),
+        ino: metadata.ino(),
+        size: metadata.size(),
+        mtime_ns: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
+        ctime_ns: metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec()),
+        mode: metadata.mode(),
+        links: u32::try_from(metadata.nlink()).unwrap_or(u32::MAX),
+    }
+}
+
+fn unusable(reason: &str, path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {reason}", path.display()))
+}
+
+/// The shim's path, once it holds exactly the embedded bytes: a damaged one would kill every compile.
+fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
+    let cache_dir = std::path::absolute(cache_dir)?;
+    let is_special = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b';' | b'$');
+    if cache_dir.as_os_str().as_bytes().iter().any(is_special) {
+        return Err(unusable(
+            "the loader cannot take a shim from a path with a blank, `:`, `;` or `$`",
+            &cache_dir,
+        ));
+    }
+    if rustix::fs::statvfs(&cache_dir)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        return Err(unusable("the file system does not allow programs (noexec)", &cache_dir));
+    }
+    let path = cache_dir.join(format!("shim-{:016x}.so", xxhash_rust::xxh3::xxh3_64(SHIM)));
+    if is_intact(&path) {
+        return Ok(path);
+    }
+    let temporary = cache_dir
+        .join(format!("shim-{:016x}.tmp", RandomState::new().hash_one(std::process::id())));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let written = file.write_all(SHIM).and_then(|()| fs::rename(&temporary, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map(|()| path)
+}
+
+fn is_intact(path: &Path) -> bool {
+    let is_file =
+        fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == SHIM.len() as u64);
+    is_file && fs::read(path).is_ok_and(|bytes| bytes == SHIM)
+}
+
+fn place_of(log: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), log.as_raw_fd()))
+}
+
+fn memory_log() -> io::Result<File> {
+    let log = File::from(rustix::fs::memfd_create("ibid-log", MemfdFlags::CLOEXEC)?);
+    log.set_len(layout::LOG_LEN_BYTES as u64)?;
+    rustix::fs::fallocate(&log, FallocateFlags::empty(), 0, layout::CHUNK_LEN_BYTES as u64)?;
+    fs::metadata(place_of(&log))?;
+    Ok(log)
+}
+
+fn file_log(cache_dir: &Path, nonce: u64) -> io::Result<(File, PathBuf)> {
+    let path = std::path::absolute(cache_dir)?.join(format!("log-{nonce:016x}"));
+    let log = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let len = layout::LOG_LEN_BYTES as u64;
+    if let Err(error) = rustix::fs::fallocate(&log, FallocateFlags::empty(), 0, len) {
+        let _ = fs::remove_file(&path);
+        return Err(error.into());
+    }
+    Ok((log, path))
+}
+
+fn write_header(log: &File, nonce: u64, cwd: &Path, is_memory: bool) -> io::Result<()> {
+    let cwd = cwd.as_os_str().as_bytes();
+    if cwd.len() > layout::FIRST_ENTRY - layout::CWD_AT {
+        return Err(io::Error::other("the working directory's path is too long"));
+    }
+    let ibid =
+        fs::metadata("/proc/self/exe").map(|metadata| file_stat(&metadata)).unwrap_or_default();
+    let mut header = Vec::with_capacity(layout::CWD_AT + cwd.len());
+    header.extend(layout::MAGIC.to_le_bytes());
+    header.extend(layout::VERSION.to_le_bytes());
+    header.extend(0_u32.to_le_bytes());
+    header.extend(nonce.to_le_bytes());
+    header.extend((layout::FIRST_ENTRY as u64).to_le_bytes());
+    let present = if is_memory { layout::CHUNK_LEN_BYTES as u64 } else { 0 };
+    header.extend(present.to_le_bytes());
+    header.extend(ibid.dev.to_le_bytes());
+    header.extend(ibid.ino.to_le_bytes());
+    header.extend(u32::try_from(cwd.len()).unwrap_or(0).to_le_bytes());
+    header.resize(layout::CWD_AT, 0);
+    header.extend(cwd);
+    log.write_all_at(&header, 0)
+}
+
+/// Whether another ibid further out observes this process.
+pub fn nested() -> bool {
+    outer_log().is_some()
+}
+
+fn outer_log() -> Option<Log> {
+    let observed = env::get_nonempty(IBID_OBSERVED)?.into_vec();
+    let nonce = u64::from_str_radix(std::str::from_utf8(observed.get(..16)?).ok()?, 16).ok()?;
+    let path = observed.get(16..)?.strip_prefix(b":")?;
+    let file = OpenOptions::new().read(true).write(true).open(OsStr::from_bytes(path)).ok()?;
+    if file.metadata().ok()?.len() != layout::LOG_LEN_BYTES as u64 {
+        return None;
+    }
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+    // SAFETY: a fresh mapping at an address that the kernel chooses; it is never unmapped.
+    let base = unsafe {
+        rustix::mm::mmap(std::ptr::null_mut(), layout::LOG_LEN_BYTES, protection, flags, &file, 0)
+    }
+    .ok()?;
+    // SAFETY: just mapped as `at` demands.
+    unsafe { Log::at(base.cast(), nonce) }
+}
+
+fn populate(address: *mut u8, len: usize) -> bool {
+    // SAFETY: the advice changes no content; the pages are those of a mapped log.
+    unsafe { rustix::mm::madvise(address.cast(), len, Advice::LinuxPopulateWrite) }.is_ok()
+}
+
+/// What a nested ibid, which is static and so has no shim, tells the outer observer before it becomes the tool.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// The tool that it becomes.
+    pub tool: &'a Path,
+    /// The name that it looked for in `PATH`, if it did.
+    pub searched: Option<&'a OsStr>,
+    /// Where that was not, each with its error number.
+    pub absent: &'a [(PathBuf, u16)],
+}
+
+/// Reports a nested ibid to the outer observer; says whether there is one. Call it last before the exec.
+pub fn report_in(report: &Report) -> bool {
+    let Some(log) = outer_log() else { return false };
+    let pid = std::process::id();
+    let image = fs::read_link("/proc/self/exe").unwrap_or_default();
+    let parent = std::os::unix::process::parent_id();
+    let append = |kind: u16, text: &OsStr, flags: u32, errno: u16| {
+        let path = [text.as_bytes(), b"", b""];
+        log.append(&Entry { kind, errno, pid, flags, path, ..Entry::default() }, populate);
+    };
+    append(kind::START, image.as_os_str(), parent, 0);
+    if let Some(name) = report.searched {
+        append(kind::SEARCH, name, 0, 0);
+    }
+    for (path, errno) in report.absent {
+        append(kind::LOOK, path.as_os_str(), 0, *errno);
+    }
+    append(kind::RAN, report.tool.as_os_str(), 0, 0);
+    append(kind::EXEC, report.tool.as_os_str(), 0, 0);
+    true
+}

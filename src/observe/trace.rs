@@ -1,1 +1,506 @@
-//! Raw events -> `Observation`.
+//! Raw events -> [`Observation`]: what the tool tree's single acts mean together.
+//!
+//! Files are told apart by their absolute paths, and files that the tree wrote also by inode, so that one file under two
+//! spellings is one. Read next: `log.rs` (the events), `loader.rs` (what the loader and libc read unseen).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::log::{Event, Log, What};
+use super::log_layout::FileStat;
+use super::{Absence, Fact, Input, Made, Observation, Output, loader, pseudo};
+use crate::shm::stat::Stat;
+
+const ENOENT: i32 = 2;
+const EACCES: i32 = 13;
+const ENOTDIR: i32 = 20;
+const ENAMETOOLONG: i32 = 36;
+const ELOOP: i32 = 40;
+const EEXIST: i32 = 17;
+
+const O_ACCMODE: u32 = 3;
+const O_WRONLY: u32 = 1;
+const O_TRUNC: u32 = 0o1000;
+
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
+const S_IFDIR: u32 = 0o040_000;
+
+/// What a log means; `ran` are the files that the kernel read to run the tool itself.
+pub fn observation(log: Log, ran: &[(PathBuf, FileStat)]) -> Observation {
+    let mut trace = Trace { cwd: log.cwd, ..Trace::default() };
+    for (path, stat) in ran {
+        trace.read(path, Some(stat));
+    }
+    for event in &log.events {
+        trace.event(event);
+    }
+    let programs = Programs::of(&log.events);
+    trace.seen.images = programs.images;
+    if let Some(reason) = log.lost.or(programs.missing) {
+        trace.seen.incomplete.get_or_insert(reason);
+    }
+    loader::add_unseen_reads(&mut trace, &log.events);
+    trace.finish()
+}
+
+/// An inode on a device.
+type Inode = (u64, u64);
+
+/// What the tree did with a name since it first touched it.
+#[derive(Debug, Default)]
+struct File {
+    /// The first spelling.
+    path: PathBuf,
+    /// The stat at the first read, while the tree had not touched it.
+    read: Option<Option<Stat>>,
+    exists: bool,
+    absent: Option<i32>,
+    listed: bool,
+    /// Once the tree has made, renamed or removed it: whether something was there before that.
+    touched: Option<bool>,
+    /// What is there now by the tree's doing.
+    own: Option<Own>,
+}
+
+#[derive(Debug, Clone)]
+struct Own {
+    kind: OwnKind,
+    how: Made,
+    create_mode: u32,
+    inode: Option<Inode>,
+    stat: Option<Stat>,
+    /// Position of the last close among all.
+    order: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnKind {
+    File,
+    /// A hard link; a file if the other name is gone at the end.
+    Link,
+    /// A symlink, a directory, a device.
+    Other,
+}
+
+/// The events so far.
+#[derive(Debug, Default)]
+pub struct Trace {
+    cwd: PathBuf,
+    files: BTreeMap<PathBuf, File>,
+    inodes: HashMap<Inode, Vec<PathBuf>>,
+    order: usize,
+    /// What is already known of the whole.
+    pub seen: Observation,
+}
+
+fn inode(stat: &FileStat) -> Inode {
+    (stat.dev, stat.ino)
+}
+
+fn shown(stat: &FileStat) -> Stat {
+    Stat {
+        dev: stat.dev,
+        ino: stat.ino,
+        size: stat.size,
+        mtime_ns: stat.mtime_ns,
+        ctime_ns: stat.ctime_ns,
+    }
+}
+
+/// Whether an error says that nothing (that could be used) is there.
+fn is_absence(errno: i32) -> bool {
+    matches!(errno, ENOENT | ENOTDIR | EACCES | ELOOP | ENAMETOOLONG)
+}
+
+impl Trace {
+    /// The absolute path, without empty and `.` parts; `..` stays, for it may follow a symlink.
+    fn key(&self, path: &Path) -> PathBuf {
+        self.cwd.join(path).components().collect()
+    }
+
+    fn file(&mut self, path: &Path) -> &mut File {
+        let key = self.key(path);
+        self.files.entry(key).or_insert_with(|| File { path: path.to_owned(), ..File::default() })
+    }
+
+    /// Whether the tree's own doing is what stands (or does not stand) at this name.
+    fn is_own(&self, path: &Path, stat: Option<&FileStat>) -> bool {
+        self.files.get(&self.key(path)).is_some_and(|file| file.touched.is_some())
+            || stat.is_some_and(|stat| self.inodes.contains_key(&inode(stat)))
+    }
+
+    /// A file's content was read.
+    pub fn read(&mut self, path: &Path, stat: Option<&FileStat>) {
+        if !self.is_own(path, stat) {
+            let stat = stat.map(shown);
+            self.file(path).read.get_or_insert(stat);
+        }
+    }
+
+    /// A path was asked about.
+    pub fn look(&mut self, path: &Path, errno: i32) {
+        // That a pseudo file is there, or where a descriptor leads (`/proc/self/fd/N`), says nothing that lasts.
+        let is_passing = pseudo::is_harmless(path) || pseudo::is_pseudo_file(path);
+        if self.is_own(path, None) || path.as_os_str().is_empty() || is_passing {
+            return;
+        }
+        if is_absence(errno) {
+            self.file(path).absent = Some(errno);
+        } else if errno == 0 || errno == EEXIST {
+            self.file(path).exists = true;
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        match &event.what {
+            What::Object { path } | What::Start { image: path, .. } => self.read(path, None),
+            What::Ran { path, stat } => self.read(path, stat.as_ref()),
+            What::ExecFailed { path, errno } | What::Look { path, errno } => {
+                self.look(path, *errno)
+            }
+            What::List { path, errno: 0 } => {
+                if !self.is_own(path, None) && !pseudo::is_harmless(path) {
+                    self.file(path).listed = true;
+                }
+            }
+            What::List { path, errno } => self.look(path, *errno),
+            What::Open { path, errno: 0, flags, mode, existed, stat } => {
+                self.open(path, *flags, *mode, *existed, stat.as_ref());
+            }
+            What::Open { path, errno, .. } => self.look(path, *errno),
+            What::Close { stat } => self.closed(stat),
+            What::Rename { from, to, errno: 0, existed, stat } => {
+                self.renamed(from, to, *existed, stat.as_ref())
+            }
+            What::Rename { from, errno, .. } => self.look(from, *errno),
+            What::Link { from, to, errno: 0, stat } => self.linked(from, to, stat.as_ref()),
+            What::Link { errno, .. } if *errno != EEXIST => {}
+            What::Link { to, errno, .. } => self.look(to, *errno),
+            What::Make { path, errno: 0, .. } => {
+                let own = Own::new(OwnKind::Other, Made::Created, 0);
+                self.make(path, false, own);
+            }
+            What::Make { path, errno, .. } => self.look(path, *errno),
+            What::Remove { path, errno: 0 } => self.removed(path),
+            What::Remove { path, errno } => self.look(path, *errno),
+            What::Attributes { stat } => self.restyled(stat.as_ref()),
+            What::Search { name } => {
+                self.seen.path_searches.insert(name.clone());
+            }
+            What::GetEnv { name } => {
+                self.seen.variables.insert(name.clone());
+            }
+            What::Time => self.fact(Fact::Time),
+            What::LocalTime => self.fact(Fact::LocalTime),
+            What::Network => self.fact(Fact::Network),
+            What::Locale => self.fact(Fact::Locale),
+            What::Incomplete { reason } => {
+                self.seen.incomplete.get_or_insert_with(|| reason.clone());
+            }
+            What::Users | What::Iconv | What::TextDomain { .. } => {}
+            What::Exit | What::Exec { .. } | What::Spawn { .. } | What::Shell { .. } => {}
+        }
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        self.seen.facts.insert(fact);
+    }
+
+    fn open(&mut self, path: &Path, flags: u32, mode: u32, existed: bool, stat: Option<&FileStat>) {
+        let writes = flags & O_ACCMODE != 0;
+        let is_regular = stat.is_none_or(|stat| stat.mode & S_IFMT == S_IFREG);
+        if pseudo::is_harmless(path) {
+            return;
+        }
+        if !is_regular {
+            return match stat.map(|stat| stat.mode & S_IFMT) {
+                Some(S_IFDIR) => self.look(path, 0),
+                _ if writes && flags & O_ACCMODE == O_WRONLY => self.fact(Fact::SideEffect),
+                _ => self.fact(Fact::UnrepeatableInput),
+            };
+        }
+        if pseudo::is_pseudo_file(path) {
+            return self.fact(Fact::UnrepeatableInput);
+        }
+        if writes {
+            self.opened_for_writing(path, flags, mode, existed, stat);
+        } else {
+            self.read(path, stat);
+        }
+    }
+
+    fn opened_for_writing(
+        &mut self,
+        path: &Path,
+        flags: u32,
+        mode: u32,
+        existed: bool,
+        stat: Option<&FileStat>,
+    ) {
+        let how = match (existed, flags & O_TRUNC != 0) {
+            (false, _) => Made::Created,
+            (true, true) => Made::Truncated,
+            (true, false) => Made::Modified,
+        };
+        let by_other_name = stat
+            .and_then(|stat| self.inodes.get(&inode(stat)))
+            .and_then(|keys| keys.first().cloned());
+        let path = match by_other_name {
+            Some(key)
+                if !self.files.get(&self.key(path)).is_some_and(|file| file.own.is_some()) =>
+            {
+                key
+            }
+            _ => path.to_owned(),
+        };
+        let file = self.file(&path);
+        let was_read = file.read.is_some();
+        if file.own.is_none() {
+            let mut own = Own::new(OwnKind::File, how, mode);
+            own.inode = stat.map(inode);
+            self.make(&path, existed, own);
+            if was_read && existed {
+                self.fact(Fact::InputModified);
+            }
+        }
+    }
+
+    /// The tree has put something at a name.
+    fn make(&mut self, path: &Path, existed: bool, own: Own) {
+        let key = self.key(path);
+        if let Some(inode) = own.inode {
+            let keys = self.inodes.entry(inode).or_default();
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        let file = self.file(path);
+        file.touched.get_or_insert(existed);
+        file.own = Some(own);
+    }
+
+    fn unmake(&mut self, key: &Path) -> Option<Own> {
+        let own = self.files.get_mut(key)?.own.take()?;
+        if let Some(inode) = own.inode
+            && let Some(keys) = self.inodes.get_mut(&inode)
+        {
+            keys.retain(|other| other != key);
+            if keys.is_empty() {
+                self.inodes.remove(&inode);
+            }
+        }
+        Some(own)
+    }
+
+    fn closed(&mut self, stat: &FileStat) {
+        self.order += 1;
+        for key in self.inodes.get(&inode(stat)).cloned().unwrap_or_default() {
+            if let Some(own) = self.files.get_mut(&key).and_then(|file| file.own.as_mut()) {
+                own.stat = Some(shown(stat));
+                own.order = self.order;
+            }
+        }
+    }
+
+    fn renamed(&mut self, from: &Path, to: &Path, existed: bool, stat: Option<&FileStat>) {
+        let (from_key, to_key) = (self.key(from), self.key(to));
+        self.unmake(&to_key);
+        let own = self.unmake(&from_key);
+        self.file(from).touched.get_or_insert(own.is_none());
+        let is_file = stat.is_some_and(|stat| stat.mode & S_IFMT == S_IFREG);
+        let mut own = own.unwrap_or_else(|| {
+            // Something that was there before moved.
+            self.seen.facts.insert(Fact::SideEffect);
+            Own::new(if is_file { OwnKind::File } else { OwnKind::Other }, Made::Renamed, 0)
+        });
+        self.order += 1;
+        own.how = Made::Renamed;
+        own.inode = stat.map(inode);
+        own.stat = stat.map(shown);
+        own.order = self.order;
+        self.make(to, existed, own);
+        if !is_file {
+            self.moved_below(&from_key, to, &to_key);
+        }
+    }
+
+    /// A directory was renamed: what the tree made in it has new names.
+    fn moved_below(&mut self, from: &Path, to: &Path, to_key: &Path) {
+        let below = |key: &&PathBuf| key.starts_with(from) && key.as_path() != from;
+        let keys: Vec<PathBuf> = self.files.keys().filter(below).cloned().collect();
+        for key in keys {
+            let Ok(rest) = key.strip_prefix(from).map(Path::to_owned) else { continue };
+            if let Some(own) = self.unmake(&key) {
+                debug_assert!(to_key.is_absolute());
+                self.make(&to.join(rest), false, own);
+            }
+        }
+    }
+
+    fn linked(&mut self, from: &Path, to: &Path, stat: Option<&FileStat>) {
+        let from_key = self.key(from);
+        let mut own = match self.files.get(&from_key).and_then(|file| file.own.clone()) {
+            Some(own) => own,
+            None => {
+                self.look(from, 0);
+                Own::new(OwnKind::Other, Made::Created, 0)
+            }
+        };
+        if own.kind == OwnKind::File {
+            own.kind = OwnKind::Link;
+        }
+        own.how = Made::Created;
+        own.inode = stat.map(inode);
+        self.make(to, false, own);
+        if let Some(stat) = stat {
+            self.closed(stat);
+        }
+    }
+
+    fn removed(&mut self, path: &Path) {
+        let key = self.key(path);
+        let own = self.unmake(&key);
+        self.file(path).touched.get_or_insert(true);
+        // The other name's inode has a new change time; only the file system knows it.
+        for key in own
+            .and_then(|own| own.inode)
+            .and_then(|inode| self.inodes.get(&inode))
+            .cloned()
+            .unwrap_or_default()
+        {
+            if let Some(own) = self.files.get_mut(&key).and_then(|file| file.own.as_mut()) {
+                own.stat = None;
+            }
+        }
+    }
+
+    fn restyled(&mut self, stat: Option<&FileStat>) {
+        self.fact(Fact::SideEffect);
+        if let Some(stat) = stat {
+            self.closed(stat);
+        }
+    }
+
+    fn finish(mut self) -> Observation {
+        let mut outputs = Vec::new();
+        let links = |inode: Option<Inode>, inodes: &HashMap<Inode, Vec<PathBuf>>| {
+            inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
+        };
+        for file in std::mem::take(&mut self.files).into_values() {
+            if let Some(stat) = file.read {
+                self.seen.inputs.push(Input { path: file.path.clone(), stat });
+            }
+            match (file.touched, file.own) {
+                (None, _) => {
+                    if file.exists && file.read.is_none() && !file.listed {
+                        self.seen.existing.push(file.path.clone());
+                    }
+                    if file.listed {
+                        self.seen.listings.push(file.path.clone());
+                    }
+                    if let Some(errno) = file.absent.filter(|_| file.read.is_none()) {
+                        self.seen.absences.push(Absence { path: file.path, errno });
+                    }
+                }
+                (Some(true), None) => self.fact(Fact::SideEffect),
+                (Some(false), None) => {}
+                (Some(existed_before), Some(own)) => {
+                    if own.kind == OwnKind::Other || links(own.inode, &self.inodes) > 1 {
+                        self.fact(Fact::SideEffect);
+                    }
+                    if own.kind != OwnKind::Other {
+                        let Own { create_mode, how, stat, order, .. } = own;
+                        let path = file.path;
+                        outputs
+                            .push((order, Output { path, create_mode, how, stat, existed_before }));
+                    }
+                }
+            }
+        }
+        outputs.sort_by_key(|(order, _)| *order);
+        self.seen.outputs = outputs.into_iter().map(|(_, output)| output).collect();
+        self.seen
+    }
+}
+
+impl Own {
+    fn new(kind: OwnKind, how: Made, create_mode: u32) -> Own {
+        Own { kind, how, create_mode, inode: None, stat: None, order: 0 }
+    }
+}
+
+/// Which programs were run, and whether each of them reported in and out.
+struct Programs {
+    images: Vec<PathBuf>,
+    missing: Option<String>,
+}
+
+#[derive(Default)]
+struct Process<'a> {
+    parent: u32,
+    starts: usize,
+    /// Programs that this process was to become, by exec or as a spawned child.
+    expected: Vec<&'a Path>,
+    /// Shells that libc started as its children.
+    shells: usize,
+    image: Option<&'a Path>,
+    ended: bool,
+}
+
+impl Programs {
+    fn of(events: &[Event]) -> Programs {
+        let mut processes: BTreeMap<u32, Process> = BTreeMap::new();
+        let mut images: Vec<PathBuf> = Vec::new();
+        for Event { pid, what } in events {
+            let process = processes.entry(*pid).or_default();
+            match what {
+                What::Start { image, parent, .. } => {
+                    process.starts += 1;
+                    process.parent = *parent;
+                    process.image = Some(image);
+                    process.ended = false;
+                    if !images.contains(image) {
+                        images.push(image.clone());
+                    }
+                }
+                What::Exec { path } => {
+                    process.expected.push(path);
+                    process.ended = true;
+                }
+                What::ExecFailed { .. } => {
+                    process.expected.pop();
+                    process.ended = false;
+                }
+                What::Exit => process.ended = true,
+                What::Shell { .. } => process.shells += 1,
+                What::Spawn { path, child } => {
+                    processes.entry(*child).or_default().expected.push(path)
+                }
+                _ => {}
+            }
+        }
+        Programs { images, missing: missing(events, &processes) }
+    }
+}
+
+fn missing(events: &[Event], processes: &BTreeMap<u32, Process>) -> Option<String> {
+    if !events.iter().any(|event| matches!(event.what, What::Start { .. })) {
+        return Some("the tool did not report in".to_owned());
+    }
+    for (pid, process) in processes {
+        if process.starts < process.expected.len() {
+            let path = process.expected.last().map_or(Path::new("?"), |path| *path);
+            return Some(format!("program {} did not report in", path.display()));
+        }
+        let is_child =
+            |child: &&Process| child.parent == *pid && child.starts > child.expected.len();
+        if process.shells > processes.values().filter(is_child).count() {
+            return Some("program /bin/sh did not report in".to_owned());
+        }
+        if let (Some(image), false) = (process.image, process.ended) {
+            return Some(format!("program {} did not report its end", image.display()));
+        }
+    }
+    None
+}

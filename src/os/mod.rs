@@ -1,1 +1,12 @@
-//! (being written)
+//! What the operating system gives: running a tool in the same world as without us, becoming a tool, finding one.
+//!
+//! The only room with `cfg(target_os)`, and the only one that starts, replaces or signals a process.
+//! Read next: `run.rs` (start a tool and pass its text on), `exec.rs` (become it), `path.rs` (find it).
+
+pub mod elf;
+pub mod exec;
+pub mod path;
+pub mod run;
+
+mod signals;
+mod stream;

@@ -1,1 +1,158 @@
-//! (being written)
+//! The hit: key, judge, deliver; nothing else happens on this way, and nothing is allocated.
+//!
+//! Before libc starts `before_libc` is called with the start-up stack; after it the wrapper walks the same steps.
+//! Read next: `command.rs`, `judge.rs`, `deliver.rs`.
+
+use core::cell::Cell;
+use core::ffi::CStr;
+
+use crate::index::cache::Cache;
+use crate::record::{Cold, Record};
+use crate::shm::counters::Counter;
+use crate::shm::segments::Entry;
+use crate::shm::start::Start;
+
+pub mod command;
+pub mod deliver;
+pub mod judge;
+
+use command::{Call, Command, PATH_BYTES_MAX};
+use deliver::{Blobs, Undelivered};
+use judge::{Difference, Environment};
+
+/// How a look-up by stamps ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Delivered and counted.
+    Hit,
+    /// The tool must run.
+    Miss,
+    /// A record was true of the world, but its outputs could not be delivered.
+    Undelivered(Undelivered),
+}
+
+/// Copies a record's hot part into `arena`, checks it, and gives it with what is left of the arena.
+pub fn hot_part<'a>(entry: &Entry<'_>, arena: &'a mut [u8]) -> Option<(Record<'a>, &'a mut [u8])> {
+    let len = usize::try_from(entry.header.hot_bytes).ok()?;
+    let (hot, rest) = arena.split_at_mut_checked(len)?;
+    entry.copy_out(0, hot)?;
+    if xxhash_rust::xxh3::xxh3_128(hot).to_le_bytes() != entry.header.sum {
+        return None;
+    }
+    Some((Record::read(hot)?, rest))
+}
+
+/// Copies a record's cold part into `arena` and checks it.
+pub fn cold_part<'a>(
+    entry: &Entry<'_>,
+    record: &Record<'_>,
+    arena: &'a mut [u8],
+) -> Option<Cold<'a>> {
+    let len = usize::try_from(entry.header.body_bytes.checked_sub(entry.header.hot_bytes)?).ok()?;
+    let cold = arena.get_mut(..len)?;
+    entry.copy_out(entry.header.hot_bytes, cold)?;
+    (xxhash_rust::xxh3::xxh3_128(cold).to_le_bytes() == record.head.cold_sum).then_some(Cold(cold))
+}
+
+/// Looks a command up by stamps and delivers what is found. `ready` is called before the first output is touched.
+pub fn look(
+    cache: &Cache,
+    command: &Command,
+    environment: &Environment,
+    arena: &mut [u8],
+    ready: impl FnOnce(),
+) -> Answer {
+    let key = command.invocation_key();
+    let ready = Cell::new(Some(ready));
+    let mut answer = Answer::Miss;
+    for (_, entry) in cache.records(&key) {
+        let Some((record, rest)) = hot_part(&entry, arena) else { continue };
+        let verdict =
+            judge::judge(&record, command, environment, || cold_part(&entry, &record, rest));
+        if verdict.is_err() {
+            continue;
+        }
+        match deliver_record(cache, &record, command.creation_mask, || {
+            if let Some(ready) = ready.take() {
+                ready();
+            }
+        }) {
+            Ok(()) => {
+                count_hit(cache, &record, &key, Counter::INVOCATION_HITS);
+                return Answer::Hit;
+            }
+            Err(why) => answer = Answer::Undelivered(why),
+        }
+    }
+    answer
+}
+
+/// Delivers a record from `cache`.
+pub fn deliver_record(
+    cache: &Cache,
+    record: &Record<'_>,
+    creation_mask: u32,
+    ready: impl FnOnce(),
+) -> Result<(), Undelivered> {
+    let find = |digest: &[u8; 32]| cache.find_blob(digest);
+    let blobs = Blobs { segments: &cache.segments, find: &find };
+    deliver::deliver(record, blobs, creation_mask, ready)
+}
+
+/// Counts a hit and what it saved.
+pub fn count_hit(cache: &Cache, record: &Record<'_>, key: &[u8; 16], counter: Counter) {
+    cache.volatile.add(counter, 1);
+    cache.volatile.add(Counter::TIME_SAVED_US, record.head.tool_us);
+    cache.volatile.touch(key);
+}
+
+/// The first difference of the newest record under the invocation key, for `explain`.
+pub fn first_difference<R>(
+    cache: &Cache,
+    command: &Command,
+    environment: &Environment,
+    arena: &mut [u8],
+    tell: impl FnOnce(Result<(), Difference<'_>>) -> R,
+) -> Option<R> {
+    let key = command.invocation_key();
+    let (_, entry) = cache.records(&key).next()?;
+    let (record, rest) = hot_part(&entry, arena)?;
+    Some(tell(judge::judge(&record, command, environment, || cold_part(&entry, &record, rest))))
+}
+
+/// Variables under which the probe leaves everything to the wrapper, if they are set and neither empty nor `0`.
+const LEAVE: [&[u8]; 5] =
+    [b"IBID_DISABLE", b"IBID_RECACHE", b"IBID_LOG", b"IBID_OBSERVER", b"IBID_OBSERVED"];
+
+/// The whole hit, before libc starts. `disarm` is called before the first output is touched.
+pub fn before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Answer {
+    try_before_libc(start, arena, disarm).unwrap_or(Answer::Miss)
+}
+
+fn try_before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Option<Answer> {
+    let call = Call::read(&start)?;
+    let environment = Environment::read(&start)?;
+    if LEAVE.iter().any(|name| environment.value(name).is_some_and(|v| !matches!(v, b"" | b"0"))) {
+        return None;
+    }
+    let mut path = [0u8; PATH_BYTES_MAX];
+    let cache = Cache::open(cache_directory(&environment, &mut path)?)?;
+    let command = Command::new(start, call)?;
+    Some(look(&cache, &command, &environment, arena, disarm))
+}
+
+/// `IBID_DIR`, else `$XDG_CACHE_HOME/ibid`, else `$HOME/.cache/ibid`.
+pub fn cache_directory<'p>(environment: &Environment, path: &'p mut [u8]) -> Option<&'p CStr> {
+    let nonempty = |name: &[u8]| environment.value(name).filter(|value| !value.is_empty());
+    let (base, below): (&[u8], &[u8]) = if let Some(directory) = nonempty(b"IBID_DIR") {
+        (directory, b"\0")
+    } else if let Some(directory) = nonempty(b"XDG_CACHE_HOME").filter(|d| d.starts_with(b"/")) {
+        (directory, b"/ibid\0")
+    } else {
+        (nonempty(b"HOME")?, b"/.cache/ibid\0")
+    };
+    let end = base.len() + below.len();
+    path.get_mut(..base.len())?.copy_from_slice(base);
+    path.get_mut(base.len()..end)?.copy_from_slice(below);
+    CStr::from_bytes_with_nul(path.get(..end)?).ok()
+}

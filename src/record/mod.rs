@@ -1,1 +1,346 @@
-//! (being written)
+//! What a record says, read in place from a private copy of its bytes.
+//!
+//! Every offset and count is checked when it is used; damage is an absence, never a panic. Who writes records:
+//! `store/draft.rs`. Who judges them: `probe/judge.rs`. Read next: "A record" in `ARCHITECTURE.md`.
+
+use core::ffi::CStr;
+use core::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::shm::stat::Stamp;
+
+/// A run of bytes, or of table entries, in the part that the field's documentation names.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Span {
+    /// Where it begins, in bytes.
+    pub at: u32,
+    /// Its length: bytes of a string (its NUL not counted), entries of a table.
+    pub len: u32,
+}
+
+/// A blob as a record names it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct BlobRef {
+    /// BLAKE3 of the bytes.
+    pub digest: [u8; 32],
+    /// XXH3-128 of the bytes.
+    pub sum: [u8; 16],
+    /// Length in bytes.
+    pub len_bytes: u64,
+    /// Where the blob stood when the record was written: segment number `<< 20 |` unit.
+    pub hint: u64,
+}
+
+/// The record holds text to replay (standard output or error is not empty).
+pub const HAS_TEXT: u32 = 1;
+/// Both streams were the same file; all text is in `stdout`.
+pub const MERGED: u32 = 2;
+/// Standard output was a terminal.
+pub const OUT_TERMINAL: u32 = 4;
+/// Standard error was a terminal.
+pub const ERR_TERMINAL: u32 = 8;
+/// The result depends on the CPU on which the tool ran.
+pub const NEEDS_CPU: u32 = 16;
+/// File times may have entered the result: it must not be judged by digests.
+pub const STAMPS_ONLY: u32 = 32;
+
+/// The head of the hot part.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Head {
+    /// [`HAS_TEXT`] and its kin.
+    pub flags: u32,
+    /// Columns of the terminal that was there, 0 if none.
+    pub columns: u32,
+    /// The CPU's identity if [`NEEDS_CPU`].
+    pub cpu: u64,
+    /// How long the tool took, microseconds.
+    pub tool_us: u64,
+    /// XXH3-128 of the cold part.
+    pub cold_sum: [u8; 16],
+    /// The command (bytes, see `probe/command.rs`).
+    pub command: Span,
+    /// Table of [`Variable`].
+    pub variables: Span,
+    /// Table of [`Input`].
+    pub inputs: Span,
+    /// Table of [`Directory`].
+    pub directories: Span,
+    /// Table of [`Absence`].
+    pub absences: Span,
+    /// Table of [`Output`].
+    pub outputs: Span,
+    /// In the cold part: programs that were searched in `PATH`, table of [`Search`].
+    pub searches: Span,
+    /// In the cold part: a [`Proof`] for every input.
+    pub proofs: Span,
+    /// Text of standard output.
+    pub stdout: BlobRef,
+    /// Text of standard error.
+    pub stderr: BlobRef,
+}
+
+/// A variable of the environment.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Variable {
+    /// Its name.
+    pub name: Span,
+    /// [`IS_SET`] and its kin.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// XXH3-128 of its value; zero if unset.
+    pub value: [u8; 16],
+}
+
+/// The variable was set.
+pub const IS_SET: u32 = 1;
+/// The variable matters only where text is replayed.
+pub const TEXT_ONLY: u32 = 2;
+/// Not one variable (the name is empty) but all of them, see `probe/judge.rs`.
+pub const WHOLE_ENVIRONMENT: u32 = 4;
+/// The variable is `PWD`, and its value named the working directory.
+pub const NAMES_DIRECTORY: u32 = 8;
+
+/// A file, link or directory that the result depends on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Input {
+    /// Its path, as the tool spelled it.
+    pub path: Span,
+    /// [`CONTENT`] and its kin.
+    pub kind: u32,
+    /// Type and permission bits; what counts for [`EXISTS`].
+    pub mode: u32,
+    /// Its stamp.
+    pub stamp: Stamp,
+}
+
+/// The content counts: `stat` gives the stamp.
+pub const CONTENT: u32 = 0;
+/// A symlink counts: `lstat` gives the stamp.
+pub const LINK: u32 = 1;
+/// Existence, type and permissions count.
+pub const EXISTS: u32 = 2;
+/// The names in a directory count: `stat` gives the stamp.
+pub const LISTING: u32 = 3;
+
+/// A directory whose stamp vouches for the absence of names in it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Directory {
+    /// Its path, as the tool spelled it; empty for the working directory.
+    pub path: Span,
+    /// Its stamp after the tool had ended.
+    pub stamp: Stamp,
+    /// In the cold part: the names, each ended by a NUL; `len` counts names.
+    pub names: Span,
+}
+
+/// A path that must lead nowhere.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Absence {
+    /// The path, as the tool spelled it.
+    pub path: Span,
+    /// The error number of the look-up.
+    pub errno: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A file to write.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Output {
+    /// Its path, as the tool spelled it.
+    pub path: Span,
+    /// The mode argument with which the tool created it.
+    pub create_mode: u32,
+    /// Its permission bits in the end.
+    pub mode: u32,
+    /// [`SET_MODE`] or 0.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Its content.
+    pub blob: BlobRef,
+}
+
+/// The permission bits do not follow from the creation mode and the mask: they must be set.
+pub const SET_MODE: u32 = 1;
+
+/// What the portable look-up compares of an input (cold part).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Proof {
+    /// BLAKE3 of the content, of the link's target, or of the sorted listing.
+    pub digest: [u8; 32],
+    /// Inputs with the same number were one and the same file.
+    pub group: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A program that was searched in `PATH` (cold part).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Search {
+    /// The name, in the cold part.
+    pub name: Span,
+    /// What was found, in the cold part; empty if nothing.
+    pub found: Span,
+}
+
+/// A record's hot part.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// The head.
+    pub head: Head,
+    bytes: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Reads the head of a hot part.
+    pub fn read(bytes: &'a [u8]) -> Option<Record<'a>> {
+        let head = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Head>())?).ok()?;
+        Some(Record { head, bytes })
+    }
+
+    /// The bytes of the hot part.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The command's bytes.
+    pub fn command(&self) -> Option<&'a [u8]> {
+        slice(self.bytes, self.head.command)
+    }
+
+    /// A string of the hot part.
+    pub fn string(&self, span: Span) -> Option<&'a CStr> {
+        string(self.bytes, span)
+    }
+
+    /// The variables.
+    pub fn variables(&self) -> Table<'a, Variable> {
+        Table::new(self.bytes, self.head.variables)
+    }
+
+    /// The inputs.
+    pub fn inputs(&self) -> Table<'a, Input> {
+        Table::new(self.bytes, self.head.inputs)
+    }
+
+    /// The directories that vouch for absences.
+    pub fn directories(&self) -> Table<'a, Directory> {
+        Table::new(self.bytes, self.head.directories)
+    }
+
+    /// The absences that are looked at one by one.
+    pub fn absences(&self) -> Table<'a, Absence> {
+        Table::new(self.bytes, self.head.absences)
+    }
+
+    /// The outputs, in the order in which they are to be written.
+    pub fn outputs(&self) -> Table<'a, Output> {
+        Table::new(self.bytes, self.head.outputs)
+    }
+
+    /// Whether a flag is set.
+    pub fn has(&self, flag: u32) -> bool {
+        self.head.flags & flag != 0
+    }
+}
+
+/// A record's cold part.
+#[derive(Debug, Clone, Copy)]
+pub struct Cold<'a>(pub &'a [u8]);
+
+impl<'a> Cold<'a> {
+    /// A string of the cold part.
+    pub fn string(&self, span: Span) -> Option<&'a CStr> {
+        string(self.0, span)
+    }
+
+    /// The names in a directory that must be absent; `None` where they are damaged.
+    pub fn names(&self, span: Span) -> impl Iterator<Item = Option<&'a CStr>> + use<'a> {
+        let mut rest = self.0.get(span.at as usize..);
+        (0..span.len).map(move |_| {
+            let name = CStr::from_bytes_until_nul(rest?).ok()?;
+            rest = rest?.get(name.to_bytes_with_nul().len()..);
+            Some(name)
+        })
+    }
+
+    /// The proofs, one for each input.
+    pub fn proofs(&self, record: &Record<'_>) -> Table<'a, Proof> {
+        Table::new(self.0, record.head.proofs)
+    }
+
+    /// The programs that were searched in `PATH`.
+    pub fn searches(&self, record: &Record<'_>) -> Table<'a, Search> {
+        Table::new(self.0, record.head.searches)
+    }
+}
+
+/// Entries of a table. An entry that does not lie inside the bytes is `None`: the record is damaged.
+#[derive(Debug, Clone, Copy)]
+pub struct Table<'a, T> {
+    bytes: &'a [u8],
+    at: usize,
+    left: u32,
+    entry: PhantomData<T>,
+}
+
+impl<'a, T: Pod> Table<'a, T> {
+    fn new(bytes: &'a [u8], span: Span) -> Self {
+        Table { bytes, at: span.at as usize, left: span.len, entry: PhantomData }
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.left as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+}
+
+impl<T: Pod> Iterator for Table<'_, T> {
+    type Item = Option<T>;
+
+    fn next(&mut self) -> Option<Option<T>> {
+        self.left = self.left.checked_sub(1)?;
+        let end = self.at.checked_add(size_of::<T>());
+        let entry = end.and_then(|end| self.bytes.get(self.at..end));
+        if entry.is_none() {
+            self.left = 0;
+        }
+        self.at += size_of::<T>();
+        Some(entry.map(bytemuck::pod_read_unaligned))
+    }
+}
+
+fn slice(bytes: &[u8], span: Span) -> Option<&[u8]> {
+    bytes.get(span.at as usize..)?.get(..span.len as usize)
+}
+
+fn string(bytes: &[u8], span: Span) -> Option<&CStr> {
+    let with_nul = bytes.get(span.at as usize..)?.get(..(span.len as usize).checked_add(1)?)?;
+    CStr::from_bytes_with_nul(with_nul).ok()
+}
+
+const _: () = assert!(size_of::<Head>() == 40 + 8 * 8 + 2 * 64);
+const _: () = assert!(size_of::<Variable>() == 32);
+const _: () = assert!(size_of::<Input>() == 32);
+const _: () = assert!(size_of::<Directory>() == 32);
+const _: () = assert!(size_of::<Absence>() == 16);
+const _: () = assert!(size_of::<Output>() == 88);
+const _: () = assert!(size_of::<Proof>() == 40);

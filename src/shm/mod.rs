@@ -1,5 +1,17 @@
-//! Mapped bytes and the raw operating system: the only room of a hit in which `unsafe` may be written.
+//! Mapped bytes and the raw operating system: with `os`, `entry` and the preload shim the only rooms with `unsafe`.
 //!
-//! It knows no compilers, no records' meaning and no policy. Read next: `layout.rs`, then STORE in `ARCHITECTURE.md`.
+//! It knows no compilers, no meaning of a record and no policy; it allocates nothing and never panics.
+//! Read next: `layout.rs`, then "The store" in `ARCHITECTURE.md`.
 
+pub mod counters;
+pub mod cpu;
+pub mod digests;
+pub mod layout;
+pub mod map;
+pub mod net;
+pub mod raw;
+pub mod segments;
+pub mod start;
 pub mod stat;
+mod syscall;
+pub mod words;

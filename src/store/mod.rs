@@ -1,1 +1,220 @@
-//! (being written)
+//! The std side of the store: create, append, publish, digests; all that a hit does not need.
+//!
+//! It does not know what a compiler is. Failing is always allowed: the caller goes on without a cache.
+//! Read next: `create.rs`, `append.rs`, `draft.rs`, "The store" in `ARCHITECTURE.md`.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::StoreError;
+use crate::index::cache::{Cache, index_key_of_blob};
+use crate::index::{self, Window};
+use crate::outcome::{InternalError, NotStored, PassReason};
+use crate::record::BlobRef;
+use crate::shm::counters::Counter;
+use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind};
+use crate::shm::map::MapMut;
+use crate::shm::raw::{self, AsFd};
+use crate::shm::segments::Place;
+
+mod append;
+mod create;
+pub mod digest;
+pub mod draft;
+
+use append::NewEntry;
+use draft::Draft;
+
+/// The default of `IBID_MAX_SIZE`.
+pub const MAX_BYTES_DEFAULT: u64 = 10 << 30;
+
+/// A cache, opened for reading and appending.
+#[derive(Debug)]
+pub struct Store {
+    /// The reading side.
+    pub cache: Cache,
+    directory: PathBuf,
+    index: MapMut,
+    max_bytes: u64,
+}
+
+impl Store {
+    /// Opens the cache in `directory` (`IBID_DIR`); what is missing or damaged is made anew.
+    pub fn open(directory: &Path, max_bytes: u64) -> Result<Store, StoreError> {
+        let inside = directory.join(DIRECTORY);
+        create::directories(directory, &inside)?;
+        let path = CString::new(inside.as_os_str().as_bytes())
+            .map_err(|_| StoreError::Corrupt(inside.clone()))?;
+        let handle = || raw::open_directory(&path);
+        let cache = match handle().ok().and_then(Cache::open_at) {
+            Some(cache) => cache,
+            None => create::cache(&inside, max_bytes)?,
+        };
+        let index_path = inside.join("index");
+        let failed = |errno: raw::Errno| StoreError::Io {
+            what: "cannot map",
+            path: index_path.clone(),
+            source: errno.into(),
+            counted: InternalError::Index,
+        };
+        let file =
+            raw::open_read_write_at(cache.segments.directory(), index::NAME).map_err(failed)?;
+        let len = raw::stat_fd(file.as_fd()).map_err(failed)?.stat.size;
+        if !index::is_trusted(cache.index.header(), len) {
+            return Err(StoreError::Corrupt(index_path));
+        }
+        let index = MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
+            .map_err(failed)?;
+        Ok(Store { cache, directory: inside, index, max_bytes })
+    }
+
+    /// The directory of this layout, inside the cache directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Which segments are there now.
+    pub fn window(&self) -> Window {
+        self.cache.index.window()
+    }
+
+    /// Counts something.
+    pub fn count(&self, counter: Counter) {
+        self.cache.volatile.add(counter, 1);
+    }
+
+    /// Counts a command that was handed through.
+    pub fn count_passed_through(&self, reason: PassReason) {
+        self.count(Counter::passed_through(reason as usize));
+    }
+
+    /// Counts a result that was not stored.
+    pub fn count_not_stored(&self, reason: NotStored) {
+        self.count(Counter::not_stored(reason as usize));
+    }
+
+    /// Counts something of ours that did not work.
+    pub fn count_error(&self, error: InternalError) {
+        self.count(Counter::internal_error(error as usize));
+    }
+
+    /// Stores bytes once; gives the name by which a record refers to them.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<BlobRef, StoreError> {
+        let digest = *blake3::hash(bytes).as_bytes();
+        let mut blob = BlobRef {
+            digest,
+            sum: xxhash_rust::xxh3::xxh3_128(bytes).to_le_bytes(),
+            len_bytes: bytes.len() as u64,
+            hint: 0,
+        };
+        if bytes.is_empty() {
+            return Ok(blob);
+        }
+        let place = match self.cache.find_blob(&digest) {
+            Some(place) => place,
+            None => self.append_blob(&blob, bytes)?,
+        };
+        blob.hint = place.seq << 20 | u64::from(place.unit);
+        Ok(blob)
+    }
+
+    fn append_blob(&self, blob: &BlobRef, bytes: &[u8]) -> Result<Place, StoreError> {
+        let entry = NewEntry {
+            kind: Kind::Blob,
+            key: blob.digest,
+            hot_bytes: 0,
+            sum: blob.sum,
+            identity: [0; 16],
+            circumstances: 0,
+            body: &[bytes],
+        };
+        let place = self.append(&entry)?;
+        self.publish(&index_key_of_blob(&blob.digest), place, |_| false)?;
+        Ok(place)
+    }
+
+    /// Stores a record under both of its keys.
+    pub fn put_record(&self, draft: &Draft) -> Result<(), StoreError> {
+        let encoded = draft.encode();
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(&draft.invocation_key);
+        key[16..].copy_from_slice(&draft.portable_key);
+        let (identity, circumstances) = (draft.identity(), draft.circumstances());
+        let place = self.append(&NewEntry {
+            kind: Kind::Record,
+            key,
+            hot_bytes: encoded.hot.len() as u64,
+            sum: xxhash_rust::xxh3::xxh3_128(&encoded.hot).to_le_bytes(),
+            identity,
+            circumstances,
+            body: &[&encoded.hot, &encoded.cold],
+        })?;
+        let header_at = |place| self.cache.segments.entry(place).map(|entry| entry.header);
+        self.publish(&draft.portable_key, place, |old| {
+            header_at(old).is_some_and(|header| header.identity == identity)
+        })?;
+        self.publish(&draft.invocation_key, place, |old| {
+            header_at(old)
+                .is_some_and(|h| h.identity == identity && h.circumstances == circumstances)
+        })
+    }
+
+    fn publish(
+        &self,
+        key: &[u8; 16],
+        place: Place,
+        supersedes: impl Fn(Place) -> bool,
+    ) -> Result<(), StoreError> {
+        let count = index::word_count(self.cache.index.header());
+        let words = self
+            .index
+            .words_mut(INDEX_WORDS_OFFSET, count)
+            .ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))?;
+        self.index.populate(INDEX_WORDS_OFFSET + index::first_word(key, count) * 8).map_err(
+            |errno| {
+                StoreError::io("cannot write", &self.directory, InternalError::Index)(errno.into())
+            },
+        )?;
+        // A lost race is no error: the entry is there for whoever publishes next.
+        index::publish(words, key, place, self.window(), supersedes);
+        Ok(())
+    }
+
+    /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.
+    pub fn clear(self) -> Result<(), StoreError> {
+        create::clear(&self.directory)
+    }
+
+    /// Bytes of all entries, the unused rest of sealed segments included.
+    pub fn bytes_used(&self) -> u64 {
+        append::bytes_used(self)
+    }
+
+    /// How many records and how many blobs can be found now.
+    pub fn count_entries(&self) -> (u64, u64) {
+        let mut places = std::collections::HashMap::new();
+        self.each_entry(|place, kind| {
+            places.insert(place, kind);
+        });
+        let records = places.values().filter(|kind| **kind == Kind::Record).count() as u64;
+        (records, places.len() as u64 - records)
+    }
+
+    /// Visits the place of every word that names an entry; a record has two words.
+    pub fn each_entry(&self, mut visit: impl FnMut(Place, Kind)) {
+        use crate::shm::words::Words;
+        let (words, window) = (self.cache.index.words(), self.window());
+        for at in 0..words.len() {
+            let Some(place) = index::place_of(words.load(at), window) else { continue };
+            if let Some(kind) =
+                self.cache.segments.entry(place).and_then(|entry| entry.header.kind())
+            {
+                visit(place, kind);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,425 @@
-//! (being written)
+//! One invocation of a tool: `run` holds all branches that an invocation can take.
+//!
+//! Before the tool has run, any doubt means running it, untouched; after it, its result stands. It never runs twice.
+//! Read next: `learn.rs` (what a miss teaches), `portable.rs` (the look-up by content).
+
+mod learn;
+mod log;
+mod portable;
+mod world;
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::compilers::{self, Family, Policy, Verdict};
+use crate::config::{self, Config, Observer};
+use crate::env;
+use crate::error::StoreError;
+use crate::observe::preload::{self, Preload, Report};
+use crate::os::exec::{EnvChange, end_like, exec};
+use crate::os::path::{Found, Ourselves, find_tool};
+use crate::os::run::{Ended, Spawn, run as run_tool};
+use crate::outcome::{InternalError, NotStored, PassReason};
+use crate::probe::command::{Call, Command};
+use crate::probe::judge::{Difference, Environment, Streams};
+use crate::probe::{self, Answer};
+use crate::shm::counters::Counter;
+use crate::shm::start::{Start, start_from};
+use crate::store::Store;
+
+use learn::Lesson;
+use log::Log;
+use portable::Portable;
+
+/// The status of a tool that is not there, as shells give it.
+const NOT_FOUND: u8 = 127;
+/// The status of a tool that cannot be run, as shells give it.
+const NOT_RUNNABLE: u8 = 126;
+/// Text of a tool up to this length is kept for replay.
+const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Room for the hot and the cold part of a record.
+const ARENA_BYTES: usize = 16 << 20;
+
+/// Runs a tool, or gives what it gave before; the exit status. `call` says how the tool was named.
+pub fn run(start: Start, call: Call) -> u8 {
+    let invocation = match Invocation::new(start, call) {
+        Ok(invocation) => invocation,
+        Err(status) => return status,
+    };
+    if invocation.config.disable {
+        return invocation.become_tool("disabled");
+    }
+    let store = match invocation.open_store() {
+        Ok(store) => store,
+        Err(error) => return invocation.become_tool(format_args!("no cache: {error}")),
+    };
+    if preload::nested() {
+        return invocation.pass_through(&store, PassReason::Nested);
+    }
+    let policy = match invocation.verdict() {
+        Verdict::Cache(policy) => policy,
+        Verdict::PassThrough(reason) => return invocation.pass_through(&store, reason),
+    };
+    let Some(asked) = Asked::new(start, call) else {
+        return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
+    };
+    if !invocation.config.recache && invocation.look(&store, &asked) {
+        return 0;
+    }
+    match invocation.observer(&store) {
+        Some(observer) => invocation.miss(&store, &asked, &policy, observer),
+        None => invocation.pass_through(&store, PassReason::NoObserver),
+    }
+}
+
+/// What `ibid explain` has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether the command would be a hit.
+    pub is_hit: bool,
+    /// Why, in one line.
+    pub because: String,
+}
+
+/// Says whether a command would be a hit, and if not, what differs first from the nearest record.
+pub fn explain(words: Vec<OsString>) -> Explanation {
+    let miss = |because: String| Explanation { is_hit: false, because };
+    let start = start_from([OsString::from("ibid")].into_iter().chain(words), env::all());
+    let Some(call) = Call::read(&start) else { return miss("no tool is named".into()) };
+    let invocation = match Invocation::find(start, call) {
+        Ok(invocation) => invocation,
+        Err(name) => return miss(format!("there is no {}", name.display())),
+    };
+    if let Verdict::PassThrough(reason) = invocation.verdict() {
+        return miss(format!("this command passes through: {}", reason.name()));
+    }
+    let store = match invocation.open_store() {
+        Ok(store) => store,
+        Err(error) => return miss(format!("no cache: {error}")),
+    };
+    let Some(asked) = Asked::new(start, call) else { return miss("no working directory".into()) };
+    let mut arena = vec![0; ARENA_BYTES];
+    let Asked { command, environment } = &asked;
+    let told = probe::first_difference(&store.cache, command, environment, &mut arena, |verdict| {
+        verdict.map_err(describe)
+    });
+    if let Some(Ok(())) = told {
+        return Explanation { is_hit: true, because: "every input has its recorded stamp".into() };
+    }
+    if portable::is_true(&store, command, environment, &mut arena) {
+        let because = "every input has its recorded content; stamps, PATH or PWD differ".into();
+        return Explanation { is_hit: true, because };
+    }
+    match told {
+        Some(Err(difference)) => miss(difference),
+        _ => miss(nearest(&store, command, &mut arena)),
+    }
+}
+
+/// A difference in plain words.
+fn describe(difference: Difference<'_>) -> String {
+    let show = |path: &std::ffi::CStr| OsStr::from_bytes(path.to_bytes()).display().to_string();
+    match difference {
+        Difference::Damaged => "the record is damaged".into(),
+        Difference::Command => "another command".into(),
+        Difference::Variable(name) if name.is_empty() => "the environment differs".into(),
+        Difference::Variable(name) => format!("variable {} differs", show(name)),
+        Difference::Input(path) => format!("file {} differs", show(path)),
+        Difference::Link(path) => format!("symlink {} differs", show(path)),
+        Difference::Existence(path) => format!("{} is gone or of another kind", show(path)),
+        Difference::Listing(path) => format!("directory {} may have another listing", show(path)),
+        Difference::Appeared(path) => format!("absence {} is no more", show(path)),
+        Difference::AppearedIn(directory, name) => {
+            let path = Path::new(OsStr::from_bytes(directory.to_bytes())).join(show(name));
+            format!("absence {} is no more", path.display())
+        }
+        Difference::Terminal => "the text would go to another kind of terminal or file".into(),
+        Difference::Cpu => "another CPU".into(),
+    }
+}
+
+/// Compares with the stored command that shares the most fields.
+fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
+    let mut bytes = Vec::new();
+    command.visit(|piece| bytes.extend_from_slice(piece));
+    let ours: Vec<&[u8]> = probe::command::fields(&bytes).collect();
+    let mut best: Option<(usize, String)> = None;
+    store.each_entry(|place, kind| {
+        if kind != crate::shm::layout::Kind::Record {
+            return;
+        }
+        let Some(entry) = store.cache.segments.entry(place) else { return };
+        let Some((record, _)) = probe::hot_part(&entry, arena) else { return };
+        let theirs: Vec<&[u8]> = probe::command::fields(record.command().unwrap_or(&[])).collect();
+        let shared = theirs.iter().filter(|field| ours.contains(field)).count();
+        if best.as_ref().is_some_and(|(most, _)| *most >= shared) || theirs.get(3) != ours.get(3) {
+            return;
+        }
+        best = Some((shared, first_other_field(&ours, &theirs)));
+    });
+    best.map_or_else(|| "nothing is stored for this tool".into(), |(_, difference)| difference)
+}
+
+fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]]) -> String {
+    let show = |field: Option<&&[u8]>| {
+        field.map_or("nothing".into(), |field| OsStr::from_bytes(field).display().to_string())
+    };
+    let at = (0..ours.len().max(theirs.len())).find(|at| ours.get(*at) != theirs.get(*at));
+    let what = match at {
+        None => return "umask or standard input differ".into(),
+        Some(0) => "IBID_ROOT",
+        Some(1) => "IBID_REMAP",
+        Some(2) => "working directory",
+        Some(_) => "argument",
+    };
+    let at = at.unwrap_or(0);
+    format!("{what} {} was {}", show(ours.get(at)), show(theirs.get(at)))
+}
+
+/// The command and the environment, as keys and judges need them.
+struct Asked {
+    command: Command,
+    environment: Environment,
+}
+
+impl Asked {
+    fn new(start: Start, call: Call) -> Option<Asked> {
+        Some(Asked { command: Command::new(start, call)?, environment: Environment::read(&start)? })
+    }
+}
+
+/// A tool that was asked for, found.
+struct Invocation {
+    call: Call,
+    config: Config,
+    found: Found,
+    program: PathBuf,
+    args: Vec<OsString>,
+    log: Log,
+}
+
+impl Invocation {
+    /// Finds the tool; if there is none, says so in one line.
+    fn new(start: Start, call: Call) -> Result<Invocation, u8> {
+        Invocation::find(start, call).map_err(|name| {
+            say(format_args!("ibid: {}: command not found", name.display()));
+            NOT_FOUND
+        })
+    }
+
+    fn find(start: Start, call: Call) -> Result<Invocation, OsString> {
+        let name = OsStr::from_bytes(call.tool.to_bytes());
+        let ourselves = Ourselves::default();
+        let mut found = find_tool(name, env::get(env::PATH).as_deref(), &|path| ourselves.is(path));
+        let Some(program) = found.path.clone() else {
+            // There, but not to be run (no permission): the system says what is wrong.
+            let there = found.absent.iter().find(|(path, _)| path.exists());
+            return match there.filter(|_| call.tool.to_bytes().contains(&b'/')) {
+                Some((path, _)) => {
+                    Ok(Invocation::with(start, call, path.clone(), Found::default()))
+                }
+                None => Err(name.to_owned()),
+            };
+        };
+        if call.tool.to_bytes().contains(&b'/') {
+            found = Found { path: Some(program.clone()), ..Found::default() };
+        }
+        Ok(Invocation::with(start, call, program, found))
+    }
+
+    fn with(start: Start, call: Call, program: PathBuf, found: Found) -> Invocation {
+        let config = config::load();
+        let log = Log::new(config.log.clone());
+        let arg = |arg: &std::ffi::CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
+        let args = start.args().skip(call.first).map(arg).collect();
+        Invocation { call, config, found, program, args, log }
+    }
+
+    fn tool(&self) -> &OsStr {
+        OsStr::from_bytes(self.call.tool.to_bytes())
+    }
+
+    /// The name by which the tool sees itself: as it was called, or where we found it if it was called by a symlink to
+    /// us (looking for that name in `PATH`, it would find us).
+    fn arg0(&self) -> &OsStr {
+        if self.call.masquerade { self.program.as_os_str() } else { self.tool() }
+    }
+
+    fn open_store(&self) -> Result<Store, StoreError> {
+        let directory = self.config.cache_dir.as_deref().ok_or(StoreError::NoDirectory)?;
+        Store::open(directory, self.config.max_size_bytes)
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.config.observer == Observer::Off {
+            return Verdict::PassThrough(PassReason::NoObserver);
+        }
+        match compilers::family(self.tool()) {
+            Some(family) if self.call.forced => match compilers::judge(family, &self.args) {
+                Verdict::PassThrough(_) => compilers::judge(Family::Unknown, &self.args),
+                verdict => verdict,
+            },
+            Some(family) => compilers::judge(family, &self.args),
+            None if self.call.forced => compilers::judge(Family::Unknown, &self.args),
+            None => Verdict::PassThrough(PassReason::UnknownTool),
+        }
+    }
+
+    /// Replaces this process by the tool; comes back only if that fails.
+    fn become_tool(&self, why: impl std::fmt::Display) -> u8 {
+        self.log.line(format_args!("passed through, {why}: {}", self.program.display()));
+        let error = exec(&self.program, self.arg0(), &self.args, &[]);
+        say(format_args!("ibid: {}: {error}", self.program.display()));
+        NOT_RUNNABLE
+    }
+
+    fn pass_through(&self, store: &Store, reason: PassReason) -> u8 {
+        store.count_passed_through(reason);
+        if reason == PassReason::Nested {
+            let searched = Some(self.tool()).filter(|tool| !tool.as_bytes().contains(&b'/'));
+            let absent =
+                |(path, errno): &(PathBuf, i32)| (path.clone(), u16::try_from(*errno).unwrap_or(0));
+            let absent: Vec<_> = self.found.absent.iter().map(absent).collect();
+            preload::report_in(&Report { tool: &self.program, searched, absent: &absent });
+        }
+        self.become_tool(reason.name())
+    }
+
+    /// Looks the command up, by stamps and then by content; whether it was delivered.
+    fn look(&self, store: &Store, asked: &Asked) -> bool {
+        let Asked { command, environment } = asked;
+        let mut arena = vec![0; ARENA_BYTES];
+        let undelivered = match probe::look(&store.cache, command, environment, &mut arena, || {}) {
+            Answer::Hit => return self.was_hit("invocation hit"),
+            Answer::Undelivered(why) => Some(why),
+            Answer::Miss => {
+                match portable::look(store, command, environment, &mut arena, !self.config.readonly)
+                {
+                    Portable::Hit => return self.was_hit("portable hit"),
+                    Portable::Undelivered(why) => Some(why),
+                    Portable::Miss => None,
+                }
+            }
+        };
+        if let Some(why) = undelivered {
+            self.log.line(format_args!("found, but not delivered: {why:?}"));
+            use probe::deliver::Undelivered::{Corrupt, Failed};
+            match why {
+                Corrupt => store.count_error(InternalError::Corrupt),
+                Failed(_) => store.count_error(InternalError::Deliver),
+                _ => {}
+            }
+        }
+        false
+    }
+
+    fn was_hit(&self, how: &str) -> bool {
+        self.log.line(format_args!("{how}: {}", self.program.display()));
+        true
+    }
+
+    fn observer(&self, store: &Store) -> Option<Preload> {
+        match Preload::prepare(store.directory()) {
+            Ok(mut observer) => {
+                observer.check(&self.program);
+                Some(observer)
+            }
+            Err(error) => {
+                self.log.line(format_args!("no observer: {error}"));
+                store.count_error(InternalError::Observer);
+                None
+            }
+        }
+    }
+
+    /// Runs the tool and learns from it.
+    fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, observer: Preload) -> u8 {
+        let env: Vec<EnvChange> =
+            observer.environment().into_iter().map(|(name, value)| (name, Some(value))).collect();
+        let streams = Streams::now();
+        let started_ns = world::now_ns();
+        let ended = match run_tool(&Spawn {
+            program: &self.program,
+            arg0: self.arg0(),
+            args: &self.args,
+            env: &env,
+            keep_max_bytes: TEXT_BYTES_MAX,
+        }) {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.log.line(format_args!(
+                    "cannot start {} observed: {error}",
+                    self.program.display()
+                ));
+                store.count_error(InternalError::Observer);
+                return self.pass_through(store, PassReason::NoObserver);
+            }
+        };
+        if !ended.status.is_success() {
+            store.count(Counter::TOOL_FAILURES);
+            self.log.line(format_args!("tool failed: {}", self.program.display()));
+            return end_like(ended.status);
+        }
+        store.count(Counter::MISSES);
+        match self.store_result(store, asked, policy, observer, &ended, (started_ns, streams)) {
+            Ok(()) => {
+                store.count(Counter::STORED);
+                self.log.line(format_args!("miss, stored: {}", self.program.display()));
+            }
+            Err(reason) => {
+                store.count_not_stored(reason);
+                self.log.line(format_args!(
+                    "miss, not stored, {}: {}",
+                    reason.name(),
+                    self.program.display()
+                ));
+            }
+        }
+        0
+    }
+
+    fn store_result(
+        &self,
+        store: &Store,
+        asked: &Asked,
+        policy: &Policy,
+        observer: Preload,
+        ended: &Ended,
+        (started_ns, streams): (i64, Streams),
+    ) -> Result<(), NotStored> {
+        if self.config.readonly {
+            return Err(NotStored::ReadOnly);
+        }
+        let observation = observer.finish();
+        if let Some(why) = &observation.incomplete {
+            self.log.line(format_args!("observation incomplete: {why}"));
+        }
+        let lesson = Lesson {
+            store,
+            command: &asked.command,
+            environment: &asked.environment,
+            policy,
+            found: &self.found,
+            config_path: self.config.config_path.as_deref(),
+            observation: &observation,
+            ended,
+            started_ns,
+            streams,
+        };
+        let draft = lesson.learn()?;
+        store.put_record(&draft).map_err(|error| {
+            self.log.line(format_args!("not stored: {error}"));
+            if let Some(counted) = error.counted() {
+                store.count_error(counted);
+            }
+            NotStored::StoreFailed
+        })
+    }
+}
+
+/// One line on standard error: only for a tool that cannot be run at all.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

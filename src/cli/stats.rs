@@ -1,0 +1,127 @@
+//! `ibid stats`: what the counters say and what the cache holds, as text or as one JSON object.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use super::args::Stats;
+use crate::config;
+use crate::outcome::{InternalError, NotStored, PassReason};
+use crate::shm::counters::Counter;
+use crate::store::Store;
+
+/// Shows, and with `--zero` resets afterwards.
+pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    let config = config::load();
+    let Some(directory) = config.cache_dir.as_deref() else {
+        writeln!(
+            stderr,
+            "ibid: no cache directory: neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set"
+        )?;
+        return Ok(1);
+    };
+    let store = match Store::open(directory, config.max_size_bytes) {
+        Ok(store) => store,
+        Err(error) => {
+            writeln!(stderr, "ibid: {error}")?;
+            return Ok(1);
+        }
+    };
+    let figures = figures(&store, directory, config.max_size_bytes);
+    if asked.json {
+        writeln!(stdout, "{figures:#}")?;
+    } else {
+        show(&figures, stdout)?;
+    }
+    if asked.zero {
+        store.cache.volatile.zero();
+    }
+    Ok(0)
+}
+
+/// The object of `stats --json`.
+fn figures(store: &Store, directory: &std::path::Path, bytes_max: u64) -> Value {
+    let sum = |counter| store.cache.volatile.sum(counter);
+    let each = |name: &str, count: u64| (name.to_owned(), json!(count));
+    let reasons = |all: &[(&'static str, Counter)]| -> Map<String, Value> {
+        all.iter()
+            .map(|(name, counter)| each(name, sum(*counter)))
+            .filter(|(_, n)| *n != json!(0))
+            .collect()
+    };
+    let named =
+        |names: Vec<&'static str>, counter: fn(usize) -> Counter| -> Vec<(&'static str, Counter)> {
+            names.into_iter().enumerate().map(|(number, name)| (name, counter(number))).collect()
+        };
+    let passed = named(PassReason::ALL.iter().map(|r| r.name()).collect(), Counter::passed_through);
+    let not_stored = named(NotStored::ALL.iter().map(|r| r.name()).collect(), Counter::not_stored);
+    let errors =
+        named(InternalError::ALL.iter().map(|e| e.name()).collect(), Counter::internal_error);
+    let (records, blobs) = store.count_entries();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "cache_dir": directory.to_string_lossy(),
+        "invocation_hits": sum(Counter::INVOCATION_HITS),
+        "portable_hits": sum(Counter::PORTABLE_HITS),
+        "misses": sum(Counter::MISSES),
+        "stored": sum(Counter::STORED),
+        "not_stored": reasons(&not_stored),
+        "passed_through": reasons(&passed),
+        "tool_failures": sum(Counter::TOOL_FAILURES),
+        "internal_errors": reasons(&errors),
+        "evictions": sum(Counter::EVICTIONS),
+        "records": records,
+        "blobs": blobs,
+        "bytes_used": store.bytes_used(),
+        "bytes_max": bytes_max,
+        "time_saved_ms": sum(Counter::TIME_SAVED_US) / 1000,
+    })
+}
+
+fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let number = |name: &str| figures[name].as_u64().unwrap_or(0);
+    let (invocation, portable, misses) =
+        (number("invocation_hits"), number("portable_hits"), number("misses"));
+    let cacheable = invocation + portable + misses;
+    let share = |part: u64| {
+        if cacheable == 0 { String::new() } else { format!("  ({} %)", part * 100 / cacheable) }
+    };
+    writeln!(out, "cache directory    {}", figures["cache_dir"].as_str().unwrap_or(""))?;
+    writeln!(out, "hits               {}{}", invocation + portable, share(invocation + portable))?;
+    writeln!(out, "  by stamps        {invocation}")?;
+    writeln!(out, "  by content       {portable}")?;
+    writeln!(out, "misses             {misses}{}", share(misses))?;
+    writeln!(out, "  stored           {}", number("stored"))?;
+    show_reasons(&figures["not_stored"], "  not stored       ", out)?;
+    show_reasons(&figures["passed_through"], "passed through     ", out)?;
+    writeln!(out, "failed compiles    {}", number("tool_failures"))?;
+    show_reasons(&figures["internal_errors"], "internal errors    ", out)?;
+    writeln!(out, "time saved         {} s", number("time_saved_ms") / 1000)?;
+    let (used, max) = (number("bytes_used"), number("bytes_max"));
+    writeln!(out, "size               {} of {}", bytes(used), bytes(max))?;
+    writeln!(out, "records, blobs     {}, {}", number("records"), number("blobs"))
+}
+
+/// A line with the sum, and one for each reason; nothing where the sum is zero.
+fn show_reasons(reasons: &Value, title: &str, out: &mut dyn Write) -> io::Result<()> {
+    let Some(reasons) = reasons.as_object().filter(|reasons| !reasons.is_empty()) else {
+        return Ok(());
+    };
+    let sum: u64 = reasons.values().filter_map(Value::as_u64).sum();
+    writeln!(out, "{title}{sum}")?;
+    for (name, count) in reasons {
+        writeln!(out, "    {:<18} {count}", name.replace('_', " "))?;
+    }
+    Ok(())
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+    let mut unit = 0;
+    let mut scaled = count;
+    while scaled >= 10_000 && unit + 1 < UNITS.len() {
+        scaled /= 1000;
+        unit += 1;
+    }
+    format!("{scaled} {}", UNITS[unit])
+}

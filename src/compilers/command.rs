@@ -1,0 +1,397 @@
+//! The command line of a gcc-like driver: what was typed, for gcc and clang alike (`cc` may be either).
+//!
+//! Two tables: options whose value is the next word (so that it is not taken for a source), and options that change
+//! what may be done with the command. Any other word that begins with `-` changes nothing that the observer would not see.
+//! Read next: `gcc.rs`, `clang.rs`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::response::expand;
+use super::{Family, Policy, Verdict};
+use crate::outcome::PassReason;
+
+/// How far the command goes, where it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Preprocess,
+    Syntax,
+    Precompile,
+    Assembly,
+    Object,
+}
+
+/// What an option changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// The tool tells something about itself.
+    Query,
+    /// What it does cannot be repeated from files.
+    Unsupported,
+    /// The words after it are another language.
+    Foreign,
+    /// Stop there.
+    Stop(Until),
+    /// The result may depend on this CPU, or on a file of options that nobody here reads.
+    Cpu,
+    /// File times may enter the result.
+    Metadata,
+    /// Code that is not the tool's runs in it.
+    Plugin,
+    /// Modules are (not) built on the way, and kept outside of the outputs.
+    Modules(bool),
+    ImplicitModules(bool),
+    /// LLVM's bitcode or its text, not an object or assembler.
+    Llvm,
+}
+
+/// Options that take the next word as their value.
+#[rustfmt::skip]
+const SEPARATE: &[&str] = &[
+    "--analyzer-output", "--assert", "--config", "--define-macro", "--embed-dir", "--for-assembler", "--for-linker",
+    "--force-link", "--imacros", "--include", "--include-barrier", "--include-directory",
+    "--include-directory-after", "--include-prefix", "--include-with-prefix", "--include-with-prefix-after",
+    "--include-with-prefix-before", "--language", "--library-directory", "--output", "--param", "--prefix",
+    "--serialize-diagnostics", "--specs", "--std", "--sysroot", "--target", "--undefine-macro", "-A", "-B", "-D", "-F", "-G", "-I",
+    "-L", "-MF", "-MJ", "-MQ", "-MT", "-R", "-T", "-Tbss", "-Tdata", "-Ttext", "-U", "-V", "-Xanalyzer", "-Xassembler",
+    "-Xclang", "-Xclangas", "-Xcuda-fatbinary", "-Xcuda-ptxas", "-Xflang", "-Xlinker", "-Xoffload-linker",
+    "-Xopenmp-target", "-Xpreprocessor", "-Xthinlto", "-allowable_client", "-arch", "-arch_only", "-aux-info", "-b",
+    "-bundle_loader", "-client_name", "-compatibility_version", "-current_version", "-cxx-isystem",
+    "-darwin-target-variant", "-dependency-dot", "-dependency-file", "-dumpbase", "-dumpbase-ext", "-dumpdir",
+    "-dylib_file", "-e", "-exported_symbols_list", "-filelist", "-fmodules-user-build-path", "-force_load",
+    "-framework", "-ftrapv-handler", "-h", "-idirafter", "-iframework", "-iframeworkwithsysroot", "-image_base",
+    "-imacros", "-imultiarch", "-imultilib", "-include", "-include-pch", "-index-store-path", "-index-unit-output-path",
+    "-init", "-install_name", "-iprefix", "-iquote", "-isysroot", "-isystem", "-isystem-after", "-ivfsoverlay",
+    "-iwithprefix", "-iwithprefixbefore", "-iwithsysroot", "-l", "-lazy_framework", "-lazy_library", "-meabi", "-mllvm", "-mmlir",
+    "-module-dependency-dir", "-mthread-model", "-multiply_defined", "-o", "-pagezero_size", "-read_only_relocs",
+    "-rpath", "-sectalign", "-seg1addr", "-segprot", "-specs", "-target", "-u", "-umbrella", "-undefined",
+    "-unexported_symbols_list", "-weak_framework", "-weak_library", "-weak_reference_mismatches", "-working-directory",
+    "-wrapper", "-x", "-z",
+];
+
+/// Options with an effect; a `*` at the end stands for any rest.
+#[rustfmt::skip]
+const EFFECTS: &[(&str, Effect)] = &[
+    ("-###", Effect::Query), ("--autocomplete=*", Effect::Query), ("--dumpmachine", Effect::Query),
+    ("--dumpversion", Effect::Query), ("--help", Effect::Query), ("--help-hidden", Effect::Query), ("--help=*", Effect::Query),
+    ("--print-*", Effect::Query), ("--target-help", Effect::Query), ("--verbose", Effect::Query),
+    ("--version", Effect::Query), ("-ccc-print-*", Effect::Query), ("-dumpfullversion", Effect::Query),
+    ("-dumpmachine", Effect::Query), ("-dumpspecs", Effect::Query), ("-dumpversion", Effect::Query), ("-help", Effect::Query),
+    ("-print-*", Effect::Query), ("-v", Effect::Query), ("-vV", Effect::Query),
+    // Times and memory sizes in the text.
+    ("-Q", Effect::Unsupported), ("-fmem-report*", Effect::Unsupported), ("-fproc-stat-report*", Effect::Unsupported),
+    ("-ftime-report*", Effect::Unsupported), ("-time", Effect::Unsupported), ("-time=*", Effect::Unsupported),
+    // Files under names that change from run to run.
+    ("-gen-reproducer", Effect::Unsupported), ("-gen-reproducer=*", Effect::Unsupported),
+    // Other jobs than compiling.
+    ("--analyze", Effect::Unsupported), ("--analyze-auto", Effect::Unsupported), ("-extract-api", Effect::Unsupported),
+    ("-emit-ast", Effect::Unsupported),     ("-emit-interface-stubs", Effect::Unsupported), ("-emit-merged-ifs", Effect::Unsupported),
+    ("-rewrite-legacy-objc", Effect::Unsupported), ("-rewrite-objc", Effect::Unsupported),
+    ("-verify-pch", Effect::Unsupported),
+    ("--driver-mode=cl", Effect::Foreign), ("--driver-mode=dxc", Effect::Foreign), ("--driver-mode=flang", Effect::Foreign),
+    ("--rsp-quoting=windows", Effect::Foreign), ("-cc1", Effect::Foreign), ("-cc1as", Effect::Foreign),
+    ("-cc1gen-reproducer", Effect::Foreign),
+    ("--dependencies", Effect::Stop(Until::Preprocess)), ("--driver-mode=cpp", Effect::Stop(Until::Preprocess)),
+    ("--preprocess", Effect::Stop(Until::Preprocess)), ("--user-dependencies", Effect::Stop(Until::Preprocess)),
+    ("-E", Effect::Stop(Until::Preprocess)), ("-M", Effect::Stop(Until::Preprocess)),
+    ("-MM", Effect::Stop(Until::Preprocess)),
+    ("--syntax-only", Effect::Stop(Until::Syntax)), ("-fsyntax-only", Effect::Stop(Until::Syntax)),
+    ("--precompile", Effect::Stop(Until::Precompile)),
+    ("--assemble", Effect::Stop(Until::Assembly)), ("-S", Effect::Stop(Until::Assembly)),
+    ("--compile", Effect::Stop(Until::Object)), ("-c", Effect::Stop(Until::Object)),
+    ("--config", Effect::Cpu), ("--config-system-dir=*", Effect::Cpu), ("--config-user-dir=*", Effect::Cpu),
+    ("--config=*", Effect::Cpu), ("--cuda-gpu-arch=native", Effect::Cpu), ("--offload-arch=native", Effect::Cpu),
+    ("--specs", Effect::Cpu), ("--specs=*", Effect::Cpu), ("-specs", Effect::Cpu), ("-specs=*", Effect::Cpu),
+    ("-emit-module*", Effect::Metadata), ("-emit-pch", Effect::Metadata), ("-fmodule*", Effect::Metadata),
+    ("-fpch*", Effect::Metadata), ("-fprebuilt-*", Effect::Metadata), ("-include-pch", Effect::Metadata),
+    ("-fpass-plugin=*", Effect::Plugin), ("-fplugin=*", Effect::Plugin), ("-load", Effect::Plugin),
+    ("-wrapper", Effect::Plugin),
+    ("-fmodules", Effect::Modules(true)), ("-fno-modules", Effect::Modules(false)),
+    ("-fimplicit-modules", Effect::ImplicitModules(true)), ("-fno-implicit-modules", Effect::ImplicitModules(false)),
+    ("-emit-llvm", Effect::Llvm),
+];
+
+/// What makes a word without `-` a source where no `-x` says so.
+#[rustfmt::skip]
+const SOURCE_EXTENSIONS: &[&str] = &[
+    "C", "CPP", "F", "F90", "M", "S", "ads", "adb", "ast", "bc", "c", "c++", "c++m", "cc", "ccm", "cl", "clcpp", "cp",
+    "cpp", "cppm", "cu", "cui", "cxx", "cxxm", "d", "f", "f90", "go", "hip", "i", "ii", "ixx", "ll", "m", "mi", "mii",
+    "mm", "mpp", "pcm", "s", "sx",
+];
+const HEADER_EXTENSIONS: &[&str] =
+    &["H", "HPP", "h", "h++", "hh", "hp", "hpp", "hxx", "iih", "tcc"];
+/// Files that hold what a compiler remembered of others.
+const METADATA_EXTENSIONS: &[&str] = &["gch", "gcm", "pch", "pcm"];
+
+/// What a command line says.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "what was typed: a flag for each flag")]
+struct Typed {
+    sources: Vec<Source>,
+    /// Words that are no source: objects and libraries for the linker.
+    others: usize,
+    language: Option<String>,
+    output: Option<PathBuf>,
+    depfile: Option<PathBuf>,
+    until: Option<Until>,
+    query: bool,
+    unsupported: bool,
+    unparsed: bool,
+    standard_input: bool,
+    device: bool,
+    cpu: bool,
+    metadata: bool,
+    plugin: bool,
+    llvm: bool,
+    modules: bool,
+    no_implicit_modules: bool,
+    /// The word that `-Xclang` passed last.
+    passed: OsString,
+    windows: bool,
+}
+
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    is_header: bool,
+}
+
+/// Judges a command of a driver of this family.
+pub fn judge(family: Family, args: &[OsString]) -> Verdict {
+    let typed = match expand(args) {
+        Ok(args) => Typed::read(&args),
+        Err(reason) => return Verdict::PassThrough(reason),
+    };
+    match typed.only_source() {
+        Ok(source) => Verdict::Cache(Policy {
+            family,
+            primary_output: typed.primary_output(family, source),
+            depends_on_cpu: typed.cpu,
+            reads_metadata: typed.metadata
+                || source.is_header
+                || typed.until == Some(Until::Precompile),
+            reads_standard_input: false,
+            runs_foreign_code: typed.plugin,
+            depfile: typed.depfile,
+        }),
+        Err(reason) => Verdict::PassThrough(reason),
+    }
+}
+
+impl Typed {
+    fn read(args: &[OsString]) -> Self {
+        let mut typed = Typed::default();
+        let mut words = args.iter();
+        while let Some(word) = words.next() {
+            typed.note_special_files(word);
+            let option = &*word.to_string_lossy();
+            if option == "-" {
+                typed.standard_input = true;
+            } else if !option.starts_with('-') {
+                typed.input(word);
+            } else if option == "--" {
+                words.by_ref().for_each(|word| typed.input(word));
+            } else if SEPARATE.contains(&option) || option.starts_with("-Xarch_") {
+                let Some(value) = words.next() else {
+                    typed.unparsed = true;
+                    break;
+                };
+                typed.note_special_files(value);
+                typed.effects(option);
+                typed.separate(option, value);
+            } else {
+                typed.effects(option);
+                typed.joined(word);
+            }
+        }
+        typed
+    }
+
+    /// Words that name standard input, or a way out that is no file, wherever they stand.
+    fn note_special_files(&mut self, word: &OsStr) {
+        let has =
+            |name: &str| word.as_bytes().windows(name.len()).any(|part| part == name.as_bytes());
+        self.standard_input |= ["/dev/stdin", "/dev/fd/", "/self/fd/"].into_iter().any(has);
+        self.device |= ["/dev/stdout", "/dev/stderr", "/dev/tty"].into_iter().any(has);
+    }
+
+    fn input(&mut self, word: &OsStr) {
+        let path = Path::new(word);
+        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        self.metadata |= METADATA_EXTENSIONS.contains(&extension);
+        let is_header = match self.language.as_deref() {
+            Some(language) => language.ends_with("-header") || language.ends_with("-header-unit"),
+            None if HEADER_EXTENSIONS.contains(&extension) => true,
+            None if SOURCE_EXTENSIONS.contains(&extension) => false,
+            None => {
+                self.others += 1;
+                return;
+            }
+        };
+        self.sources.push(Source { path: path.into(), is_header });
+    }
+
+    /// An option whose value is a word of its own.
+    fn separate(&mut self, option: &str, value: &OsStr) {
+        match option {
+            "-o" | "--output" => self.output = Some(value.into()),
+            "-x" | "--language" => self.set_language(value),
+            "-MF" | "-dependency-file" => self.depfile = Some(value.into()),
+            "-target" | "--target" => self.set_target(value),
+            "-Xclang" | "-Xpreprocessor" => self.pass(value),
+            _ => {}
+        }
+    }
+
+    /// An option that may have its value in the same word.
+    fn joined(&mut self, word: &OsStr) {
+        let joined = |prefix: &str| {
+            let value = word.as_bytes().strip_prefix(prefix.as_bytes())?;
+            (!value.is_empty()).then(|| OsStr::from_bytes(value))
+        };
+        if let Some(language) = joined("--language=").or(joined("-x")) {
+            self.set_language(language);
+        } else if let Some(target) = joined("--target=") {
+            self.set_target(target);
+        } else if let Some(path) = joined("-MF") {
+            self.depfile = Some(path.into());
+        } else if let Some(words) = joined("-Wp,") {
+            self.preprocessor_words(&words.to_string_lossy());
+        } else if let Some(path) = joined("--output=").or(joined("-o").filter(|_| is_output(word)))
+        {
+            self.output = Some(path.into());
+        }
+    }
+
+    fn effects(&mut self, option: &str) {
+        let is = |pattern: &str| match pattern.strip_suffix('*') {
+            Some(prefix) => option.starts_with(prefix),
+            None => option == pattern,
+        };
+        self.cpu |= option.starts_with("-m") && option.contains("=native");
+        for (_, effect) in EFFECTS.iter().filter(|(pattern, _)| is(pattern)) {
+            match *effect {
+                Effect::Query => self.query = true,
+                Effect::Unsupported => self.unsupported |= option != "-gen-reproducer=off",
+                Effect::Foreign => self.unparsed = true,
+                Effect::Stop(until) => self.stop_at(until),
+                Effect::Cpu => self.cpu = true,
+                Effect::Metadata => self.metadata = true,
+                Effect::Plugin => self.plugin = true,
+                Effect::Modules(on) => self.modules = on,
+                Effect::ImplicitModules(on) => self.no_implicit_modules = !on,
+                Effect::Llvm => self.llvm = true,
+            }
+        }
+    }
+
+    /// Of several such options the earliest stop counts, whatever their order.
+    fn stop_at(&mut self, until: Until) {
+        let earlier = self.until.filter(|other| (*other as u8) < until as u8);
+        self.until = earlier.or(Some(until));
+    }
+
+    fn set_language(&mut self, language: &OsStr) {
+        self.language = (language != "none").then(|| language.to_string_lossy().into_owned());
+    }
+
+    fn set_target(&mut self, target: &OsStr) {
+        let target = target.to_string_lossy();
+        self.windows = target.contains("windows") || target.contains("msvc");
+    }
+
+    /// `-Xclang WORD`: an option of the compiler proper, or the value of the one before.
+    fn pass(&mut self, word: &OsStr) {
+        self.cpu |= self.passed == "-target-cpu" && word == "native";
+        let extension = Path::new(word).extension().and_then(OsStr::to_str).unwrap_or_default();
+        self.metadata |= METADATA_EXTENSIONS.contains(&extension);
+        self.effects(&word.to_string_lossy());
+        word.clone_into(&mut self.passed);
+    }
+
+    /// `-Wp,-MD,FILE` and its kin.
+    fn preprocessor_words(&mut self, words: &str) {
+        let mut words = words.split(',');
+        while let Some(word) = words.next() {
+            match word {
+                "-MD" | "-MMD" | "-MF" => self.depfile = words.next().map(PathBuf::from),
+                word => self.effects(word),
+            }
+        }
+    }
+
+    /// The one source that the command compiles to a file, or why it is not such a command.
+    fn only_source(&self) -> Result<&Source, PassReason> {
+        let output_is_device = self.output.as_deref().is_some_and(is_no_file);
+        let [source] = self.sources.as_slice() else { return Err(self.why_not_one()) };
+        let reason = if let Some(reason) = self.why_never() {
+            reason
+        } else if output_is_device || self.device || self.until == Some(Until::Syntax) {
+            PassReason::OutputNotAFile
+        } else if self.until.is_none() && !(source.is_header && self.others == 0) {
+            PassReason::Link
+        } else {
+            return Ok(source);
+        };
+        Err(reason)
+    }
+
+    /// Reasons that hold whatever the sources are.
+    fn why_never(&self) -> Option<PassReason> {
+        let reasons = [
+            (self.query, PassReason::Query),
+            (self.unparsed, PassReason::Unparsed),
+            (self.unsupported, PassReason::UnsupportedFlag),
+            (self.modules && !self.no_implicit_modules, PassReason::UnsupportedFlag),
+            (self.until == Some(Until::Preprocess), PassReason::Preprocess),
+            (self.standard_input, PassReason::StandardInput),
+        ];
+        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
+    }
+
+    fn why_not_one(&self) -> PassReason {
+        match self.why_never() {
+            Some(reason) => reason,
+            None if self.until.is_none() && self.sources.len() + self.others > 0 => {
+                PassReason::Link
+            }
+            None if self.sources.is_empty() => PassReason::NoSource,
+            None => PassReason::SeveralSources,
+        }
+    }
+
+    fn primary_output(&self, family: Family, source: &Source) -> Option<PathBuf> {
+        if let Some(output) = &self.output {
+            return Some(output.clone());
+        }
+        if source.is_header {
+            // Clang's releases disagree.
+            let mut name = source.path.clone().into_os_string();
+            name.push(".gch");
+            return (family == Family::Gcc).then(|| name.into());
+        }
+        let extension = match self.until? {
+            Until::Assembly if self.llvm => "ll",
+            Until::Assembly => "s",
+            Until::Object if self.llvm => "bc",
+            Until::Object if self.windows => return None,
+            Until::Object => "o",
+            Until::Precompile => "pcm",
+            Until::Preprocess | Until::Syntax => return None,
+        };
+        let mut name = source.path.file_stem()?.to_owned();
+        name.push(".");
+        name.push(extension);
+        Some(name.into())
+    }
+}
+
+/// `-oX` is `-o X`, but a few options of Darwin begin like that.
+fn is_output(word: &OsStr) -> bool {
+    word != "-object" && !word.as_bytes().starts_with(b"-objcmt-")
+}
+
+fn is_no_file(output: &Path) -> bool {
+    output == "-" || output.starts_with("/dev") || output.starts_with("/proc")
+}

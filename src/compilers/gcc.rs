@@ -1,0 +1,12 @@
+//! gcc, g++ and what goes by the name of `cc`: one source to one object or assembler file.
+//!
+//! Read next: `command.rs`, which it shares with clang.
+
+use std::ffi::OsString;
+
+use super::{Family, Verdict, command};
+
+/// What may be done with this command of gcc.
+pub fn judge(args: &[OsString]) -> Verdict {
+    command::judge(Family::Gcc, args)
+}

@@ -1,0 +1,63 @@
+//! Which names are a tool's, and of which family.
+//!
+//! By name alone: nothing is looked up. Read next: `mod.rs`.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::Family;
+
+/// Names without prefix and version.
+const FAMILIES: &[(&str, Family)] = &[
+    ("gcc", Family::Gcc),
+    ("g++", Family::Gcc),
+    ("cc", Family::Gcc),
+    ("c++", Family::Gcc),
+    ("c89", Family::Gcc),
+    ("c99", Family::Gcc),
+    ("clang", Family::Clang),
+    ("clang++", Family::Clang),
+];
+
+/// Names that a cross prefix may stand before (`aarch64-linux-gnu-`); `cc` and `c++` need a whole triple there, because
+/// many other tools end in them.
+const PREFIXED: &[&str] = &["gcc", "g++", "clang", "clang++"];
+const PREFIXED_BY_TRIPLE: &[&str] = &["cc", "c++"];
+
+/// Tools without a policy of their own under whose names ibid may be called: they are just run.
+const OTHERS: &[&str] =
+    &["clang-cl", "clippy-driver", "cpp", "em++", "emcc", "gfortran", "nvcc", "rustc", "rustdoc"];
+
+/// The family of a tool, by the last part of its path.
+pub fn family(tool: &OsStr) -> Option<Family> {
+    let name = Path::new(tool).file_name()?.to_str()?;
+    let threads = name.strip_suffix("-posix").or(name.strip_suffix("-win32"));
+    let stem = without_version(threads.unwrap_or(name));
+    let base = match stem.rsplit_once('-') {
+        None => stem,
+        Some((prefix, base)) if may_prefix(prefix, base) => base,
+        Some(_) => return None,
+    };
+    FAMILIES.iter().find(|(name, _)| *name == base).map(|(_, family)| *family)
+}
+
+/// Whether this is a tool's name, so that a link to ibid of this name stands for that tool.
+pub fn is_tool_name(name: &OsStr) -> bool {
+    let base = Path::new(name).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let ours = base == "ibid" || base.starts_with("ibid-");
+    !ours && (family(name).is_some() || OTHERS.contains(&without_version(base)))
+}
+
+/// `gcc-12`, `gcc-12.2`, `clang15` are `gcc` and `clang`; but `c89` and `cc1` are themselves.
+fn without_version(name: &str) -> &str {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let is_whole = stem.is_empty() || stem == name || matches!(name, "c89" | "c99" | "cc1");
+    if is_whole { name } else { stem.strip_suffix('-').unwrap_or(stem) }
+}
+
+fn may_prefix(prefix: &str, base: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let whole = !prefix.is_empty() && prefix.chars().all(plain) && !prefix.starts_with("ibid");
+    let is_triple = prefix.split('-').filter(|part| !part.is_empty()).count() >= 2;
+    whole && (PREFIXED.contains(&base) || is_triple && PREFIXED_BY_TRIPLE.contains(&base))
+}

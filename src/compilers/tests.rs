@@ -1,0 +1,271 @@
+//! Policies against data files (`tests/policies/`), and against what the real drivers say they would do.
+#![allow(clippy::disallowed_methods, reason = "tests run the real drivers")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+
+use super::*;
+use crate::compilers::response::words;
+
+const BOTH: &str = include_str!("../../tests/policies/both.txt");
+const GCC: &str = include_str!("../../tests/policies/gcc.txt");
+const CLANG: &str = include_str!("../../tests/policies/clang.txt");
+
+/// The working directory belongs to the whole process.
+static WORKING_DIRECTORY: Mutex<()> = Mutex::new(());
+
+/// The lines of a data file: number, arguments, expected verdict.
+fn cases(data: &str) -> impl Iterator<Item = (usize, Vec<OsString>, &str)> {
+    data.lines().zip(1..).filter(|(line, _)| !line.is_empty() && !line.starts_with("# ")).map(
+        |(line, number)| {
+            let (command, verdict) = line.split_once("=> ").expect("a verdict");
+            (number, words(command.as_bytes()), verdict)
+        },
+    )
+}
+
+fn expected(family: Family, verdict: &str) -> Verdict {
+    if let Some(reason) = verdict.strip_prefix("pass ") {
+        let named = PassReason::ALL.iter().find(|known| known.name() == reason);
+        return Verdict::PassThrough(*named.expect("a reason"));
+    }
+    let said: Vec<String> = words(verdict.strip_prefix("cache ").expect("a verdict").as_bytes())
+        .into_iter()
+        .map(|word| word.into_string().expect("UTF-8"))
+        .collect();
+    let (output, facts) = said.split_first().expect("an output");
+    let known = |fact: &String| {
+        ["cpu", "metadata", "foreign"].contains(&fact.as_str()) || fact.starts_with("dep=")
+    };
+    assert!(facts.iter().all(known), "{verdict}");
+    let has = |fact: &str| facts.iter().any(|said| said == fact);
+    Verdict::Cache(Policy {
+        family,
+        primary_output: (output != "?").then(|| output.into()),
+        depfile: facts.iter().find_map(|fact| fact.strip_prefix("dep=")).map(PathBuf::from),
+        depends_on_cpu: has("cpu"),
+        reads_metadata: has("metadata"),
+        reads_standard_input: false,
+        runs_foreign_code: has("foreign"),
+    })
+}
+
+/// Runs `act` in a new working directory with the response files that the data names.
+fn in_directory(act: impl FnOnce()) {
+    let _turn = WORKING_DIRECTORY.lock();
+    let dir = tempfile::tempdir().expect("a directory");
+    for (name, text) in [
+        ("one.rsp", "-c a.c\n"),
+        ("out.rsp", "-o \"my dir/a.o\""),
+        ("nest.rsp", "@one.rsp\n@out.rsp\n"),
+        ("loop.rsp", "@loop.rsp"),
+        ("native.rsp", "-march=native"),
+        ("two.rsp", "-c\ta.c\r\nb.c\n"),
+        ("quotes.rsp", "-c '-D' 'X=\"b.c\"' \"it's.c\" -I \\\nx.c ''-O2"),
+        ("empty.rsp", ""),
+    ] {
+        fs::write(dir.path().join(name), text).expect("a file");
+    }
+    fs::create_dir(dir.path().join("dir.rsp")).expect("a directory");
+    std::env::set_current_dir(dir.path()).expect("a working directory");
+    act();
+    std::env::set_current_dir("/").expect("a working directory");
+}
+
+fn check(family: Family, data: &str) {
+    in_directory(|| {
+        for (number, args, verdict) in cases(data) {
+            let wanted = expected(family, verdict);
+            assert_eq!(judge(family, &args), wanted, "line {number}: {args:?}");
+        }
+    });
+}
+
+#[test]
+fn gcc_policy() {
+    check(Family::Gcc, BOTH);
+    check(Family::Gcc, GCC);
+}
+
+#[test]
+fn clang_policy() {
+    // Clang may name a precompiled header otherwise; those lines say `-o`.
+    check(Family::Clang, BOTH);
+    check(Family::Clang, CLANG);
+}
+
+/// What the driver would run, if it takes the command; every source is there.
+fn planned(tool: &str, args: &[OsString]) -> Option<Vec<String>> {
+    for arg in args.iter().filter(|arg| !arg.as_encoded_bytes().starts_with(b"-")) {
+        let path = Path::new(arg);
+        if path.is_relative() && !path.exists() && path.components().count() == 1 {
+            fs::write(path, "").expect("a source");
+        }
+    }
+    let output = Command::new(tool).arg("-###").args(args).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let jobs =
+        said.lines().filter(|line| line.starts_with(' ') && !line.starts_with(" (in-process"));
+    // clang succeeds even if it complains.
+    let takes_it = output.status.success() && !said.contains("error:");
+    takes_it.then(|| jobs.map(str::to_owned).collect())
+}
+
+fn is_compile(job: &str) -> bool {
+    ["/cc1", "-cc1", " as ", "/as ", "/as\" ", "/f951", "/gnat1"]
+        .iter()
+        .any(|name| job.contains(name))
+}
+
+fn is_link(job: &str) -> bool {
+    ["/collect2", "/ld\" ", "/ld ", "/lld"].iter().any(|name| job.contains(name))
+}
+
+/// The word after `option` in each job, without repetition.
+fn values(jobs: &[String], option: &str) -> Vec<String> {
+    let value = |job: &String| {
+        let mut words = job.split_whitespace().map(|word| word.trim_matches('"'));
+        words.find(|word| *word == option)?;
+        words.next().map(str::to_owned)
+    };
+    // With -fcompare-debug gcc compiles the source once more, as `a.gk.c`.
+    let mut all: Vec<String> =
+        jobs.iter().filter_map(value).map(|name| name.replace(".gk.", ".")).collect();
+    all.dedup();
+    all
+}
+
+fn compare_with_driver(tool: &str, family: Family, data: [&str; 2]) {
+    if Command::new(tool).arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "{tool} is missing");
+        return;
+    }
+    let mut compared = 0;
+    in_directory(|| {
+        for (number, args, _) in data.into_iter().flat_map(cases) {
+            let verdict = judge(family, &args);
+            let has_responses = args.iter().any(|arg| arg.as_encoded_bytes().starts_with(b"@"));
+            if has_responses || verdict == Verdict::PassThrough(PassReason::Query) {
+                continue;
+            }
+            let Some(jobs) = planned(tool, &args) else { continue };
+            let links = jobs.iter().any(|job| is_link(job));
+            match verdict {
+                Verdict::Cache(_) => {
+                    assert!(!links, "{tool}, line {number}: {jobs:#?}");
+                    assert!(jobs.iter().any(|job| is_compile(job)), "line {number}: {jobs:#?}");
+                    let option =
+                        if family == Family::Gcc { "-dumpbase" } else { "-main-file-name" };
+                    assert!(values(&jobs, option).len() <= 1, "line {number}: {jobs:#?}");
+                }
+                Verdict::PassThrough(PassReason::Link) => {
+                    assert!(links || jobs.len() != 1, "{tool}, line {number}: {jobs:#?}");
+                }
+                Verdict::PassThrough(_) => continue,
+            }
+            compared += 1;
+        }
+    });
+    assert!(compared > 60, "{tool}: only {compared} lines compared");
+}
+
+#[test]
+fn gcc_would_do_as_judged() {
+    compare_with_driver("gcc", Family::Gcc, [BOTH, GCC]);
+}
+
+#[test]
+fn clang_would_do_as_judged() {
+    compare_with_driver("clang", Family::Clang, [BOTH, CLANG]);
+}
+
+#[test]
+fn families_by_name() {
+    let gcc = "gcc g++ cc c++ c89 c99 c99-gcc c89-gcc gcc-12 gcc-12.2 gcc12 g++-9 x86_64-linux-gnu-gcc \
+        aarch64-linux-gnu-g++-12 x86_64-linux-gnu-cc x86_64-w64-mingw32-gcc-posix \
+        x86_64-w64-mingw32-g++-win32 arm-none-eabi-gcc musl-gcc /usr/bin/gcc ./cc ../x/g++-12 cc-12";
+    let clang = "clang clang++ clang-14 clang++-14 clang15 clang-18.1 /usr/lib/llvm-14/bin/clang \
+        x86_64-linux-gnu-clang aarch64-linux-android21-clang++ armv7a-linux-androideabi-clang";
+    let none = "gcc-ar gcc-nm gcc-ranlib gcc-ar-12 x86_64-linux-gnu-gcc-ar gcov gcov-12 gccgo gcc- -gcc \
+        clang-tidy clang-format clang-format-14 clang-cpp clang-cl clangd clang-check clang-scan-deps \
+        c++filt cpp tcc icc nvcc mpicc cl cc1 cc1plus colorgcc git-cc ibid ibid-gcc 12 -12 ccache rustc ld \
+        gcc.exe.c ggcc a+b-gcc";
+    let of = |name: &str| family(OsStr::new(name));
+    for (names, expected) in [(gcc, Some(Family::Gcc)), (clang, Some(Family::Clang)), (none, None)]
+    {
+        for name in names.split_whitespace() {
+            assert_eq!(of(name), expected, "{name}");
+        }
+    }
+    assert_eq!((of(""), of("/"), of("..")), (None, None, None));
+}
+
+#[test]
+fn names_to_be_called_by() {
+    let is = |name: &str| is_tool_name(OsStr::new(name));
+    for name in ["gcc", "/x/clang++-14", "rustc", "clippy-driver", "emcc", "em++", "cpp-12"] {
+        assert!(is(name), "{name}");
+    }
+    for name in ["ibid", "/usr/bin/ibid", "ibid-gcc", "ibid-0.1", "ibid2", "my-ibid", "", "sh"] {
+        assert!(!is(name), "{name}");
+    }
+}
+
+#[test]
+fn variables_that_cannot_matter() {
+    let policy = |family, args: &[&str]| {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        match judge(family, &args) {
+            Verdict::Cache(policy) => policy,
+            Verdict::PassThrough(reason) => panic!("{reason:?}"),
+        }
+    };
+    let gcc = policy(Family::Gcc, &["-c", "a.c"]);
+    assert!(gcc.ignores_variable("TMPDIR".as_ref()) && gcc.ignores_variable("MAKEFLAGS".as_ref()));
+    for name in ["CPATH", "LANG", "SOURCE_DATE_EPOCH", "GCC_EXEC_PREFIX", "PWD", "PATH", "TERM"] {
+        assert!(!gcc.ignores_variable(name.as_ref()), "{name}");
+        assert!(!UNIMPORTANT_VARIABLES.contains(&name.as_bytes()), "{name}");
+    }
+    assert!(gcc.only_for_text("TERM".as_ref()) && !gcc.only_for_text("LANG".as_ref()));
+    let plugin = policy(Family::Gcc, &["-c", "a.c", "-fplugin=p.so"]);
+    assert!(!plugin.ignores_variable("TMPDIR".as_ref()));
+    let unknown = policy(Family::Unknown, &[]);
+    assert!(
+        !unknown.ignores_variable("TMPDIR".as_ref()) && !unknown.only_for_text("TERM".as_ref())
+    );
+    assert!(unknown.depends_on_cpu && unknown.reads_metadata && unknown.reads_standard_input);
+}
+
+#[test]
+fn programs_that_ask_by_name() {
+    let by_name = |image: &str| reads_variables_by_name(Path::new(image));
+    for image in [
+        "/usr/lib/gcc/x86_64-linux-gnu/12/cc1plus",
+        "/usr/bin/x86_64-linux-gnu-as",
+        "/usr/bin/x86_64-linux-gnu-gcc-12",
+        "/usr/lib/llvm-14/bin/clang",
+        "/usr/bin/ld.lld-14",
+        "/usr/bin/x86_64-linux-gnu-ld.bfd",
+        "/usr/libexec/collect2",
+    ] {
+        assert!(by_name(image), "{image}");
+    }
+    for image in
+        ["/bin/sh", "/usr/bin/python3.11", "/usr/bin/env", "/usr/bin/perl", "", "/usr/bin/rustc"]
+    {
+        assert!(!by_name(image), "{image}");
+    }
+}
+
+#[test]
+fn depfiles_are_text() {
+    let Verdict::Cache(policy) =
+        judge(Family::Gcc, &["-c", "a.c", "-MD", "-MF", "deps"].map(OsString::from))
+    else {
+        panic!("not cached");
+    };
+    assert!(policy.is_text_output(Path::new("deps")) && policy.is_text_output(Path::new("x/a.d")));
+    assert!(!policy.is_text_output(Path::new("a.o")));
+}

@@ -1,0 +1,87 @@
+//! Environment variables: which cannot matter though they are read, and which tools read them by name only.
+//!
+//! Each with its reason. When in doubt a variable matters: a miss too many is cheap. Read next: `mod.rs`.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::{Family, Policy, names};
+
+/// Read by compilers, yet without influence on what they write or print.
+const IGNORED: &[(&str, &str)] = &[
+    ("MAKEFLAGS", "gcc asks it for a jobserver: how many link-time jobs run at once"),
+    ("MFLAGS", "an older name of MAKEFLAGS"),
+    ("MAKELEVEL", "how deep make is nested"),
+    ("CARGO_MAKEFLAGS", "cargo's jobserver, inherited by a compiler that a build script runs"),
+    ("TMPDIR", "where temporary files lie; they are gone in the end"),
+    ("TMP", "as TMPDIR"),
+    ("TEMP", "as TMPDIR"),
+    ("TEMPDIR", "as TMPDIR; clang asks for it too"),
+    ("CLANG_CRASH_DIAGNOSTICS_DIR", "where clang writes when it crashes"),
+    ("LLVM_DISABLE_CRASH_REPORT", "only used when clang crashes"),
+    ("LLVM_DISABLE_SYMBOLIZATION", "only used when clang crashes"),
+    ("LLVM_SYMBOLIZER_PATH", "only used when clang crashes"),
+];
+
+/// They colour, shape or link messages: without a message to replay they cannot matter.
+const ONLY_FOR_TEXT: &[&str] = &[
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLORTERM",
+    "COLUMNS",
+    "GCC_COLORS",
+    "GCC_EXTRA_DIAGNOSTIC_OUTPUT",
+    "GCC_URLS",
+    "LINES",
+    "NO_COLOR",
+    "TERM",
+    "TERMCAP",
+    "TERMINFO",
+    "TERMINFO_DIRS",
+    "TERM_URLS",
+];
+
+/// Programs that look variables up by name and never walk the environment, beside the drivers.
+const BY_NAME: &[&str] = &[
+    "as",
+    "cc1",
+    "cc1obj",
+    "cc1objplus",
+    "cc1plus",
+    "collect2",
+    "cpp",
+    "gold",
+    "ld",
+    "ld.bfd",
+    "ld.gold",
+    "ld.lld",
+    "lld",
+    "lto-wrapper",
+    "lto1",
+];
+
+impl Policy {
+    /// Whether this variable cannot matter for the command, although a tool read it (or may have, by walking all).
+    pub fn ignores_variable(&self, name: &OsStr) -> bool {
+        let known = self.family != Family::Unknown && !self.runs_foreign_code;
+        known && IGNORED.iter().any(|(ignored, _)| name == *ignored)
+    }
+
+    /// Whether this variable matters only if the tool prints something.
+    pub fn only_for_text(&self, name: &OsStr) -> bool {
+        self.family != Family::Unknown && ONLY_FOR_TEXT.iter().any(|only| name == *only)
+    }
+}
+
+/// Whether programs of this name are known to look variables up by name only.
+///
+/// `image` is the file that the kernel runs: of a script its interpreter, never the script (a `gcc` may be a shell script).
+/// Says nothing about plugins: see `Policy::runs_foreign_code`.
+pub fn reads_variables_by_name(image: &Path) -> bool {
+    let Some(name) = image.file_name().and_then(OsStr::to_str) else { return false };
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'));
+    // A cross tool: `x86_64-linux-gnu-as`.
+    let base = stem.rsplit_once('-').map_or(stem, |(_, base)| base);
+    names::family(name.as_ref()).is_some()
+        || [name, stem, base].into_iter().any(|name| BY_NAME.contains(&name))
+}

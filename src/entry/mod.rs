@@ -1,0 +1,115 @@
+//! Before libc: the ELF entry, the net below the probe, and the memory functions that libc has not resolved yet.
+//!
+//! On a hit the process ends here. On anything else libc's own `_start` runs with the stack as the kernel left it, and
+//! the program is an ordinary one. Read next: `probe/mod.rs`.
+
+mod memory;
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use ibid::probe::{self, Answer};
+use ibid::shm::start::Start;
+use ibid::shm::{net, raw};
+
+/// The probe's only memory beside its stack: a record is copied into it. Untouched pages cost nothing.
+const ARENA_BYTES: usize = 4 << 20;
+
+struct Arena(UnsafeCell<[u8; ARENA_BYTES]>);
+// SAFETY: used once, by `ibid_probe`, while the process has one thread.
+unsafe impl Sync for Arena {}
+static ARENA: Arena = Arena(UnsafeCell::new([0; ARENA_BYTES]));
+
+/// The initial stack pointer, for going on at `_start` after a fault.
+static INITIAL_STACK: AtomicUsize = AtomicUsize::new(0);
+
+#[cfg(target_arch = "x86_64")]
+core::arch::global_asm!(
+    ".globl ibid_entry",
+    "ibid_entry:",
+    // The kernel leaves everything but rsp unspecified or zero; rdx is a function for atexit, 0 in a static program.
+    "mov r12, rsp",
+    "mov r13, rdx",
+    "xor ebp, ebp",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call {probe}",
+    "mov rsp, r12",
+    "mov rdx, r13",
+    "xor ebp, ebp",
+    "jmp _start",
+    ".globl ibid_resume",
+    "ibid_resume:",
+    "and rsp, -16",
+    "call {disarm}",
+    "mov rsp, [rip + {stack}]",
+    "xor edx, edx",
+    "xor ebp, ebp",
+    "jmp _start",
+    probe = sym ibid_probe,
+    disarm = sym ibid_disarm,
+    stack = sym INITIAL_STACK,
+);
+
+#[cfg(target_arch = "aarch64")]
+core::arch::global_asm!(
+    ".globl ibid_entry",
+    "ibid_entry:",
+    // sp is 16-byte aligned by the ABI; x0 is a function for atexit, 0 in a static program.
+    "mov x19, sp",
+    "mov x20, x0",
+    "mov x29, xzr",
+    "mov x30, xzr",
+    "mov x0, sp",
+    "bl {probe}",
+    "mov sp, x19",
+    "mov x0, x20",
+    "mov x29, xzr",
+    "mov x30, xzr",
+    "b _start",
+    ".globl ibid_resume",
+    "ibid_resume:",
+    "bl {disarm}",
+    "adrp x1, {stack}",
+    "add x1, x1, :lo12:{stack}",
+    "ldr x1, [x1]",
+    "mov sp, x1",
+    "mov x0, xzr",
+    "mov x29, xzr",
+    "mov x30, xzr",
+    "b _start",
+    probe = sym ibid_probe,
+    disarm = sym ibid_disarm,
+    stack = sym INITIAL_STACK,
+);
+
+unsafe extern "C" {
+    fn ibid_resume();
+}
+
+/// Called by `ibid_entry`; returns if the tool must run.
+unsafe extern "C" fn ibid_probe(stack: *const usize) {
+    INITIAL_STACK.store(stack as usize, Ordering::Relaxed);
+    // SAFETY: the entry passes the kernel's initial stack pointer.
+    let start = unsafe { Start::from_stack(stack) };
+    // SAFETY: there is one thread yet, and `ibid_resume` disarms the net and goes to `_start`.
+    unsafe { net::arm(ibid_resume) };
+    // SAFETY: nobody else uses the arena: the entry runs once.
+    let arena = unsafe { &mut *ARENA.0.get() };
+    let mut is_armed = true;
+    let answer = probe::before_libc(start, arena, || {
+        is_armed = false;
+        ibid_disarm();
+    });
+    if answer == Answer::Hit {
+        raw::exit(0);
+    }
+    if is_armed {
+        ibid_disarm();
+    }
+}
+
+extern "C" fn ibid_disarm() {
+    // SAFETY: there is one thread yet, and the net was armed.
+    unsafe { net::disarm() };
+}

@@ -1,0 +1,304 @@
+//! What the dynamic loader and libc read where no interposed function sees it.
+//!
+//! The loader looks for every shared object in all search directories before the one where it found it; libc opens
+//! locale files, message catalogues and time zones by itself. All of these are found here again, from what is there now.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Fact;
+use super::log::{Event, What};
+use super::trace::Trace;
+use crate::env;
+use crate::os::elf::{self, Elf, ReadAt as _, Tag};
+
+const ENOENT: i32 = 2;
+const LOCALES: &str = "/usr/lib/locale";
+const CATALOGUES: &str = "/usr/share/locale";
+const ZONES: &str = "/usr/share/zoneinfo";
+const LOCALE_VARIABLES: &[&str] = &[
+    "LC_ALL",
+    "LC_ADDRESS",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_IDENTIFICATION",
+    "LC_MEASUREMENT",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NAME",
+    "LC_NUMERIC",
+    "LC_PAPER",
+    "LC_TELEPHONE",
+    "LC_TIME",
+    "LANG",
+];
+/// Directories below a search directory that glibc tries first: since 2.33 the first, before 2.37 the others.
+const VARIANTS: &[&str] =
+    &["glibc-hwcaps", "tls", "haswell", "avx512_1", "xeon_phi", "x86_64", "atomics", "aarch64"];
+const LEVELS: &[&str] = &["x86-64-v4", "x86-64-v3", "x86-64-v2"];
+
+/// Adds all of them to what was seen.
+pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
+    for name in ["LD_LIBRARY_PATH", "LD_PRELOAD"] {
+        trace.seen.variables.insert(name.into());
+    }
+    probe(trace, Path::new("/etc/ld.so.cache"));
+    probe(trace, Path::new("/etc/ld.so.preload"));
+    add_searches(trace, events);
+    if trace.seen.facts.contains(&Fact::Locale) {
+        add_locale(trace, events);
+    }
+    if trace.seen.facts.contains(&Fact::LocalTime) {
+        add_time_zone(trace);
+    }
+    if events.iter().any(|event| event.what == What::Users) {
+        for path in ["/etc/nsswitch.conf", "/etc/passwd", "/etc/group"] {
+            probe(trace, Path::new(path));
+        }
+    }
+    if events.iter().any(|event| event.what == What::Iconv) {
+        add_conversions(trace, events);
+    }
+}
+
+/// The path is read if it is there, and looked for in vain if not. Says which.
+fn probe(trace: &mut Trace, path: &Path) -> bool {
+    let is_there = fs::metadata(path).is_ok();
+    if is_there {
+        trace.read(path, None);
+    } else {
+        trace.look(path, ENOENT);
+    }
+    is_there
+}
+
+/// What one process has mapped.
+#[derive(Default)]
+struct Mapped {
+    image: PathBuf,
+    objects: Vec<PathBuf>,
+    library_path: OsString,
+}
+
+fn add_searches(trace: &mut Trace, events: &[Event]) {
+    let mut processes: HashMap<u32, Mapped> = HashMap::new();
+    let mut whole: Vec<Mapped> = Vec::new();
+    for Event { pid, what } in events {
+        match what {
+            What::Start { image, libraries, .. } => {
+                let mapped = Mapped {
+                    image: image.clone(),
+                    library_path: libraries.clone(),
+                    objects: Vec::new(),
+                };
+                whole.extend(processes.insert(*pid, mapped));
+            }
+            What::Object { path } => processes.entry(*pid).or_default().objects.push(path.clone()),
+            _ => {}
+        }
+    }
+    whole.extend(processes.into_values());
+    let mut known: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+    let mut searched = BTreeSet::new();
+    for mapped in &whole {
+        let mut directories: BTreeSet<PathBuf> = std::env::split_paths(&mapped.library_path)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect();
+        for object in mapped.objects.iter().chain([&mapped.image]) {
+            let wanted =
+                known.entry(object.clone()).or_insert_with(|| search_directories(trace, object));
+            directories.extend(wanted.iter().cloned());
+        }
+        for directory in directories {
+            for object in &mapped.objects {
+                if let Some(name) = object.file_name() {
+                    searched.insert((directory.clone(), name.to_owned()));
+                }
+            }
+        }
+    }
+    for (directory, name) in searched {
+        add_search(trace, &directory, &name);
+    }
+}
+
+/// What the loader tries in a directory before it finds (or does not find) an object there.
+fn add_search(trace: &mut Trace, directory: &Path, name: &OsStr) {
+    let absent = |trace: &mut Trace, path: &Path| {
+        let is_absent = fs::metadata(path).is_err();
+        if is_absent {
+            trace.look(path, ENOENT);
+        }
+        is_absent
+    };
+    for variant in VARIANTS {
+        let below = directory.join(variant);
+        if !absent(trace, &below) {
+            for level in LEVELS {
+                absent(trace, &below.join(level).join(name));
+            }
+            absent(trace, &below.join(name));
+        }
+    }
+    absent(trace, &directory.join(name));
+}
+
+/// The directories that an object names for the search, with `$ORIGIN` put in.
+fn search_directories(trace: &mut Trace, object: &Path) -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    let Ok(file) = File::open(object) else { return directories };
+    let mut head = [0; elf::HEAD_LEN_BYTES];
+    let read = file.read_at(0, &mut head);
+    let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) else {
+        return directories;
+    };
+    let origin = object.parent().unwrap_or(Path::new("/"));
+    let mut is_understood = true;
+    elf.strings(|tag, text| {
+        if tag != Tag::Needed {
+            for part in text.split(|byte| *byte == b':').filter(|part| !part.is_empty()) {
+                let rest =
+                    part.strip_prefix(b"$ORIGIN").or_else(|| part.strip_prefix(b"${ORIGIN}"));
+                let path = match rest {
+                    Some(rest) => {
+                        let mut path = origin.as_os_str().to_owned();
+                        path.push(OsStr::from_bytes(rest));
+                        path
+                    }
+                    None => OsStr::from_bytes(part).to_owned(),
+                };
+                is_understood &= !path.as_bytes().contains(&b'$');
+                directories.push(PathBuf::from(path));
+            }
+        }
+        true
+    });
+    if !is_understood {
+        let reason = format!("{} has a search path that is not understood", object.display());
+        trace.seen.incomplete.get_or_insert(reason);
+    }
+    directories
+}
+
+/// The spellings under which libc looks for a locale: as given, with the codeset normalised, without it, the language.
+fn spellings(name: &str) -> BTreeSet<String> {
+    let (base, modifier) =
+        name.split_once('@').map_or((name, ""), |(base, _)| (base, &name[base.len()..]));
+    let (territory, codeset) = base.split_once('.').unwrap_or((base, ""));
+    let language = territory.split('_').next().unwrap_or(territory);
+    let normal: String = codeset.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mut all = BTreeSet::from([name.to_owned(), base.to_owned()]);
+    for place in [territory, language] {
+        all.insert(place.to_owned());
+        all.insert(format!("{place}{modifier}"));
+        if !codeset.is_empty() {
+            all.insert(format!("{place}.{codeset}"));
+            all.insert(format!("{place}.{}", normal.to_lowercase()));
+            all.insert(format!("{place}.{}{modifier}", normal.to_lowercase()));
+        }
+    }
+    all
+}
+
+fn add_locale(trace: &mut Trace, events: &[Event]) {
+    let extra = ["LANGUAGE", "LOCPATH", "NLSPATH"];
+    trace.seen.variables.extend(LOCALE_VARIABLES.iter().chain(&extra).map(OsString::from));
+    let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
+    let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
+    let names: BTreeSet<String> = LOCALE_VARIABLES
+        .iter()
+        .filter_map(|name| value(name))
+        .filter(|name| !is_plain(name))
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let own =
+        env::get_nonempty("LOCPATH").map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
+    if own.is_none() {
+        probe(trace, &Path::new(LOCALES).join("locale-archive"));
+    }
+    let mut roots = own.unwrap_or_default();
+    roots.push(LOCALES.into());
+    for name in names.iter().flat_map(|name| spellings(name)) {
+        for directory in roots.iter().map(|root| root.join(&name)) {
+            if fs::metadata(&directory).is_err() {
+                trace.look(&directory, ENOENT);
+                continue;
+            }
+            for category in
+                LOCALE_VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL")
+            {
+                if *category == "LC_MESSAGES" {
+                    trace.look(&directory.join(category), 0);
+                    probe(trace, &directory.join("LC_MESSAGES/SYS_LC_MESSAGES"));
+                } else {
+                    probe(trace, &directory.join(category));
+                }
+            }
+        }
+    }
+    probe(trace, &Path::new(CATALOGUES).join("locale.alias"));
+    add_catalogues(trace, events, &names);
+    // A character set that is not ASCII is converted by tables beside libc.
+    add_conversions(trace, events);
+}
+
+/// The message catalogues of every domain that was bound, and libc's own.
+fn add_catalogues(trace: &mut Trace, events: &[Event], names: &BTreeSet<String>) {
+    let mut domains = BTreeSet::from([(OsString::from("libc"), PathBuf::from(CATALOGUES))]);
+    for Event { what, .. } in events {
+        if let What::TextDomain { domain, directory } = what {
+            domains.insert((domain.clone(), directory.clone()));
+        }
+    }
+    let languages = env::get_nonempty("LANGUAGE")
+        .and_then(|value| value.into_string().ok())
+        .unwrap_or_default();
+    let languages = languages.split(':').filter(|name| !name.is_empty()).map(str::to_owned);
+    let wanted: BTreeSet<String> =
+        names.iter().cloned().chain(languages).flat_map(|name| spellings(&name)).collect();
+    for (domain, directory) in &domains {
+        for language in &wanted {
+            let mut name = domain.clone();
+            name.push(".mo");
+            probe(trace, &directory.join(language).join("LC_MESSAGES").join(name));
+        }
+    }
+}
+
+fn add_time_zone(trace: &mut Trace) {
+    trace.seen.variables.extend(["TZ".into(), "TZDIR".into()]);
+    match env::get_nonempty("TZ") {
+        None => {
+            probe(trace, Path::new("/etc/localtime"));
+        }
+        Some(zone) => {
+            let name =
+                OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
+            let root = env::get_nonempty("TZDIR").map_or(PathBuf::from(ZONES), PathBuf::from);
+            probe(trace, &root.join(name));
+        }
+    }
+}
+
+/// The table of character set conversions lies beside libc, below `/usr`.
+fn add_conversions(trace: &mut Trace, events: &[Event]) {
+    trace.seen.variables.insert("GCONV_PATH".into());
+    for Event { what, .. } in events {
+        if let What::Object { path } = what
+            && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libc.so"))
+            && let Some(directory) = path.parent()
+        {
+            let directory =
+                Path::new("/usr").join(directory.strip_prefix("/").unwrap_or(directory));
+            let directory = directory
+                .strip_prefix("/usr/usr")
+                .map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
+            probe(trace, &directory.join("gconv/gconv-modules.cache"));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The devices and pseudo files that may be read although they are not files, each with its reason.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Paths, and directories that end in `/`, that cannot make a result unrepeatable.
+const HARMLESS: &[(&str, &str)] = &[
+    ("/dev/null", "always empty"),
+    ("/dev/zero", "always zeros"),
+    ("/dev/full", "always zeros"),
+    ("/dev/random", "every compiler draws random numbers, for temporary names and seeds"),
+    ("/dev/urandom", "every compiler draws random numbers, for temporary names and seeds"),
+    ("/dev/tty", "diagnostics and their width; standard streams are judged by themselves"),
+    ("/proc/self/", "the process's own state"),
+    ("/proc/thread-self/", "the thread's own state"),
+    ("/proc/meminfo", "sizes of heaps and of thread pools"),
+    (
+        "/proc/cpuinfo",
+        "number and kind of processors; what depends on the kind is judged by the policy",
+    ),
+    ("/proc/stat", "number and load of processors"),
+    ("/proc/loadavg", "load of processors"),
+    ("/proc/uptime", "seeds"),
+    ("/proc/filesystems", "libselinux asks for it in every program that it is linked to"),
+    ("/proc/mounts", "libselinux asks for it in every program that it is linked to"),
+    ("/proc/version", "the kernel"),
+    ("/proc/sys/vm/overcommit_memory", "libc's malloc asks for it"),
+    ("/proc/sys/kernel/", "limits of the kernel"),
+    ("/sys/fs/cgroup/", "number of processors and amount of memory"),
+    ("/sys/devices/system/cpu", "number of processors"),
+    ("/sys/devices/system/node", "number of processors"),
+    ("/sys/kernel/mm/", "huge pages"),
+];
+
+/// Whether a path may be read without being an input.
+pub fn is_harmless(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    if !bytes.starts_with(b"/dev/") && !is_pseudo_file(path) {
+        return is_job_server(bytes);
+    }
+    let is_in_list = HARMLESS.iter().any(|(name, _)| {
+        bytes == name.as_bytes()
+            || (bytes.starts_with(name.as_bytes())
+                && (name.ends_with('/') || bytes.get(name.len()) == Some(&b'/')))
+    });
+    is_in_list && !is_descriptor(bytes) || is_process(bytes)
+}
+
+/// Whether a path is one of a file system that is made of the kernel's state.
+pub fn is_pseudo_file(path: &Path) -> bool {
+    path.starts_with("/proc") || path.starts_with("/sys")
+}
+
+/// `/proc/self/fd/N` is whatever was opened there.
+fn is_descriptor(bytes: &[u8]) -> bool {
+    bytes.windows(4).any(|part| part == b"/fd/")
+}
+
+/// `/proc/<pid>/…`: a process of the tree, or its parent, by its number.
+fn is_process(bytes: &[u8]) -> bool {
+    let number =
+        bytes.strip_prefix(b"/proc/").and_then(|rest| rest.split(|byte| *byte == b'/').next());
+    number.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_digit))
+        && !is_descriptor(bytes)
+}
+
+/// The named pipe of GNU make's job server, from which tools take tokens.
+fn is_job_server(bytes: &[u8]) -> bool {
+    bytes.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(b"GMfifo"))
+}

@@ -1,0 +1,141 @@
+//! Functions that ask about paths or list directories, and change nothing.
+
+use core::ffi::c_void;
+
+use crate::link::failure;
+use crate::note::{self, list, look};
+use crate::raw::{self, AT_FDCWD};
+
+type Path = *const u8;
+type Any = *mut c_void;
+
+/// Notes a look whose failure may be about permission only: then the path exists.
+unsafe fn look_access(dirfd: i32, path: Path, errno: u16) {
+    // SAFETY: the caller's path is a C string.
+    let exists = errno != 0 && !path.is_null() && unsafe { raw::stat(dirfd, path, 0) }.is_ok();
+    // SAFETY: as above.
+    unsafe { look(dirfd, path, if exists { 0 } else { errno }) };
+}
+
+/// Notes a look of `readlink`, which fails on what is there but no link.
+unsafe fn look_link(dirfd: i32, path: Path, errno: u16) {
+    // SAFETY: the caller's path is a C string.
+    unsafe { look(dirfd, path, if errno == raw::EINVAL { 0 } else { errno }) };
+}
+
+/// Notes a look that may be about a descriptor only.
+unsafe fn look_at(dirfd: i32, path: Path, errno: u16) {
+    // SAFETY: the caller's path is null or a C string.
+    if !path.is_null() && unsafe { *path } != 0 {
+        // SAFETY: as above.
+        unsafe { look(dirfd, path, errno) };
+    }
+}
+
+after! {
+    fn stat(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn stat64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn lstat(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn lstat64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn fstatat(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
+    fn fstatat64(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
+    fn __xstat(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn __xstat64(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn __lxstat(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn __lxstat64(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn __fxstatat(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
+    fn __fxstatat64(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
+    fn statx(dirfd: i32, path: Path, flags: i32, mask: u32, out: Any) -> i32, |r| look_at(dirfd, path, failure(r));
+    fn statfs(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn statfs64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn statvfs(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn statvfs64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn access(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
+    fn eaccess(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
+    fn euidaccess(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
+    fn faccessat(dirfd: i32, path: Path, mode: i32, flags: i32) -> i32, |r| look_access(dirfd, path, failure(r));
+    fn readlink(path: Path, out: Any, len: usize) -> isize, |r| look_link(AT_FDCWD, path, failure(r));
+    fn __readlink_chk(path: Path, out: Any, len: usize, room: usize) -> isize, |r| look_link(AT_FDCWD, path, failure(r));
+    fn readlinkat(dirfd: i32, path: Path, out: Any, len: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
+    fn __readlinkat_chk(dirfd: i32, path: Path, out: Any, len: usize, room: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
+    fn realpath(path: Path, out: Any) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
+    fn __realpath_chk(path: Path, out: Any, room: usize) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
+    fn canonicalize_file_name(path: Path) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
+    fn getxattr(path: Path, name: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
+    fn lgetxattr(path: Path, name: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
+    fn opendir(path: Path) -> Any, |r| list(AT_FDCWD, path, failure(r));
+    fn fdopendir(fd: i32) -> Any, |r| if !r.is_null() { list(fd, c"".as_ptr().cast(), 0) };
+    fn scandir(path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
+    fn scandir64(path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
+    fn scandirat(dirfd: i32, path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
+    fn scandirat64(dirfd: i32, path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
+    fn getdents64(fd: i32, out: Any, len: usize) -> isize, |r| list(fd, c"".as_ptr().cast(), 0);
+}
+
+unsafe fn look_at_link(dirfd: i32, path: Path, errno: u16) {
+    // SAFETY: the caller's path is a C string.
+    unsafe { look_at(dirfd, path, if errno == raw::EINVAL { 0 } else { errno }) };
+}
+
+before! {
+    fn ftw(path: Path, each: Any, depth: i32) -> i32, note::incomplete(b"walked a tree with ftw", raw::bytes(path));
+    fn ftw64(path: Path, each: Any, depth: i32) -> i32, note::incomplete(b"walked a tree with ftw", raw::bytes(path));
+    fn nftw(path: Path, each: Any, depth: i32, flags: i32) -> i32, note::incomplete(b"walked a tree with nftw", raw::bytes(path));
+    fn nftw64(path: Path, each: Any, depth: i32, flags: i32) -> i32, note::incomplete(b"walked a tree with nftw", raw::bytes(path));
+    fn fts_open(paths: Any, options: i32, order: Any) -> Any, note::incomplete(b"walked a tree with fts", b"");
+    fn fts64_open(paths: Any, options: i32, order: Any) -> Any, note::incomplete(b"walked a tree with fts", b"");
+    fn wordexp(text: Path, out: Any, flags: i32) -> i32, note::incomplete(b"called wordexp", raw::bytes(text));
+    fn open_by_handle_at(mount: i32, handle: Any, flags: i32) -> i32, note::incomplete(b"opened a file by its handle", b"");
+}
+
+/// `glob_t` of <glob.h> on 64-bit Linux.
+#[repr(C)]
+struct Glob {
+    paths: [usize; 3],
+    flags: i32,
+    close: usize,
+    read: usize,
+    open: usize,
+    lstat: usize,
+    stat: usize,
+}
+
+const GLOB_ALTDIRFUNC: i32 = 1 << 9;
+
+
+/// Has libc's glob use our own functions, through the door that it has for that.
+unsafe fn with_own_functions(flags: i32, glob: *mut Glob) -> i32 {
+    let (close, read) = (link_directory(b"closedir"), link_directory(b"readdir"));
+    if flags & GLOB_ALTDIRFUNC != 0 || close == 0 || read == 0 {
+        return flags;
+    }
+    // SAFETY: the caller of glob gave it a structure to fill.
+    if let Some(glob) = unsafe { glob.as_mut() } {
+        glob.close = close;
+        glob.read = read;
+        glob.open = opendir as *const () as usize;
+        glob.lstat = lstat as *const () as usize;
+        glob.stat = stat as *const () as usize;
+        return flags | GLOB_ALTDIRFUNC;
+    }
+    flags
+}
+
+fn link_directory(name: &[u8]) -> usize {
+    crate::link::Slot::new().function(name)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn glob(pattern: Path, flags: i32, error: Any, out: Any) -> i32 {
+    // SAFETY: the contract of glob.
+    let flags = unsafe { with_own_functions(flags, out.cast()) };
+    real!(glob(pattern: Path, flags: i32, error: Any, out: Any) -> i32)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn glob64(pattern: Path, flags: i32, error: Any, out: Any) -> i32 {
+    // SAFETY: the contract of glob.
+    let flags = unsafe { with_own_functions(flags, out.cast()) };
+    real!(glob64(pattern: Path, flags: i32, error: Any, out: Any) -> i32)
+}
+

@@ -1,0 +1,334 @@
+//! Running a tool in the same world as without us, while its text passes through our hands.
+//!
+//! It inherits descriptors (a jobserver's), limits, process group and standard input; only stdout and stderr are ways
+//! of ours. One thread, one poll loop. Never: a tool that is run twice, or that waits for us to end.
+//! Read next: `stream.rs` (one way), `signals.rs` (forwarding), `exec.rs` (the command, and ending alike).
+#![allow(clippy::disallowed_methods, reason = "this room starts processes")]
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::stdio::{stderr, stdout};
+
+use super::exec::{EnvChange, command};
+use super::signals::{Forwarding, inherited, set_disposition, take_resized, tell_resized};
+use super::stream::{PIECE_BYTES, Piece, Stream, is_same_file};
+
+/// A tool to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Spawn<'a> {
+    /// The file to run.
+    pub program: &'a Path,
+    /// Its own name, as the tool sees it.
+    pub arg0: &'a OsStr,
+    /// The arguments after its name.
+    pub args: &'a [OsString],
+    /// What its environment has that ours has not.
+    pub env: &'a [EnvChange],
+    /// If it prints more than this, its text is passed on but not kept.
+    pub keep_max_bytes: usize,
+}
+
+/// How a tool ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: Status,
+    /// What it printed; `None` if that is more than was to be kept, or could not all be seen or passed on.
+    pub text: Option<Text>,
+    /// Something that it started still holds its stdout or stderr, and may print more.
+    pub left_behind: bool,
+    /// From before it was started until its text was passed on.
+    pub wall: Duration,
+}
+
+/// What a tool printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Whether its stdout and stderr were one.
+    pub streams: Streams,
+    /// Its stdout; if they were one, all of its text.
+    pub stdout: Vec<u8>,
+    /// Its stderr; empty if they were one.
+    pub stderr: Vec<u8>,
+}
+
+/// Whether stdout and stderr are one open file, as after `2>&1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// They are two.
+    Separate,
+    /// They are one: the order of what is written to them shows.
+    Merged,
+}
+
+/// A wait status, as the kernel gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status(i32);
+
+impl Status {
+    /// From the number that `wait` gives.
+    pub const fn from_raw(raw: i32) -> Self {
+        Status(raw)
+    }
+
+    /// The number that `wait` gave.
+    pub const fn raw(self) -> i32 {
+        self.0
+    }
+
+    /// Whether it exited with 0.
+    pub const fn is_success(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The exit code, if it exited.
+    pub fn code(self) -> Option<u8> {
+        ExitStatus::from_raw(self.0).code().and_then(|code| u8::try_from(code).ok())
+    }
+
+    /// The signal that killed it, if one did.
+    pub fn signal(self) -> Option<i32> {
+        ExitStatus::from_raw(self.0).signal()
+    }
+
+    /// Whether it left a core.
+    pub fn core_dumped(self) -> bool {
+        ExitStatus::from_raw(self.0).core_dumped()
+    }
+}
+
+/// What our own stdout and stderr are now: the same judgement that `run` makes for the tool.
+pub fn our_streams() -> Streams {
+    let [_, out_closed, err_closed] = inherited().closed;
+    if !out_closed && !err_closed && is_same_file(stdout(), stderr()) {
+        Streams::Merged
+    } else {
+        Streams::Separate
+    }
+}
+
+/// Runs a tool to its end. An error means that it was not started.
+pub fn run(spec: &Spawn) -> io::Result<Ended> {
+    let started = Instant::now();
+    let mut forwarding = Forwarding::begin();
+    let mut child = command(spec.program, spec.arg0, spec.args, spec.env);
+    let mut ways = Ways::open(&mut child, spec.keep_max_bytes)?;
+    let mut tool = start(child)?;
+    // Without a pidfd (an old kernel, no descriptor left) the loop asks from time to time instead.
+    if let Ok(pidfd) = pidfd_open(Pid::from_child(&tool), PidfdFlags::empty()) {
+        forwarding.forward_to(pidfd);
+    }
+    let status = ways.attend(&mut tool, &forwarding);
+    ways.drain();
+    let left_behind = ways.leave_relay();
+    drop(forwarding);
+    Ok(Ended {
+        status: Status(status.into_raw()),
+        text: ways.into_text(),
+        left_behind,
+        wall: started.elapsed(),
+    })
+}
+
+/// Starts it; the command, and with it our copies of the tool's ends, goes away here.
+fn start(mut command: Command) -> io::Result<Child> {
+    command.spawn()
+}
+
+/// The tool's ways to our stdout and stderr.
+struct Ways {
+    streams: Streams,
+    out: Option<Stream>,
+    err: Option<Stream>,
+    /// How much text may still be kept.
+    room_bytes: usize,
+    /// Not all of the text was seen, kept and passed on.
+    lost: bool,
+    buffer: Box<[u8]>,
+}
+
+/// How long to sleep where the tool's end cannot be waited for.
+const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+
+impl Ways {
+    fn open(command: &mut Command, keep_max_bytes: usize) -> io::Result<Ways> {
+        let [_, out_closed, err_closed] = inherited().closed;
+        let mut ways = Ways {
+            streams: our_streams(),
+            out: None,
+            err: None,
+            room_bytes: keep_max_bytes,
+            lost: false,
+            buffer: vec![0; PIECE_BYTES].into(),
+        };
+        let mut merged = None;
+        if !out_closed && let Some((stream, end)) = ways.way(stdout())? {
+            if ways.streams == Streams::Merged {
+                merged = Some(end.try_clone()?);
+            }
+            ways.out = Some(stream);
+            command.stdout(end);
+        }
+        if ways.streams == Streams::Merged {
+            command.stderr(merged.map_or_else(Stdio::inherit, Stdio::from));
+        } else if !err_closed && let Some((stream, end)) = ways.way(stderr())? {
+            ways.err = Some(stream);
+            command.stderr(end);
+        }
+        Ok(ways)
+    }
+
+    /// A way to `target`; none where no pseudo-terminal can be had: then the tool gets ours, and its text is not seen.
+    fn way(&mut self, target: BorrowedFd<'static>) -> io::Result<Option<(Stream, OwnedFd)>> {
+        match Stream::open(target) {
+            Ok(way) => Ok(Some(way)),
+            Err(_) if rustix::termios::isatty(target) => {
+                self.lost = true;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Passes text on until the tool ends.
+    fn attend(&mut self, tool: &mut Child, forwarding: &Forwarding) -> ExitStatus {
+        loop {
+            if take_resized() {
+                self.each(|stream, _| stream.copy_size());
+                tell_resized();
+            }
+            self.wait_for_something(forwarding.tool());
+            self.pass_once();
+            match tool.try_wait() {
+                Ok(Some(status)) => return status,
+                Ok(None) => {}
+                // Somebody else reaped it: nobody knows how it ended, so it did not end well.
+                Err(_) => return ExitStatus::from_raw(1 << 8),
+            }
+        }
+    }
+
+    fn wait_for_something(&self, tool: Option<BorrowedFd>) {
+        let tool_fd = tool.as_ref().map(|tool| PollFd::new(tool, PollFlags::IN));
+        let streams = self.out.iter().chain(&self.err).filter_map(Stream::poll_fd);
+        let mut fds: Vec<PollFd> = streams.chain(tool_fd).collect();
+        let nap = if tool.is_some() { None } else { Some(&NAP) };
+        // EINTR and the like: the next turn looks at everything anyway.
+        let _ = poll(&mut fds, nap);
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&mut Stream, &mut [u8])) {
+        for stream in self.out.iter_mut().chain(&mut self.err) {
+            act(stream, &mut self.buffer);
+        }
+    }
+
+    /// Passes on at most one piece from each stream; says how much that was.
+    fn pass_once(&mut self) -> usize {
+        let (mut room, mut lost, mut passed) = (self.room_bytes, self.lost, 0);
+        self.each(|stream, buffer| {
+            let Piece::Passed(len) = stream.pass(buffer) else { return };
+            passed += len;
+            lost |= len > room || !stream.is_whole();
+            room = room.saturating_sub(len);
+            if !lost {
+                stream.text.extend_from_slice(buffer.get(..len).unwrap_or_default());
+            }
+        });
+        if lost {
+            self.each(|stream, _| stream.text = Vec::new());
+        }
+        (self.room_bytes, self.lost) = (room, lost);
+        passed
+    }
+
+    /// The tool has ended: passes on what is there, but not for ever if somebody keeps writing.
+    fn drain(&mut self) {
+        /// The largest pipe that anybody may make by default.
+        const PIPE_MAX_BYTES: usize = 1 << 20;
+        let mut drained_bytes = 0;
+        while drained_bytes < 2 * PIPE_MAX_BYTES {
+            match self.pass_once() {
+                0 => return,
+                len => drained_bytes += len,
+            }
+        }
+    }
+
+    /// If somebody still holds a stream, leaves a process behind that passes on what will come; says whether.
+    fn leave_relay(&mut self) -> bool {
+        if !self.out.iter().chain(&self.err).any(Stream::is_open) {
+            return false;
+        }
+        // SAFETY: the child makes only async-signal-safe calls, allocates nothing and ends in `_exit`.
+        if unsafe { libc::fork() } == 0 {
+            self.relay();
+            // SAFETY: ends this process at once; nothing of it is needed any more.
+            unsafe { libc::_exit(0) };
+        }
+        true
+    }
+
+    /// Passes on until nobody holds the streams. Runs in a forked child: no allocation.
+    fn relay(&mut self) {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTSTP] {
+            set_disposition(signal, libc::SIG_IGN);
+        }
+        self.close_all_else();
+        let _ = rustix::process::chdir("/");
+        loop {
+            let mut fds = self.out.iter().chain(&self.err).filter_map(Stream::poll_fd);
+            let polled = match (fds.next(), fds.next()) {
+                (Some(one), Some(two)) => poll(&mut [one, two], None),
+                (Some(one), None) => poll(&mut [one], None),
+                _ => return,
+            };
+            drop(fds);
+            if polled.is_err_and(|error| error != rustix::io::Errno::INTR) {
+                return;
+            }
+            self.each(|stream, buffer| {
+                stream.pass(buffer);
+            });
+        }
+    }
+
+    /// Closes every descriptor that the open streams do not need: the relay must hold nothing that the tool did not.
+    fn close_all_else(&self) {
+        let mut needed = [u32::MAX; 4];
+        let open = self.out.iter().chain(&self.err).filter_map(Stream::needs).flatten();
+        for (slot, fd) in needed.iter_mut().zip(open) {
+            *slot = u32::try_from(fd).unwrap_or(u32::MAX);
+        }
+        needed.sort_unstable();
+        let mut first = 0;
+        for fd in needed {
+            if fd > first {
+                // SAFETY: these descriptors are used by nothing that still runs in this forked process.
+                unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+            }
+            first = fd.saturating_add(1);
+        }
+    }
+
+    fn into_text(self) -> Option<Text> {
+        let text = |stream: Option<Stream>| stream.map_or_else(Vec::new, |stream| stream.text);
+        (!self.lost).then(|| Text {
+            streams: self.streams,
+            stdout: text(self.out),
+            stderr: text(self.err),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

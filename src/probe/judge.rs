@@ -1,0 +1,304 @@
+//! Whether a record is true of the world as it is now, judged by stamps.
+//!
+//! It never guesses: what cannot be compared differs. It changes nothing.
+
+use core::ffi::CStr;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::command::{Command, PATH_BYTES_MAX};
+use crate::record::{self, Absence, Cold, Directory, Input, Record, Span, Variable};
+use crate::shm::cpu;
+use crate::shm::raw::{self, AsFd, Errno, Stream};
+use crate::shm::start::Start;
+
+/// The first thing in which the world differs from a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference<'a> {
+    /// The record's bytes make no sense.
+    Damaged,
+    /// Another command with the same key.
+    Command,
+    /// A variable has another value, or is set or not.
+    Variable(&'a CStr),
+    /// A file has another stamp, or is gone.
+    Input(&'a CStr),
+    /// A symlink is another one.
+    Link(&'a CStr),
+    /// Something that was only asked about is of another kind, or gone.
+    Existence(&'a CStr),
+    /// A directory's listing may be another.
+    Listing(&'a CStr),
+    /// Something is there (or fails otherwise) that was absent.
+    Appeared(&'a CStr),
+    /// As `Appeared`: a name in a directory.
+    AppearedIn(&'a CStr, &'a CStr),
+    /// Text would be replayed to another kind of terminal, file or width.
+    Terminal,
+    /// Another CPU.
+    Cpu,
+}
+
+/// The most variables that are looked at before libc starts.
+const VARIABLES_MAX: usize = 1024;
+
+/// Variables that say nothing of a build to a program that walks the whole environment: a shell, a session or make
+/// sets them anew each time.
+pub const UNIMPORTANT_VARIABLES: &[&[u8]] = &[
+    b"_",                        // the shell's last command
+    b"SHLVL",                    // how deep shells are nested
+    b"OLDPWD",                   // where the shell was before
+    b"MAKEFLAGS",                // make's jobserver
+    b"MFLAGS",                   // an older name of it
+    b"MAKELEVEL",                // how deep make is nested
+    b"CARGO_MAKEFLAGS",          // cargo's jobserver
+    b"DBUS_SESSION_BUS_ADDRESS", // the desktop session
+    b"INVOCATION_ID",            // the systemd unit's run
+    b"JOURNAL_STREAM",           // the systemd unit's run
+    b"SSH_AGENT_PID",            // the login
+    b"SSH_AUTH_SOCK",            // the login
+    b"SSH_CLIENT",               // the login
+    b"SSH_CONNECTION",           // the login
+    b"SSH_TTY",                  // the login
+    b"STY",                      // screen's session
+    b"TERM_SESSION_ID",          // the terminal's window
+    b"TMUX",                     // tmux's session
+    b"TMUX_PANE",                // tmux's window
+    b"WINDOWID",                 // the terminal's window
+    b"XDG_SESSION_ID",           // the login
+];
+
+/// The environment, laid out for many look-ups.
+#[derive(Debug)]
+pub struct Environment {
+    entries: [&'static [u8]; VARIABLES_MAX],
+    len: usize,
+}
+
+impl Environment {
+    /// Reads the environment; `None` if it has too many variables for this.
+    pub fn read(start: &Start) -> Option<Environment> {
+        let mut environment = Environment { entries: [b""; VARIABLES_MAX], len: 0 };
+        for entry in start.environment() {
+            *environment.entries.get_mut(environment.len)? = entry.to_bytes();
+            environment.len += 1;
+        }
+        Some(environment)
+    }
+
+    /// The value of `name`.
+    pub fn value(&self, name: &[u8]) -> Option<&'static [u8]> {
+        self.entries.iter().take(self.len).find_map(|entry| {
+            (entry.get(name.len()) == Some(&b'=') && entry.get(..name.len()) == Some(name))
+                .then(|| entry.get(name.len() + 1..))
+                .flatten()
+        })
+    }
+
+    /// A hash of all variables but the unimportant ones, whatever their order.
+    pub fn whole(&self) -> [u8; 16] {
+        let sum = self.entries.iter().take(self.len).fold(0u128, |sum, entry| {
+            let name = entry.split(|byte| *byte == b'=').next().unwrap_or(entry);
+            if UNIMPORTANT_VARIABLES.contains(&name) || name.starts_with(b"IBID_") {
+                return sum;
+            }
+            sum.wrapping_add(xxh3_128(entry))
+        });
+        sum.to_le_bytes()
+    }
+
+    /// Whether a variable is as it was recorded.
+    pub fn agrees(&self, name: &CStr, recorded: &Variable) -> bool {
+        if recorded.flags & record::WHOLE_ENVIRONMENT != 0 {
+            return self.whole() == recorded.value;
+        }
+        match self.value(name.to_bytes()) {
+            None => recorded.flags & record::IS_SET == 0,
+            Some(value) => {
+                recorded.flags & record::IS_SET != 0
+                    && xxh3_128(value).to_le_bytes() == recorded.value
+            }
+        }
+    }
+}
+
+/// Judges `record`; `cold` gives its cold part, which is asked for only where a directory has changed.
+pub fn judge<'a>(
+    record: &Record<'a>,
+    command: &Command,
+    environment: &Environment,
+    cold: impl FnOnce() -> Option<Cold<'a>>,
+) -> Result<(), Difference<'a>> {
+    if !record.command().is_some_and(|recorded| command.is(recorded)) {
+        return Err(Difference::Command);
+    }
+    judge_machine(record)?;
+    judge_variables(record, environment)?;
+    for input in record.inputs() {
+        judge_input(record, &input.ok_or(Difference::Damaged)?)?;
+    }
+    for absence in record.absences() {
+        judge_absence(record, &absence.ok_or(Difference::Damaged)?)?;
+    }
+    judge_directories(record, cold)
+}
+
+/// Judges what is neither file nor variable: the CPU, and where text would go.
+pub fn judge_machine<'a>(record: &Record<'a>) -> Result<(), Difference<'a>> {
+    if record.has(record::NEEDS_CPU) && record.head.cpu != cpu::identity() {
+        return Err(Difference::Cpu);
+    }
+    if record.has(record::HAS_TEXT) {
+        let (then, mut now) = (Streams::of(record), Streams::now());
+        // Text of one stream alone goes where that stream goes; whether the other one is the same file is no matter.
+        if !then.merged && (record.head.stdout.len_bytes == 0 || record.head.stderr.len_bytes == 0)
+        {
+            now.merged = false;
+        }
+        if then != now {
+            return Err(Difference::Terminal);
+        }
+    }
+    Ok(())
+}
+
+/// Where text goes, as far as a tool can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams {
+    /// Standard output is a terminal.
+    pub out_terminal: bool,
+    /// Standard error is a terminal.
+    pub err_terminal: bool,
+    /// Both are the same file.
+    pub merged: bool,
+    /// Columns of the terminal, 0 if none.
+    pub columns: u32,
+}
+
+impl Streams {
+    /// Those of this process.
+    pub fn now() -> Streams {
+        let (out, err) = (raw::standard(Stream::Output), raw::standard(Stream::Error));
+        let (out_terminal, err_terminal) = (raw::is_terminal(out), raw::is_terminal(err));
+        let same = |a: raw::FileState, b: raw::FileState| {
+            (a.stat.dev, a.stat.ino, a.rdev) == (b.stat.dev, b.stat.ino, b.rdev)
+        };
+        let merged = match (raw::stat_fd(out.as_fd()), raw::stat_fd(err.as_fd())) {
+            (Ok(a), Ok(b)) => same(a, b),
+            _ => false,
+        };
+        let columns = match (out_terminal, err_terminal) {
+            (_, true) => raw::terminal_columns(err),
+            (true, false) => raw::terminal_columns(out),
+            (false, false) => 0,
+        };
+        Streams { out_terminal, err_terminal, merged, columns }
+    }
+
+    fn of(record: &Record<'_>) -> Streams {
+        Streams {
+            out_terminal: record.has(record::OUT_TERMINAL),
+            err_terminal: record.has(record::ERR_TERMINAL),
+            merged: record.has(record::MERGED),
+            columns: record.head.columns,
+        }
+    }
+}
+
+fn judge_variables<'a>(record: &Record<'a>, now: &Environment) -> Result<(), Difference<'a>> {
+    for variable in record.variables() {
+        let variable = variable.ok_or(Difference::Damaged)?;
+        if variable.flags & record::TEXT_ONLY != 0 && !record.has(record::HAS_TEXT) {
+            continue;
+        }
+        let name = record.string(variable.name).ok_or(Difference::Damaged)?;
+        if !now.agrees(name, &variable) {
+            return Err(Difference::Variable(name));
+        }
+    }
+    Ok(())
+}
+
+fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<'a>> {
+    let path = record.string(input.path).ok_or(Difference::Damaged)?;
+    let (agrees, difference) = match input.kind {
+        record::CONTENT => {
+            (raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Input(path))
+        }
+        record::LINK => {
+            (raw::lstat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Link(path))
+        }
+        record::EXISTS => {
+            (raw::stat(path).is_ok_and(|s| s.mode == input.mode), Difference::Existence(path))
+        }
+        record::LISTING => (
+            raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp),
+            Difference::Listing(path),
+        ),
+        _ => (false, Difference::Damaged),
+    };
+    if agrees { Ok(()) } else { Err(difference) }
+}
+
+/// Whether a look-up fails as it failed then.
+pub fn judge_absence<'a>(record: &Record<'a>, absence: &Absence) -> Result<(), Difference<'a>> {
+    let path = record.string(absence.path).ok_or(Difference::Damaged)?;
+    let now = raw::stat(path).err().map(|errno| errno.raw_os_error().cast_unsigned());
+    if now == Some(absence.errno) { Ok(()) } else { Err(Difference::Appeared(path)) }
+}
+
+fn judge_directories<'a>(
+    record: &Record<'a>,
+    cold: impl FnOnce() -> Option<Cold<'a>>,
+) -> Result<(), Difference<'a>> {
+    let mut load = Some(cold);
+    let mut loaded = None;
+    for directory in record.directories() {
+        let directory = directory.ok_or(Difference::Damaged)?;
+        let path = record.string(directory.path).ok_or(Difference::Damaged)?;
+        let shown = if path.is_empty() { c"." } else { path };
+        if raw::stat(shown).is_ok_and(|s| s.stat.stamp() == directory.stamp) {
+            continue;
+        }
+        if let Some(load) = load.take() {
+            loaded = load();
+        }
+        judge_names(path, &loaded.ok_or(Difference::Damaged)?, directory.names)?;
+    }
+    Ok(())
+}
+
+/// Judges all names of `directory` one by one: each must lead nowhere.
+pub fn judge_names<'a>(
+    directory: &'a CStr,
+    cold: &Cold<'a>,
+    names: Span,
+) -> Result<(), Difference<'a>> {
+    let mut buffer = [0u8; PATH_BYTES_MAX + 256];
+    for name in cold.names(names) {
+        let name = name.ok_or(Difference::Damaged)?;
+        let path = join(&mut buffer, directory, name).ok_or(Difference::Damaged)?;
+        if raw::stat(path) != Err(Errno::NOENT) {
+            return Err(Difference::AppearedIn(directory, name));
+        }
+    }
+    Ok(())
+}
+
+/// `directory/name`, or `name` where the directory is the empty string.
+fn join<'b>(buffer: &'b mut [u8], directory: &CStr, name: &CStr) -> Option<&'b CStr> {
+    let (directory, name) = (directory.to_bytes(), name.to_bytes_with_nul());
+    let slash = usize::from(!directory.is_empty() && !directory.ends_with(b"/"));
+    let end = directory.len() + slash + name.len();
+    buffer.get_mut(..directory.len())?.copy_from_slice(directory);
+    if slash == 1 {
+        *buffer.get_mut(directory.len())? = b'/';
+    }
+    buffer.get_mut(directory.len() + slash..end)?.copy_from_slice(name);
+    CStr::from_bytes_with_nul(buffer.get(..end)?).ok()
+}
+
+/// The directories of a record, for those who judge every name (`Directory` has its path in the hot part).
+pub fn directory_path<'a>(record: &Record<'a>, directory: &Directory) -> Option<&'a CStr> {
+    record.string(directory.path)
+}

@@ -1,0 +1,240 @@
+//! Every byte of the shared files that has a place: sizes, offsets, headers and the hash that pins them.
+//!
+//! A change here is another layout, and so another directory: `LAYOUT` must be counted up, and the pinned test with it.
+//! Read next: "The store" in `ARCHITECTURE.md`, which draws the same map.
+
+use bytemuck::{Pod, Zeroable};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Counted up with every change of meaning that sizes and offsets do not show.
+pub const FORMAT: u32 = 1;
+/// The name of the directory below the cache directory: format, layout, endianness and width.
+pub const DIRECTORY: &str = "v1-aa01-le64";
+
+/// The unit of offsets inside a segment.
+pub const UNIT_BYTES: u64 = 64;
+/// The length of a segment file.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Where the first entry of a segment may begin.
+pub const SEGMENT_FIRST_UNIT: u32 = 64;
+/// Units in a segment.
+pub const SEGMENT_UNITS: u32 = 1 << 20;
+/// The largest entry, header included; larger ones are not stored.
+pub const ENTRY_BYTES_MAX: u64 = SEGMENT_BYTES - 64 * UNIT_BYTES;
+/// Words in a bucket: two cache lines.
+pub const BUCKET_WORDS: usize = 16;
+/// Where the buckets begin in the index file.
+pub const INDEX_WORDS_OFFSET: usize = 4096;
+
+/// `cursor` in the index header: `seq << 32 | unit` of the next free place.
+pub const CURSOR_OFFSET: usize = 512;
+/// `oldest` in the index header: the lowest segment number that is still there.
+pub const OLDEST_OFFSET: usize = 640;
+/// `epoch` in the index header: hash of boot id, device and inode; appending under another epoch is forbidden.
+pub const EPOCH_OFFSET: usize = 768;
+
+/// First bytes of an index.
+pub const INDEX_MAGIC: [u8; 8] = *b"ibidIDX1";
+/// First bytes of a segment.
+pub const SEGMENT_MAGIC: [u8; 8] = *b"ibidSEG1";
+/// First bytes of the volatile segment.
+pub const VOLATILE_MAGIC: [u8; 8] = *b"ibidVOL1";
+/// First bytes of an entry.
+pub const ENTRY_MAGIC: u32 = 0x6962_6531;
+
+/// The immutable head of an index file.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct IndexHeader {
+    /// [`INDEX_MAGIC`].
+    pub magic: [u8; 8],
+    /// [`FORMAT`].
+    pub format: u32,
+    /// `size_of::<IndexHeader>()`.
+    pub header_bytes: u32,
+    /// Identity of this cache: random.
+    pub uuid: [u8; 16],
+    /// Number of buckets, a power of two.
+    pub buckets: u64,
+    /// [`SEGMENT_BYTES`].
+    pub segment_bytes: u64,
+    /// Creation time, seconds since the epoch.
+    pub created_s: u64,
+    /// Name of the volatile segment, NUL-terminated, as `shm_open` takes it without its slash.
+    pub volatile: [u8; 64],
+    /// XXH3-64 of all bytes before.
+    pub check: u64,
+}
+
+/// The head of a segment file.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct SegmentHeader {
+    /// [`SEGMENT_MAGIC`].
+    pub magic: [u8; 8],
+    /// The cache's identity.
+    pub uuid: [u8; 16],
+    /// The segment's number, from 1.
+    pub seq: u64,
+    /// Length of the file.
+    pub segment_bytes: u64,
+    /// XXH3-64 of all bytes before.
+    pub check: u64,
+}
+
+/// The head of the volatile segment.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct VolatileHeader {
+    /// [`VOLATILE_MAGIC`]; written last.
+    pub magic: [u8; 8],
+    /// The cache's identity.
+    pub uuid: [u8; 16],
+    /// XXH3-64 of all bytes before.
+    pub check: u64,
+}
+
+/// What an entry of a segment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What an invocation depends on and gives.
+    Record,
+    /// Bytes, found by their digest.
+    Blob,
+}
+
+/// The head of an entry (a record or a blob), 128 bytes, at a multiple of [`UNIT_BYTES`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct EntryHeader {
+    /// [`ENTRY_MAGIC`].
+    pub magic: u32,
+    /// 1: record, 2: blob.
+    pub kind: u32,
+    /// The segment's number (low 32 bits).
+    pub seq: u32,
+    /// The entry's own place in the segment, in units.
+    pub unit: u32,
+    /// The cache's identity.
+    pub uuid: [u8; 16],
+    /// A record: invocation key, portable key. A blob: BLAKE3 digest of the body.
+    pub key: [u8; 32],
+    /// Length of the body, which follows at once.
+    pub body_bytes: u64,
+    /// A record: length of its hot part. A blob: 0.
+    pub hot_bytes: u64,
+    /// XXH3-128 of the hot part (record) or of the body (blob).
+    pub sum: [u8; 16],
+    /// A record: hash of all that its portable look-up compares and gives. A blob: 0.
+    pub identity: [u8; 16],
+    /// A record: hash of the environment it is true of. A blob: 0.
+    pub circumstances: u64,
+    /// XXH3-64 of all bytes before.
+    pub check: u64,
+}
+
+const _: () = assert!(size_of::<EntryHeader>() == 128);
+const _: () = assert!(core::mem::offset_of!(EntryHeader, key) == 32);
+const _: () = assert!(size_of::<IndexHeader>() == 128);
+const _: () = assert!(size_of::<SegmentHeader>() == 48);
+const _: () = assert!(size_of::<VolatileHeader>() == 32);
+
+/// Headers that end in a check sum of what stands before it.
+pub trait Checked: Pod {
+    /// Where the check stands.
+    const CHECK_OFFSET: usize;
+    /// The stored check.
+    fn check(&self) -> u64;
+    /// The check as it ought to be.
+    fn expected_check(&self) -> u64 {
+        xxh3_64(bytemuck::bytes_of(self).get(..Self::CHECK_OFFSET).unwrap_or(&[]))
+    }
+    /// Whether the stored check is right.
+    fn is_intact(&self) -> bool {
+        self.check() == self.expected_check()
+    }
+}
+
+macro_rules! checked {
+    ($($name:ident),*) => { $(
+        impl Checked for $name {
+            const CHECK_OFFSET: usize = core::mem::offset_of!($name, check);
+            fn check(&self) -> u64 { self.check }
+        }
+        impl $name {
+            /// The same header with its check filled in.
+            pub fn sealed(mut self) -> Self {
+                self.check = self.expected_check();
+                self
+            }
+        }
+    )* };
+}
+checked!(IndexHeader, SegmentHeader, VolatileHeader, EntryHeader);
+
+impl EntryHeader {
+    /// What the entry is, if it is anything known.
+    pub fn kind(&self) -> Option<Kind> {
+        match self.kind {
+            1 => Some(Kind::Record),
+            2 => Some(Kind::Blob),
+            _ => None,
+        }
+    }
+}
+
+impl Kind {
+    /// The number in [`EntryHeader::kind`].
+    pub const fn number(self) -> u32 {
+        match self {
+            Kind::Record => 1,
+            Kind::Blob => 2,
+        }
+    }
+}
+
+/// The length of an index file with so many buckets.
+pub const fn index_bytes(buckets: u64) -> u64 {
+    INDEX_WORDS_OFFSET as u64 + buckets * (BUCKET_WORDS as u64) * 8
+}
+
+/// The name of segment `seq`, NUL-terminated: `seg-` and 16 hexadecimal digits.
+pub fn segment_name(seq: u64) -> [u8; 21] {
+    let mut name = *b"seg-0000000000000000\0";
+    for (i, place) in name.iter_mut().skip(4).take(16).enumerate() {
+        let digit = (seq >> (60 - 4 * i)) & 15;
+        *place = *b"0123456789abcdef".get(usize::try_from(digit).unwrap_or(0)).unwrap_or(&b'0');
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_is_pinned() {
+        let text = std::format!(
+            "{FORMAT} {DIRECTORY} {UNIT_BYTES} {SEGMENT_BYTES} {SEGMENT_FIRST_UNIT} {BUCKET_WORDS} {INDEX_WORDS_OFFSET} \
+             {CURSOR_OFFSET} {OLDEST_OFFSET} {EPOCH_OFFSET} {} {} {} {}",
+            size_of::<IndexHeader>(),
+            size_of::<SegmentHeader>(),
+            size_of::<VolatileHeader>(),
+            size_of::<EntryHeader>(),
+        );
+        assert_eq!(text, "1 v1-aa01-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
+    }
+
+    #[test]
+    fn segment_names_are_hexadecimal() {
+        assert_eq!(&segment_name(0x1f), b"seg-000000000000001f\0");
+    }
+
+    #[test]
+    fn a_sealed_header_is_intact_and_a_changed_one_is_not() {
+        let mut header = EntryHeader { unit: 7, ..EntryHeader::zeroed() }.sealed();
+        assert!(header.is_intact());
+        header.unit = 8;
+        assert!(!header.is_intact());
+    }
+}

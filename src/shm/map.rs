@@ -1,0 +1,228 @@
+//! Files as mapped bytes that other processes may change at any time.
+//!
+//! No reference to mapped bytes ever leaves this file: control words are atomics, everything else is copied out by an
+//! opaque copy or handed to the kernel by address. Every offset is checked against the length that was mapped.
+
+use core::ops::Deref;
+
+use bytemuck::{Pod, Zeroable};
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use super::syscall;
+use super::words::{Word, Words};
+
+/// How much is hashed at a time: fits the first-level cache.
+const BOUNCE_BYTES: usize = 16 << 10;
+/// `MADV_POPULATE_WRITE`: fault pages in, reporting an error instead of raising SIGBUS (Linux 5.14).
+const POPULATE_WRITE: usize = 23;
+
+/// A mapping that is only read.
+#[derive(Debug)]
+pub struct Map {
+    at: *mut u8,
+    len: usize,
+}
+
+/// A mapping that is also written, by atomics only.
+#[derive(Debug)]
+pub struct MapMut(Map);
+
+// SAFETY: the pointer is owned by the value, and all access goes through atomics or opaque copies.
+unsafe impl Send for Map {}
+// SAFETY: as above; shared access from threads is no different from access by other processes.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// Maps the first `len` bytes of `file`, shared, for reading. `len` must not be more than the file's length.
+    pub fn new(file: BorrowedFd<'_>, len: usize) -> Result<Map, Errno> {
+        Map::with(file, len, ProtFlags::READ)
+    }
+
+    fn with(file: BorrowedFd<'_>, len: usize, access: ProtFlags) -> Result<Map, Errno> {
+        // SAFETY: the kernel chooses a free place; nothing that exists is replaced.
+        let at = unsafe { mmap(core::ptr::null_mut(), len, access, MapFlags::SHARED, file, 0) }?;
+        Ok(Map { at: at.cast(), len })
+    }
+
+    /// The mapped length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where `len` bytes from `offset` begin, if all of them are mapped.
+    fn range(&self, offset: usize, len: usize) -> Option<*const u8> {
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        Some(self.at.wrapping_add(offset))
+    }
+
+    /// Copies `into.len()` bytes from `offset`; whether they were all inside the mapping.
+    pub fn copy_out(&self, offset: usize, into: &mut [u8]) -> bool {
+        let Some(from) = self.range(offset, into.len()) else { return false };
+        // SAFETY: `from` has `into.len()` mapped bytes, `into` is ours alone.
+        unsafe { opaque_copy(from, into.as_mut_ptr(), into.len()) };
+        true
+    }
+
+    /// A private copy of the plain value at `offset`.
+    pub fn get<T: Pod + Zeroable>(&self, offset: usize) -> Option<T> {
+        let mut value = T::zeroed();
+        self.copy_out(offset, bytemuck::bytes_of_mut(&mut value)).then_some(value)
+    }
+
+    /// `count` words from `offset`, which must be a multiple of 8.
+    pub fn words(&self, offset: usize, count: usize) -> Option<WordsView<'_>> {
+        self.atomics(offset, count).map(WordsView)
+    }
+
+    fn atomics(&self, offset: usize, count: usize) -> Option<&[Word]> {
+        let at = self.range(offset, count.checked_mul(8)?)?;
+        if at.align_offset(8) != 0 {
+            return None;
+        }
+        // SAFETY: the range is mapped for the life of `self` and aligned; `Word` allows changes from elsewhere.
+        Some(unsafe { core::slice::from_raw_parts(at.cast::<Word>(), count) })
+    }
+
+    /// XXH3-128 of `len` bytes from `offset`.
+    pub fn hash(&self, offset: usize, len: usize) -> Option<[u8; 16]> {
+        self.range(offset, len)?;
+        let mut bounce = [0u8; BOUNCE_BYTES];
+        if let Some(whole) = bounce.get_mut(..len) {
+            return self.copy_out(offset, whole).then(|| xxh3_128(whole).to_le_bytes());
+        }
+        let mut hasher = Xxh3::new();
+        let mut done = 0;
+        while done < len {
+            let part = bounce.get_mut(..BOUNCE_BYTES.min(len - done))?;
+            if !self.copy_out(offset + done, part) {
+                return None;
+            }
+            hasher.update(part);
+            done += part.len();
+        }
+        Some(hasher.digest128().to_le_bytes())
+    }
+
+    /// Writes `len` bytes from `offset` to `file`, straight from the mapping.
+    pub fn write_to(&self, file: BorrowedFd<'_>, offset: usize, len: usize) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < len {
+            let left = len - done;
+            let from = self.range(offset + done, left).ok_or(Errno::FAULT)?;
+            let fd = usize::try_from(file.as_raw_fd()).map_err(|_| Errno::BADF)?;
+            // SAFETY: `from` has `left` mapped bytes; a page that is gone makes the kernel return an error.
+            let result = unsafe { syscall::call4(syscall::WRITE, fd, from as usize, left, 0) };
+            match usize::try_from(result) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(written) => done += written,
+                Err(_) if result == -(Errno::INTR.raw_os_error() as isize) => {}
+                Err(_) => {
+                    let number = i32::try_from(-result).unwrap_or(Errno::IO.raw_os_error());
+                    return Err(Errno::from_raw_os_error(number));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `with` and nothing borrowed from it is left.
+        let _ = unsafe { munmap(self.at.cast(), self.len) };
+    }
+}
+
+impl MapMut {
+    /// Maps the first `len` bytes of `file`, shared, for reading and writing.
+    pub fn new(file: BorrowedFd<'_>, len: usize) -> Result<MapMut, Errno> {
+        Map::with(file, len, ProtFlags::READ | ProtFlags::WRITE).map(MapMut)
+    }
+
+    /// `count` words from `offset`, which must be a multiple of 8.
+    pub fn words_mut(&self, offset: usize, count: usize) -> Option<&[Word]> {
+        self.0.atomics(offset, count)
+    }
+
+    /// Makes sure that the page of `offset` can be written: a full disk or a cut file is an error here, not a SIGBUS.
+    pub fn populate(&self, offset: usize) -> Result<(), Errno> {
+        let page = self.0.range(offset & !4095, 4096).ok_or(Errno::FAULT)?;
+        // SAFETY: the page lies inside the mapping; populating changes no byte.
+        let result =
+            unsafe { syscall::call4(syscall::MADVISE, page as usize, 4096, POPULATE_WRITE, 0) };
+        // EINVAL: a kernel before 5.14, which does not know the advice.
+        if result >= 0 || result == -(Errno::INVAL.raw_os_error() as isize) {
+            return Ok(());
+        }
+        Err(Errno::FAULT)
+    }
+}
+
+impl Deref for MapMut {
+    type Target = Map;
+    fn deref(&self) -> &Map {
+        &self.0
+    }
+}
+
+/// Words that can be loaded but, being on pages that are mapped for reading, not changed.
+#[derive(Debug, Clone, Copy)]
+pub struct WordsView<'a>(&'a [Word]);
+
+impl WordsView<'_> {
+    /// No words.
+    pub fn empty() -> Self {
+        WordsView(&[])
+    }
+}
+
+impl Words for WordsView<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn load(&self, at: usize) -> u64 {
+        self.0.load(at)
+    }
+}
+
+/// A copy that the compiler cannot see into: other processes may write what is read.
+///
+/// # Safety
+/// `from` must have `len` mapped bytes, `to` must have `len` bytes that nobody else uses.
+#[cfg(target_arch = "x86_64")]
+unsafe fn opaque_copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the direction flag is clear by the ABI; the caller vouches for both ranges.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _, inout("rsi") from => _, inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// A copy that the compiler cannot see into: other processes may write what is read.
+///
+/// # Safety
+/// `from` must have `len` mapped bytes, `to` must have `len` bytes that nobody else uses.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn opaque_copy(from: *const u8, to: *mut u8, len: usize) {
+    let mut done = 0;
+    while done < len {
+        // SAFETY: `done < len`, and the caller vouches for `from`.
+        let byte = unsafe { from.add(done).read_volatile() };
+        // SAFETY: `done < len`, and the caller vouches for `to`.
+        unsafe { to.add(done).write(byte) };
+        done += 1;
+    }
+}

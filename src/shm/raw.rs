@@ -1,0 +1,220 @@
+//! The operating system as a hit needs it: plain calls, no allocation, no retries that are not stated.
+//!
+//! It decides nothing. Read next: `stat.rs`.
+
+use core::ffi::CStr;
+
+pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
+pub use rustix::io::Errno;
+
+use super::stat::Stat;
+use super::syscall;
+
+/// What `statx` says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// The part that makes the stamp.
+    pub stat: Stat,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Number of names.
+    pub links: u32,
+    /// Owner.
+    pub uid: u32,
+    /// The device that a device file names, `major << 32 | minor`.
+    pub rdev: u64,
+}
+
+/// The type bits of a mode.
+pub const TYPE_MASK: u32 = 0o170_000;
+/// A regular file.
+pub const REGULAR: u32 = 0o100_000;
+/// A directory.
+pub const DIRECTORY: u32 = 0o040_000;
+/// A symlink.
+pub const SYMLINK: u32 = 0o120_000;
+/// A character device.
+pub const CHARACTER_DEVICE: u32 = 0o020_000;
+
+impl FileState {
+    fn from(s: &Statx) -> FileState {
+        let join = |major: u32, minor: u32| u64::from(major) << 32 | u64::from(minor);
+        let ns =
+            |sec: i64, nsec: u32| sec.wrapping_mul(1_000_000_000).wrapping_add(i64::from(nsec));
+        FileState {
+            stat: Stat {
+                dev: join(s.stx_dev_major, s.stx_dev_minor),
+                ino: s.stx_ino,
+                size: s.stx_size,
+                mtime_ns: ns(s.stx_mtime.tv_sec, s.stx_mtime.tv_nsec),
+                ctime_ns: ns(s.stx_ctime.tv_sec, s.stx_ctime.tv_nsec),
+            },
+            mode: u32::from(s.stx_mode),
+            links: s.stx_nlink,
+            uid: s.stx_uid,
+            rdev: join(s.stx_rdev_major, s.stx_rdev_minor),
+        }
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_regular(&self) -> bool {
+        self.mode & TYPE_MASK == REGULAR
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & TYPE_MASK == DIRECTORY
+    }
+
+    /// Whether it is a symlink.
+    pub fn is_symlink(&self) -> bool {
+        self.mode & TYPE_MASK == SYMLINK
+    }
+
+    /// Whether it is `/dev/null` (character device 1:3).
+    pub fn is_null_device(&self) -> bool {
+        self.mode & TYPE_MASK == CHARACTER_DEVICE && self.rdev == 1 << 32 | 3
+    }
+}
+
+fn statx(dir: BorrowedFd<'_>, path: &CStr, flags: AtFlags) -> Result<FileState, Errno> {
+    rustix::fs::statx(dir, path, flags, StatxFlags::BASIC_STATS).map(|s| FileState::from(&s))
+}
+
+/// What `path` leads to, symlinks followed.
+pub fn stat(path: &CStr) -> Result<FileState, Errno> {
+    statx(CWD, path, AtFlags::empty())
+}
+
+/// What `path` itself is.
+pub fn lstat(path: &CStr) -> Result<FileState, Errno> {
+    statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// What is open as `file`.
+pub fn stat_fd(file: BorrowedFd<'_>) -> Result<FileState, Errno> {
+    statx(file, c"", AtFlags::EMPTY_PATH)
+}
+
+/// Opens a directory to look things up in; a final symlink is followed (moving a cache is done by one).
+pub fn open_directory(path: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Opens the directory `name` below `dir`; `name` itself must not be a symlink.
+pub fn open_directory_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+/// Opens a file of the cache for reading.
+pub fn open_read_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    open_at(dir, name, OFlags::RDONLY)
+}
+
+/// Opens a file of the cache for reading and writing.
+pub fn open_read_write_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    open_at(dir, name, OFlags::RDWR)
+}
+
+fn open_at(dir: BorrowedFd<'_>, name: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
+    // NONBLOCK: what somebody put in the file's place (a FIFO) must not hold us.
+    let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+/// Creates `path`, where nothing may be, for writing.
+pub fn create(path: &CStr, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::from_raw_mode(mode))
+}
+
+/// Removes the name `path`.
+pub fn unlink(path: &CStr) -> Result<(), Errno> {
+    rustix::fs::unlink(path)
+}
+
+/// Sets the permission bits of `file`.
+pub fn set_mode(file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+}
+
+/// Writes all of `bytes`.
+pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The standard streams.
+pub fn standard(stream: Stream) -> BorrowedFd<'static> {
+    // SAFETY: a closed descriptor makes the calls on it fail with EBADF, which every caller expects; nobody closes one.
+    unsafe { BorrowedFd::borrow_raw(stream as i32) }
+}
+
+/// A standard stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard input.
+    Input = 0,
+    /// Standard output.
+    Output = 1,
+    /// Standard error.
+    Error = 2,
+}
+
+/// Whether `file` is a terminal.
+pub fn is_terminal(file: BorrowedFd<'_>) -> bool {
+    rustix::termios::isatty(file)
+}
+
+/// Columns of the terminal `file`, 0 if it is none.
+pub fn terminal_columns(file: BorrowedFd<'_>) -> u32 {
+    rustix::termios::tcgetwinsize(file).map_or(0, |size| u32::from(size.ws_col))
+}
+
+/// The working directory as the kernel names it, absolute; `None` if it has none or is longer than `buffer`.
+pub fn working_directory(buffer: &mut [u8]) -> Option<&CStr> {
+    // SAFETY: `buffer` is ours, and its length is the true one.
+    let result = unsafe {
+        syscall::call4(syscall::GETCWD, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0)
+    };
+    let len = usize::try_from(result).ok().filter(|len| *len > 0)?;
+    let path = CStr::from_bytes_with_nul(buffer.get(..len)?).ok()?;
+    // A directory that was unmounted or lies outside our root has a name that begins with "(unreachable)".
+    path.to_bytes().starts_with(b"/").then_some(path)
+}
+
+/// The file mode creation mask of this process.
+pub fn creation_mask() -> u32 {
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    mask.as_raw_mode()
+}
+
+/// The effective user.
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// A number that tells this process from others that run now.
+pub fn process_number() -> usize {
+    usize::try_from(rustix::process::getpid().as_raw_nonzero().get()).unwrap_or(0)
+}
+
+/// Ends the process.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: the call takes a number and does not return.
+        let _ = unsafe {
+            syscall::call4(syscall::EXIT_GROUP, status.cast_unsigned() as usize, 0, 0, 0)
+        };
+    }
+}

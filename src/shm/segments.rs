@@ -1,0 +1,134 @@
+//! The segments of a cache, opened as they are asked for and kept mapped.
+//!
+//! It hands out entry headers that are proven to be what their place says; it does not know what a body means.
+
+use core::cell::OnceCell;
+use core::ffi::CStr;
+
+use super::layout::{
+    Checked, ENTRY_MAGIC, EntryHeader, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC,
+    SEGMENT_UNITS, SegmentHeader, UNIT_BYTES, segment_name,
+};
+use super::map::Map;
+use super::raw::{self, AsFd, OwnedFd};
+
+/// How many segments one process keeps mapped.
+const OPEN_MAX: usize = 64;
+
+/// Where an entry begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The segment's full number.
+    pub seq: u64,
+    /// Units from its beginning.
+    pub unit: u32,
+}
+
+impl Place {
+    /// Bytes from the beginning of the segment.
+    pub fn offset(self) -> usize {
+        self.unit as usize * UNIT_BYTES as usize
+    }
+}
+
+/// The segments of one cache.
+#[derive(Debug)]
+pub struct Segments {
+    directory: OwnedFd,
+    uuid: [u8; 16],
+    open: [OnceCell<(u64, Map)>; OPEN_MAX],
+}
+
+/// An entry, proven to be the one that its place says.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its header.
+    pub header: EntryHeader,
+    map: &'a Map,
+    body: usize,
+}
+
+impl Segments {
+    /// The segments in `directory` of the cache with this identity.
+    pub fn new(directory: OwnedFd, uuid: [u8; 16]) -> Segments {
+        Segments { directory, uuid, open: [const { OnceCell::new() }; OPEN_MAX] }
+    }
+
+    /// The directory of the cache.
+    pub fn directory(&self) -> raw::BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// The entry at `place`, if there is an intact one.
+    pub fn entry(&self, place: Place) -> Option<Entry<'_>> {
+        if place.unit < SEGMENT_FIRST_UNIT || place.unit >= SEGMENT_UNITS {
+            return None;
+        }
+        let map = self.segment(place.seq)?;
+        let header: EntryHeader = map.get(place.offset())?;
+        let body = place.offset() + size_of::<EntryHeader>();
+        let is_right = header.magic == ENTRY_MAGIC
+            && u64::from(header.seq) == place.seq & 0xffff_ffff
+            && header.unit == place.unit
+            && header.uuid == self.uuid
+            && header.is_intact()
+            && header.body_bytes <= (map.len() - body) as u64
+            && header.hot_bytes <= header.body_bytes;
+        is_right.then_some(Entry { header, map, body })
+    }
+
+    fn segment(&self, seq: u64) -> Option<&Map> {
+        for cell in &self.open {
+            if let Some((number, map)) = cell.get() {
+                if *number == seq {
+                    return Some(map);
+                }
+            } else {
+                let map = self.map_segment(seq)?;
+                return Some(&cell.get_or_init(|| (seq, map)).1);
+            }
+        }
+        None
+    }
+
+    fn map_segment(&self, seq: u64) -> Option<Map> {
+        let name = segment_name(seq);
+        let file =
+            raw::open_read_at(self.directory.as_fd(), CStr::from_bytes_with_nul(&name).ok()?)
+                .ok()?;
+        let state = raw::stat_fd(file.as_fd()).ok()?;
+        if !state.is_regular() || state.stat.size != SEGMENT_BYTES {
+            return None;
+        }
+        let map = Map::new(file.as_fd(), usize::try_from(SEGMENT_BYTES).ok()?).ok()?;
+        let header: SegmentHeader = map.get(0)?;
+        let is_right = header.magic == SEGMENT_MAGIC
+            && header.uuid == self.uuid
+            && header.seq == seq
+            && header.is_intact();
+        is_right.then_some(map)
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Copies `into.len()` bytes of the body from `offset`.
+    pub fn copy_out(&self, offset: u64, into: &mut [u8]) -> Option<()> {
+        let offset = usize::try_from(offset).ok()?;
+        let end = offset.checked_add(into.len())?;
+        if end as u64 > self.header.body_bytes {
+            return None;
+        }
+        self.map.copy_out(self.body + offset, into).then_some(())
+    }
+
+    /// XXH3-128 of the whole body.
+    pub fn body_sum(&self) -> Option<[u8; 16]> {
+        self.map.hash(self.body, usize::try_from(self.header.body_bytes).ok()?)
+    }
+
+    /// Writes the whole body to `file`, straight from the mapping.
+    pub fn write_to(&self, file: raw::BorrowedFd<'_>) -> Result<(), raw::Errno> {
+        let len = usize::try_from(self.header.body_bytes).map_err(|_| raw::Errno::FBIG)?;
+        self.map.write_to(file, self.body, len)
+    }
+}

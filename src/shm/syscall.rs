@@ -1,0 +1,83 @@
+//! The few system calls that rustix does not offer without an allocator or a libc.
+//!
+//! Nothing here knows what the calls mean; `raw.rs` and `net.rs` do. Source: the kernel's syscall tables and the System V
+//! and AAPCS64 calling conventions.
+
+/// `getcwd(buf, len)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const GETCWD: usize = 79;
+/// `getcwd(buf, len)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const GETCWD: usize = 17;
+/// `rt_sigaction(sig, new, old, set_len)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const RT_SIGACTION: usize = 13;
+/// `rt_sigaction(sig, new, old, set_len)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const RT_SIGACTION: usize = 134;
+/// `rt_sigprocmask(how, new, old, set_len)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const RT_SIGPROCMASK: usize = 14;
+/// `rt_sigprocmask(how, new, old, set_len)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const RT_SIGPROCMASK: usize = 135;
+/// `exit_group(status)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const EXIT_GROUP: usize = 231;
+/// `exit_group(status)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const EXIT_GROUP: usize = 94;
+
+/// One system call; the result is negative on error.
+///
+/// # Safety
+/// The arguments must be what call `number` takes; pointers among them must be valid for what the call does with them.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) unsafe fn call4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    let result: isize;
+    // SAFETY: the caller vouches for the arguments; the kernel changes rax, rcx, r11 and what the pointers name.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") number.cast_signed() => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// One system call; the result is negative on error.
+///
+/// # Safety
+/// The arguments must be what call `number` takes; pointers among them must be valid for what the call does with them.
+#[cfg(target_arch = "aarch64")]
+#[inline]
+pub(super) unsafe fn call4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    let result: isize;
+    // SAFETY: the caller vouches for the arguments; the kernel changes x0 and what the pointers name.
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") a.cast_signed() => result,
+            in("x1") b, in("x2") c, in("x3") d,
+            options(nostack),
+        );
+    }
+    result
+}
+/// `write(fd, buf, len)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const WRITE: usize = 1;
+/// `write(fd, buf, len)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const WRITE: usize = 64;
+/// `madvise(addr, len, advice)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const MADVISE: usize = 28;
+/// `madvise(addr, len, advice)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const MADVISE: usize = 233;

@@ -1,0 +1,223 @@
+//! Appending to segments: reserve by one atomic add, write, and let `publish` make it findable; rotation and eviction.
+//!
+//! Nothing that was published is ever written again, and no file is ever cut. Whatever kills a process in between
+//! leaves a hole that nobody refers to. Read next: "What a crash leaves behind" in `ARCHITECTURE.md`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+
+use bytemuck::Zeroable;
+
+use super::{Store, create};
+use crate::error::StoreError;
+use crate::outcome::InternalError;
+use crate::shm::counters::Counter;
+use crate::shm::layout::{
+    CURSOR_OFFSET, ENTRY_BYTES_MAX, ENTRY_MAGIC, EPOCH_OFFSET, EntryHeader, Kind, OLDEST_OFFSET,
+    SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
+};
+use crate::shm::segments::Place;
+use crate::shm::words::{Ordering, Word};
+
+/// An entry to append.
+pub(super) struct NewEntry<'a> {
+    pub(super) kind: Kind,
+    pub(super) key: [u8; 32],
+    pub(super) hot_bytes: u64,
+    pub(super) sum: [u8; 16],
+    pub(super) identity: [u8; 16],
+    pub(super) circumstances: u64,
+    pub(super) body: &'a [&'a [u8]],
+}
+
+/// How often a full segment is left for the next one before giving up.
+const ROTATIONS_MAX: usize = 3;
+
+impl Store {
+    fn control(&self, offset: usize) -> Result<&Word, StoreError> {
+        match self.index.words_mut(offset, 1) {
+            Some([word]) => Ok(word),
+            _ => Err(StoreError::Corrupt(self.directory.join("index"))),
+        }
+    }
+
+    /// Appends an entry; it cannot be found before it is published.
+    pub(super) fn append(&self, entry: &NewEntry<'_>) -> Result<Place, StoreError> {
+        let body_bytes: u64 = entry.body.iter().map(|part| part.len() as u64).sum();
+        let bytes = body_bytes + size_of::<EntryHeader>() as u64;
+        if bytes > ENTRY_BYTES_MAX.min(self.max_bytes / 8) {
+            return Err(StoreError::TooLarge(bytes));
+        }
+        let place = self.reserve(bytes.div_ceil(UNIT_BYTES))?;
+        let header = EntryHeader {
+            magic: ENTRY_MAGIC,
+            kind: entry.kind.number(),
+            seq: u32::try_from(place.seq & 0xffff_ffff).unwrap_or(0),
+            unit: place.unit,
+            uuid: self.cache.index.header().uuid,
+            key: entry.key,
+            body_bytes,
+            hot_bytes: entry.hot_bytes,
+            sum: entry.sum,
+            identity: entry.identity,
+            circumstances: entry.circumstances,
+            ..EntryHeader::zeroed()
+        }
+        .sealed();
+        let path = self.segment_path(place.seq);
+        let write = || -> io::Result<()> {
+            let file = OpenOptions::new().write(true).open(&path)?;
+            let mut at = place.offset() as u64 + size_of::<EntryHeader>() as u64;
+            for part in entry.body {
+                file.write_all_at(part, at)?;
+                at += part.len() as u64;
+            }
+            file.write_all_at(bytemuck::bytes_of(&header), place.offset() as u64)
+        };
+        write().map_err(StoreError::io("cannot write", &path, InternalError::Append))?;
+        Ok(place)
+    }
+
+    fn segment_path(&self, seq: u64) -> PathBuf {
+        self.directory.join(format!("seg-{seq:016x}"))
+    }
+
+    /// Reserves units for one entry; nobody else gets them.
+    fn reserve(&self, units: u64) -> Result<Place, StoreError> {
+        self.renew_epoch()?;
+        let cursor = self.control(CURSOR_OFFSET)?;
+        for _ in 0..=ROTATIONS_MAX {
+            let got = cursor.fetch_add(units, Ordering::Relaxed);
+            let (seq, unit) = (got >> 32, got & 0xffff_ffff);
+            if seq > 0 && unit + units <= u64::from(SEGMENT_UNITS) {
+                return Ok(Place { seq, unit: u32::try_from(unit).unwrap_or(0) });
+            }
+            self.rotate(seq)?;
+        }
+        Err(StoreError::Busy)
+    }
+
+    /// Begins a new segment where the machine was started anew, or the cache was copied, since the last append:
+    /// pages reach the disk in any order, so what the cursor says of an older time may lie behind what was published.
+    fn renew_epoch(&self) -> Result<(), StoreError> {
+        let path = self.directory.join("index");
+        let state = fs::metadata(&path).map_err(StoreError::io(
+            "cannot use",
+            &path,
+            InternalError::Index,
+        ))?;
+        let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mut text = boot;
+        text.extend(state.dev().to_le_bytes());
+        text.extend(state.ino().to_le_bytes());
+        let epoch = xxhash_rust::xxh3::xxh3_64(&text) | 1;
+        let stored = self.control(EPOCH_OFFSET)?;
+        if stored.load(Ordering::Acquire) == epoch {
+            return Ok(());
+        }
+        let _lock = create::lock(&self.directory, "lock", false)?;
+        if stored.load(Ordering::Acquire) == epoch {
+            return Ok(());
+        }
+        let cursor = self.control(CURSOR_OFFSET)?;
+        let last = create::segment_numbers(&self.directory).into_iter().max().unwrap_or(0);
+        let seq = last.max(cursor.load(Ordering::Relaxed) >> 32) + 1;
+        self.make_segment(seq)?;
+        if self.control(OLDEST_OFFSET)?.load(Ordering::Relaxed) == 0 {
+            self.control(OLDEST_OFFSET)?.store(seq, Ordering::Release);
+        }
+        cursor.store(seq << 32 | u64::from(SEGMENT_FIRST_UNIT), Ordering::Relaxed);
+        stored.store(epoch, Ordering::Release);
+        Ok(())
+    }
+
+    /// Leaves segment `seq` for the next one; any process may help, and all but one find it done.
+    fn rotate(&self, seq: u64) -> Result<(), StoreError> {
+        self.make_segment(seq + 1)?;
+        let cursor = self.control(CURSOR_OFFSET)?;
+        let next = (seq + 1) << 32 | u64::from(SEGMENT_FIRST_UNIT);
+        let mut seen = cursor.load(Ordering::Relaxed);
+        while seen >> 32 == seq {
+            match cursor.compare_exchange(seen, next, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        self.evict();
+        Ok(())
+    }
+
+    /// Makes a segment file with its space reserved; that somebody else has made it is as good.
+    fn make_segment(&self, seq: u64) -> Result<(), StoreError> {
+        let path = self.segment_path(seq);
+        if path.exists() {
+            return Ok(());
+        }
+        let header = SegmentHeader {
+            magic: SEGMENT_MAGIC,
+            uuid: self.cache.index.header().uuid,
+            seq,
+            segment_bytes: SEGMENT_BYTES,
+            check: 0,
+        }
+        .sealed();
+        let make = || -> io::Result<()> {
+            let (temporary, file) = create::temporary_file(&path)?;
+            let made = reserve_and_head(&file, bytemuck::bytes_of(&header)).and_then(|()| {
+                match fs::hard_link(&temporary, &path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                    other => other,
+                }
+            });
+            fs::remove_file(&temporary)?;
+            made
+        };
+        make().map_err(StoreError::io("cannot create", &path, InternalError::Segment))
+    }
+
+    /// Gives the oldest segments up while there are more than may be. Whoever is at it already does it for all.
+    fn evict(&self) {
+        let Ok(_lock) = create::lock(&self.directory, "lock-evict", false) else { return };
+        let Ok(oldest) = self.control(OLDEST_OFFSET) else { return };
+        let segments_max = (self.max_bytes / SEGMENT_BYTES).max(2);
+        loop {
+            let first = oldest.load(Ordering::Relaxed);
+            if self.window().newest + 1 - first <= segments_max {
+                return;
+            }
+            oldest.store(first + 1, Ordering::Release);
+            let _ = fs::remove_file(self.segment_path(first));
+            self.count(Counter::EVICTIONS);
+        }
+    }
+}
+
+fn reserve_and_head(file: &File, head: &[u8]) -> io::Result<()> {
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, SEGMENT_BYTES)?;
+    let mut file = file;
+    file.write_all(head)
+}
+
+/// Bytes of all entries, the unused rest of sealed segments included.
+pub(super) fn bytes_used(store: &Store) -> u64 {
+    let Ok(cursor) = store.control(CURSOR_OFFSET) else { return 0 };
+    let cursor = cursor.load(Ordering::Relaxed);
+    let window = store.window();
+    if window.oldest == 0 {
+        return 0;
+    }
+    let sealed = window.newest.saturating_sub(window.oldest) * SEGMENT_BYTES;
+    sealed + (cursor & 0xffff_ffff).min(u64::from(SEGMENT_UNITS)) * UNIT_BYTES
+}
+
+/// Opens a segment for tests that damage it.
+#[cfg(test)]
+pub(super) fn open_segment(store: &Store, seq: u64) -> File {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(store.segment_path(seq))
+        .expect("the segment is there")
+}

@@ -1,0 +1,264 @@
+//! Makes what is missing: directories, the index, the volatile segment; and takes away what cannot be trusted.
+//!
+//! Everything appears under its name in one step, complete. Only one process makes it: a lock decides which.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytemuck::Zeroable;
+
+use crate::error::StoreError;
+use crate::index::cache::{Cache, VOLATILE_FILE};
+use crate::index::{self, Index};
+use crate::outcome::InternalError;
+use crate::shm::counters::VOLATILE_BYTES;
+use crate::shm::layout::{
+    CURSOR_OFFSET, FORMAT, INDEX_MAGIC, IndexHeader, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC,
+    VolatileHeader, index_bytes,
+};
+use crate::shm::raw;
+
+/// Bytes of cache for each word of the index: an object has three words and is a few tens of KiB.
+const BYTES_PER_WORD: u64 = 8 << 10;
+/// The fewest buckets: 128 KiB of words.
+const BUCKETS_MIN: u64 = 1 << 10;
+/// The most buckets: 1 GiB of words.
+const BUCKETS_MAX: u64 = 1 << 23;
+
+/// Makes the cache directory and the one of this layout, and checks that nobody else can write them.
+pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> {
+    for (directory, recursive) in [(outer, true), (inner, false)] {
+        match fs::metadata(directory) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let made = DirBuilder::new().mode(0o700).recursive(recursive).create(directory);
+                if let Err(error) = made
+                    && error.kind() != io::ErrorKind::AlreadyExists
+                {
+                    let what = "cannot create the cache directory";
+                    return Err(StoreError::io(what, directory, InternalError::CacheDir)(error));
+                }
+            }
+            Err(error) => {
+                return Err(StoreError::io("cannot use", directory, InternalError::CacheDir)(
+                    error,
+                ));
+            }
+        }
+        let state = fs::metadata(directory).map_err(StoreError::io(
+            "cannot use",
+            directory,
+            InternalError::CacheDir,
+        ))?;
+        if !state.is_dir() || state.uid() != raw::user() || state.mode() & 0o022 != 0 {
+            return Err(StoreError::NotOurs(directory.to_path_buf()));
+        }
+    }
+    Ok(())
+}
+
+/// A lock file of the cache, locked. The kernel releases it when the process ends, however it ends.
+pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, StoreError> {
+    let path = directory.join(name);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(
+            (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed(),
+        )
+        .open(&path)
+        .map_err(StoreError::io("cannot open", &path, InternalError::CacheDir))?;
+    if wait {
+        file.lock().map_err(StoreError::io("cannot lock", &path, InternalError::CacheDir))?;
+    } else {
+        file.try_lock().map_err(|_| StoreError::Busy)?;
+    }
+    Ok(file)
+}
+
+/// Makes whatever keeps the cache in `directory` from being opened: index or volatile segment.
+pub(super) fn cache(directory: &Path, max_bytes: u64) -> Result<Cache, StoreError> {
+    let _lock = lock(directory, "lock", true)?;
+    let handle = || -> Result<raw::OwnedFd, StoreError> {
+        File::open(directory).map(Into::into).map_err(StoreError::io(
+            "cannot open",
+            directory,
+            InternalError::CacheDir,
+        ))
+    };
+    // Another process may have made all of it while we waited.
+    if let Some(cache) = Cache::open_at(handle()?) {
+        return Ok(cache);
+    }
+    let header = match Index::open(handle()?.as_fd()) {
+        Some(index) => *index.header(),
+        None => index(directory, max_bytes)?,
+    };
+    volatile(directory, &header)?;
+    Cache::open_at(handle()?).ok_or_else(|| StoreError::Corrupt(directory.to_path_buf()))
+}
+
+/// Makes a new index and forgets the segments of the old one, which nobody can look up any more.
+fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
+    remove_segments(directory);
+    let path = directory.join("index");
+    let fail = |error| StoreError::io("cannot create", &path, InternalError::Index)(error);
+    let buckets =
+        (max_bytes / BYTES_PER_WORD / 16).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX);
+    let uuid = random().map_err(fail)?;
+    let mut header = IndexHeader {
+        magic: INDEX_MAGIC,
+        format: FORMAT,
+        header_bytes: u32::try_from(size_of::<IndexHeader>()).unwrap_or(0),
+        uuid,
+        buckets,
+        segment_bytes: SEGMENT_BYTES,
+        created_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+        ..IndexHeader::zeroed()
+    };
+    let name = format!(
+        "ibid-{}-{:016x}",
+        raw::user(),
+        u64::from_le_bytes(uuid[..8].try_into().unwrap_or([0; 8]))
+    );
+    header.volatile[..name.len()].copy_from_slice(name.as_bytes());
+    let header = header.sealed();
+    whole_file(&path, index_bytes(buckets), bytemuck::bytes_of(&header)).map_err(fail)?;
+    Ok(header)
+}
+
+/// Makes the volatile segment in shared memory, or where there is none, a file in the cache that stands in for it.
+fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
+    let head = VolatileHeader { magic: VOLATILE_MAGIC, uuid: header.uuid, check: 0 }.sealed();
+    let len = header.volatile.iter().position(|byte| *byte == 0).unwrap_or(0);
+    let name = String::from_utf8_lossy(&header.volatile[..len]).into_owned();
+    if shared_memory(&name, bytemuck::bytes_of(&head)).is_ok() {
+        return Ok(());
+    }
+    let path = directory.join(VOLATILE_FILE.to_str().unwrap_or("volatile"));
+    whole_file(&path, VOLATILE_BYTES as u64, bytemuck::bytes_of(&head)).map_err(StoreError::io(
+        "cannot create",
+        &path,
+        InternalError::Volatile,
+    ))
+}
+
+fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
+    let path = Path::new("/dev/shm").join(name);
+    match fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut shared = shared_memory::ShmemConf::new()
+        .os_id(name)
+        .size(VOLATILE_BYTES)
+        .create()
+        .map_err(io::Error::other)?;
+    // Stays when this process ends: the cache owns it, by the name in its index.
+    shared.set_owner(false);
+    // The crate only sets the length; without memory behind it a store would raise SIGBUS.
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let reserved =
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, VOLATILE_BYTES as u64)
+            .map_err(io::Error::from)
+            .and_then(|()| {
+                rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600))
+                    .map_err(Into::into)
+            })
+            .and_then(|()| (&file).write_all(head));
+    if reserved.is_err() {
+        let _ = fs::remove_file(&path);
+    }
+    reserved
+}
+
+/// A file of `len` zeros that begins with `head`; its space is reserved. It replaces what has the name.
+pub(super) fn whole_file(path: &Path, len: u64, head: &[u8]) -> io::Result<()> {
+    let (temporary, file) = temporary_file(path)?;
+    let made = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len)
+        .map_err(io::Error::from)
+        .and_then(|()| (&file).write_all(head))
+        .and_then(|()| make_way(path))
+        .and_then(|()| fs::rename(&temporary, path));
+    if made.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    made
+}
+
+/// A directory in a file's place cannot be renamed over.
+fn make_way(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(state) if state.is_dir() => fs::remove_dir_all(path),
+        _ => Ok(()),
+    }
+}
+
+/// A new file beside `path`, under a name that nobody else uses.
+pub(super) fn temporary_file(path: &Path) -> io::Result<(PathBuf, File)> {
+    let number = u64::from_le_bytes(random()?[..8].try_into().unwrap_or([0; 8]));
+    let temporary = path.with_file_name(format!("tmp-{number:016x}"));
+    let file =
+        OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&temporary)?;
+    Ok((temporary, file))
+}
+
+fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0u8; 16];
+    let mut source = File::open("/dev/urandom")?;
+    io::Read::read_exact(&mut source, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The numbers of the segment files in `directory`.
+pub(super) fn segment_numbers(directory: &Path) -> Vec<u64> {
+    let number = |entry: fs::DirEntry| {
+        u64::from_str_radix(entry.file_name().to_str()?.strip_prefix("seg-")?, 16).ok()
+    };
+    fs::read_dir(directory)
+        .map_or_else(|_| Vec::new(), |entries| entries.flatten().filter_map(number).collect())
+}
+
+fn remove_segments(directory: &Path) {
+    for number in segment_numbers(directory) {
+        let _ = fs::remove_file(directory.join(format!("seg-{number:016x}")));
+    }
+}
+
+/// Takes index and segments away; the next process that stores something makes new ones.
+pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
+    let _lock = lock(directory, "lock", true)?;
+    let path = directory.join(index::NAME.to_str().unwrap_or("index"));
+    // The volatile segment keeps its counters: the new index takes over name and identity.
+    let old = File::open(directory)
+        .ok()
+        .and_then(|dir| Index::open(dir.as_fd()))
+        .map(|index| (*index.header(), index.window().newest));
+    remove_segments(directory);
+    match old {
+        Some((header, newest)) => {
+            // Numbers go on where they were: a process that still has the old index must not find its segment's name
+            // taken by a new one.
+            let mut head = bytemuck::bytes_of(&header).to_vec();
+            head.resize(CURSOR_OFFSET, 0);
+            head.extend((newest << 32 | u64::from(SEGMENT_UNITS)).to_le_bytes());
+            whole_file(&path, index_bytes(header.buckets), &head).map_err(StoreError::io(
+                "cannot renew",
+                &path,
+                InternalError::Index,
+            ))
+        }
+        None => fs::remove_file(&path).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(StoreError::io("cannot remove", &path, InternalError::Index)(error)),
+        }),
+    }
+}

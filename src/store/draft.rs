@@ -1,0 +1,381 @@
+//! A record as owned values: what the wrapper fills in, what is written, and what a look-up by digests refreshes.
+//!
+//! It knows the bytes of a record, not why they say what they say. Read next: `record/mod.rs`.
+
+use std::ffi::{CStr, CString};
+
+use bytemuck::{Pod, Zeroable};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::record::{self, BlobRef, Cold, Head, Proof, Record, Search, Span};
+use crate::shm::stat::Stamp;
+
+/// An owned record.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// [`record::HAS_TEXT`] and its kin.
+    pub flags: u32,
+    /// Columns of the terminal, 0 if none.
+    pub columns: u32,
+    /// The CPU's identity, if [`record::NEEDS_CPU`].
+    pub cpu: u64,
+    /// How long the tool took, microseconds.
+    pub tool_us: u64,
+    /// The command's bytes.
+    pub command: Vec<u8>,
+    /// Key for the look-up by stamps.
+    pub invocation_key: [u8; 16],
+    /// Key for the look-up by digests.
+    pub portable_key: [u8; 16],
+    /// The environment that counts.
+    pub variables: Vec<Variable>,
+    /// What the result was made from.
+    pub inputs: Vec<Input>,
+    /// Directories that vouch for the absence of names.
+    pub directories: Vec<Directory>,
+    /// Absences that are looked at one by one: path and error number.
+    pub absences: Vec<(CString, u32)>,
+    /// Programs that were searched in `PATH`: name, and what was found (empty: nothing).
+    pub searches: Vec<(CString, CString)>,
+    /// What is to be written, in this order.
+    pub outputs: Vec<Output>,
+    /// Text of standard output.
+    pub stdout: Option<BlobRef>,
+    /// Text of standard error.
+    pub stderr: Option<BlobRef>,
+}
+
+/// A variable of the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: CString,
+    /// XXH3-128 of its value, `None` if it is unset.
+    pub value: Option<[u8; 16]>,
+    /// Flags beside [`record::IS_SET`].
+    pub flags: u32,
+}
+
+/// A file, link or directory that the result depends on.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// As the tool spelled it.
+    pub path: CString,
+    /// [`record::CONTENT`] and its kin.
+    pub kind: u32,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// BLAKE3 of content, link target or listing; zero for [`record::EXISTS`].
+    pub digest: [u8; 32],
+    /// Inputs with the same number are one and the same file.
+    pub group: u32,
+}
+
+/// A directory that vouches for the absence of names.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// As the tool spelled it; empty for the working directory.
+    pub path: CString,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// The names.
+    pub names: Vec<CString>,
+}
+
+/// A file to write.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// As the tool spelled it.
+    pub path: CString,
+    /// The mode argument with which the tool created it.
+    pub create_mode: u32,
+    /// Its permission bits in the end.
+    pub mode: u32,
+    /// Whether these do not follow from the creation mode and the mask.
+    pub set_mode: bool,
+    /// Its content.
+    pub blob: BlobRef,
+}
+
+/// The bytes of a record.
+#[derive(Debug)]
+pub struct Encoded {
+    /// What every look-up reads.
+    pub hot: Vec<u8>,
+    /// What only some read.
+    pub cold: Vec<u8>,
+}
+
+/// Bytes under construction.
+#[derive(Default)]
+struct Part(Vec<u8>);
+
+impl Part {
+    fn place(&self, len: usize) -> Span {
+        let fit = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Span { at: fit(self.0.len()), len: fit(len) }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Span {
+        let span = self.place(bytes.len());
+        self.0.extend_from_slice(bytes);
+        span
+    }
+
+    fn string(&mut self, string: &CStr) -> Span {
+        let span = self.bytes(string.to_bytes());
+        self.0.push(0);
+        span
+    }
+
+    fn table<T: Pod>(&mut self, entries: &[T]) -> Span {
+        let span = self.place(entries.len());
+        self.0.extend_from_slice(bytemuck::cast_slice(entries));
+        span
+    }
+}
+
+impl Draft {
+    /// The record's bytes.
+    pub fn encode(&self) -> Encoded {
+        let mut cold = Part::default();
+        let mut hot = Part(vec![0; size_of::<Head>()]);
+        let mut head = Head {
+            flags: self.flags,
+            columns: self.columns,
+            cpu: self.cpu,
+            tool_us: self.tool_us,
+            command: hot.bytes(&self.command),
+            stdout: self.stdout.unwrap_or_else(BlobRef::zeroed),
+            stderr: self.stderr.unwrap_or_else(BlobRef::zeroed),
+            ..Head::zeroed()
+        };
+        self.encode_cold(&mut head, &mut cold);
+        self.encode_conditions(&mut head, &mut hot, &mut cold);
+        let outputs: Vec<_> = self
+            .outputs
+            .iter()
+            .map(|output| record::Output {
+                path: hot.string(&output.path),
+                create_mode: output.create_mode,
+                mode: output.mode,
+                flags: if output.set_mode { record::SET_MODE } else { 0 },
+                reserved: 0,
+                blob: output.blob,
+            })
+            .collect();
+        head.outputs = hot.table(&outputs);
+        head.cold_sum = xxh3_128(&cold.0).to_le_bytes();
+        hot.0[..size_of::<Head>()].copy_from_slice(bytemuck::bytes_of(&head));
+        Encoded { hot: hot.0, cold: cold.0 }
+    }
+
+    fn encode_cold(&self, head: &mut Head, cold: &mut Part) {
+        let proofs: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|input| Proof { digest: input.digest, group: input.group, reserved: 0 })
+            .collect();
+        head.proofs = cold.table(&proofs);
+        let searches: Vec<_> = self
+            .searches
+            .iter()
+            .map(|(name, found)| Search { name: cold.string(name), found: cold.string(found) })
+            .collect();
+        head.searches = cold.table(&searches);
+    }
+
+    fn encode_conditions(&self, head: &mut Head, hot: &mut Part, cold: &mut Part) {
+        let variables: Vec<_> = self
+            .variables
+            .iter()
+            .map(|variable| record::Variable {
+                name: hot.string(&variable.name),
+                flags: variable.flags | if variable.value.is_some() { record::IS_SET } else { 0 },
+                reserved: 0,
+                value: variable.value.unwrap_or_default(),
+            })
+            .collect();
+        head.variables = hot.table(&variables);
+        let inputs: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|input| record::Input {
+                path: hot.string(&input.path),
+                kind: input.kind,
+                mode: input.mode,
+                stamp: input.stamp,
+            })
+            .collect();
+        head.inputs = hot.table(&inputs);
+        let directories: Vec<_> = self
+            .directories
+            .iter()
+            .map(|directory| {
+                let mut names = cold.place(directory.names.len());
+                for name in &directory.names {
+                    cold.string(name);
+                }
+                names.len = u32::try_from(directory.names.len()).unwrap_or(u32::MAX);
+                record::Directory {
+                    path: hot.string(&directory.path),
+                    stamp: directory.stamp,
+                    names,
+                }
+            })
+            .collect();
+        head.directories = hot.table(&directories);
+        let absences: Vec<_> = self
+            .absences
+            .iter()
+            .map(|(path, errno)| record::Absence {
+                path: hot.string(path),
+                errno: *errno,
+                reserved: 0,
+            })
+            .collect();
+        head.absences = hot.table(&absences);
+    }
+
+    /// The owned form of a record; `None` if it is damaged.
+    pub fn decode(record: &Record<'_>, cold: &Cold<'_>, key: &[u8; 32]) -> Option<Draft> {
+        let (invocation_key, portable_key) = key.split_at(16);
+        let present = |blob: BlobRef| (blob.len_bytes > 0).then_some(blob);
+        Some(Draft {
+            flags: record.head.flags,
+            columns: record.head.columns,
+            cpu: record.head.cpu,
+            tool_us: record.head.tool_us,
+            command: record.command()?.to_vec(),
+            invocation_key: invocation_key.try_into().ok()?,
+            portable_key: portable_key.try_into().ok()?,
+            variables: decode_variables(record)?,
+            inputs: decode_inputs(record, cold)?,
+            directories: decode_directories(record, cold)?,
+            absences: record
+                .absences()
+                .map(|absence| Some((record.string(absence?.path)?.to_owned(), absence?.errno)))
+                .collect::<Option<_>>()?,
+            searches: cold
+                .searches(record)
+                .map(|search| {
+                    Some((
+                        cold.string(search?.name)?.to_owned(),
+                        cold.string(search?.found)?.to_owned(),
+                    ))
+                })
+                .collect::<Option<_>>()?,
+            outputs: record
+                .outputs()
+                .map(|output| {
+                    let output = output?;
+                    Some(Output {
+                        path: record.string(output.path)?.to_owned(),
+                        create_mode: output.create_mode,
+                        mode: output.mode,
+                        set_mode: output.flags & record::SET_MODE != 0,
+                        blob: output.blob,
+                    })
+                })
+                .collect::<Option<_>>()?,
+            stdout: present(record.head.stdout),
+            stderr: present(record.head.stderr),
+        })
+    }
+
+    /// Hash of all that a look-up by digests compares and gives, wherever files lie in time.
+    pub fn identity(&self) -> [u8; 16] {
+        let mut hasher = Xxh3::new();
+        let mut field = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        field(&self.portable_key);
+        for number in [self.flags, self.columns] {
+            field(&number.to_le_bytes());
+        }
+        field(&self.cpu.to_le_bytes());
+        for variable in self.variables.iter().filter(|v| !is_searched(&v.name)) {
+            field(variable.name.to_bytes());
+            field(variable.value.as_ref().map_or(&[][..], |value| value));
+        }
+        for input in &self.inputs {
+            field(input.path.to_bytes());
+            field(&input.mode.to_le_bytes());
+            field(&input.digest);
+        }
+        for output in &self.outputs {
+            field(output.path.to_bytes());
+            field(&output.blob.digest);
+        }
+        for blob in [&self.stdout, &self.stderr].into_iter().flatten() {
+            field(&blob.digest);
+        }
+        hasher.digest128().to_le_bytes()
+    }
+
+    /// Hash of the environment.
+    pub fn circumstances(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        for variable in &self.variables {
+            hasher.update(variable.name.to_bytes_with_nul());
+            hasher.update(variable.value.as_ref().map_or(&[][..], |value| value));
+        }
+        hasher.digest()
+    }
+}
+
+/// Variables that the look-up by digests does not compare by value: `PATH` is searched again, of `PWD` counts whether
+/// it names the working directory.
+pub fn is_searched(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"PATH" | b"PWD")
+}
+
+fn decode_variables(record: &Record<'_>) -> Option<Vec<Variable>> {
+    record
+        .variables()
+        .map(|variable| {
+            let variable = variable?;
+            Some(Variable {
+                name: record.string(variable.name)?.to_owned(),
+                value: (variable.flags & record::IS_SET != 0).then_some(variable.value),
+                flags: variable.flags & !record::IS_SET,
+            })
+        })
+        .collect()
+}
+
+fn decode_inputs(record: &Record<'_>, cold: &Cold<'_>) -> Option<Vec<Input>> {
+    let mut proofs = cold.proofs(record);
+    record
+        .inputs()
+        .map(|input| {
+            let (input, proof) = (input?, proofs.next()??);
+            Some(Input {
+                path: record.string(input.path)?.to_owned(),
+                kind: input.kind,
+                mode: input.mode,
+                stamp: input.stamp,
+                digest: proof.digest,
+                group: proof.group,
+            })
+        })
+        .collect()
+}
+
+fn decode_directories(record: &Record<'_>, cold: &Cold<'_>) -> Option<Vec<Directory>> {
+    record
+        .directories()
+        .map(|directory| {
+            let directory = directory?;
+            let names = cold.names(directory.names).map(|name| name.map(CStr::to_owned));
+            Some(Directory {
+                path: record.string(directory.path)?.to_owned(),
+                stamp: directory.stamp,
+                names: names.collect::<Option<_>>()?,
+            })
+        })
+        .collect()
+}

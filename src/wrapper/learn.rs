@@ -1,0 +1,375 @@
+//! From what a run was seen to do to a record, or to the reason why it cannot be one.
+//!
+//! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `world.rs`, `store/draft.rs`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::portable::names_directory;
+use super::world::{World, c_path};
+use crate::compilers::{Policy, reads_variables_by_name};
+use crate::env;
+use crate::observe::{Fact, Made, Observation};
+use crate::os::path::Found;
+use crate::os::run::{Ended, Text};
+use crate::outcome::NotStored;
+use crate::probe::command::Command;
+use crate::probe::judge::{Environment, Streams};
+use crate::record::{self, BlobRef};
+use crate::shm::cpu;
+use crate::shm::raw::{self, FileState};
+use crate::store::Store;
+use crate::store::digest::{digest_link, digest_listing};
+use crate::store::draft::{Draft, Input, Output, Variable};
+
+/// A run of a tool, and all that is known of it.
+pub struct Lesson<'a> {
+    /// Where blobs go.
+    pub store: &'a Store,
+    /// The invocation.
+    pub command: &'a Command,
+    /// The environment that we were given.
+    pub environment: &'a Environment,
+    /// What the tool's policy says.
+    pub policy: &'a Policy,
+    /// How the tool was found.
+    pub found: &'a Found,
+    /// The configuration file, if a path for it is known.
+    pub config_path: Option<&'a Path>,
+    /// What the tool was seen to do.
+    pub observation: &'a Observation,
+    /// How it ended.
+    pub ended: &'a Ended,
+    /// When it was started, ns since the epoch.
+    pub started_ns: i64,
+    /// Where its text went.
+    pub streams: Streams,
+}
+
+impl Lesson<'_> {
+    /// The record of this run.
+    pub fn learn(&self) -> Result<Draft, NotStored> {
+        self.vet()?;
+        let mut world = World::default();
+        let mut command = Vec::new();
+        self.command.visit(|piece| command.extend_from_slice(piece));
+        let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
+        let outputs = self.outputs()?;
+        let absences = self.absences(&mut world)?;
+        let mut draft = Draft {
+            flags: self.flags(text),
+            columns: if is_silent(text) { 0 } else { self.streams.columns },
+            cpu: if self.depends_on_cpu() { cpu::identity() } else { 0 },
+            tool_us: u64::try_from(self.ended.wall.as_micros()).unwrap_or(u64::MAX),
+            command,
+            invocation_key: self.command.invocation_key(),
+            portable_key: self.command.portable_key(),
+            variables: self.variables()?,
+            directories: absences.directories,
+            absences: absences.hot,
+            searches: self.searches()?,
+            outputs,
+            stdout: self.blob(&text.stdout)?,
+            stderr: self.blob(&text.stderr)?,
+            inputs: Vec::new(),
+        };
+        draft.inputs = self.inputs(world)?;
+        Ok(draft)
+    }
+
+    fn vet(&self) -> Result<(), NotStored> {
+        let refused = |fact| match fact {
+            Fact::Time => Some(NotStored::UsedTime),
+            Fact::Network => Some(NotStored::UsedNetwork),
+            Fact::UnrepeatableInput => Some(NotStored::UnrepeatableInput),
+            Fact::SideEffect => Some(NotStored::SideEffect),
+            Fact::InputModified => Some(NotStored::InputModified),
+            Fact::LocalTime | Fact::Locale => None,
+        };
+        if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
+            return Err(reason);
+        }
+        if self.observation.incomplete.is_some() || self.ended.left_behind {
+            return Err(NotStored::ObservationIncomplete);
+        }
+        Ok(())
+    }
+
+    fn flags(&self, text: &Text) -> u32 {
+        let when = |condition: bool, flag: u32| if condition { flag } else { 0 };
+        let has_text = !is_silent(text);
+        when(has_text, record::HAS_TEXT)
+            | when(has_text && self.streams.merged, record::MERGED)
+            | when(has_text && self.streams.out_terminal, record::OUT_TERMINAL)
+            | when(has_text && self.streams.err_terminal, record::ERR_TERMINAL)
+            | when(self.depends_on_cpu(), record::NEEDS_CPU)
+            | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
+    }
+
+    fn is_judged_by_stamps_only(&self) -> bool {
+        let shows_metadata = |path: &Path| {
+            path.extension().is_some_and(|e| ["gch", "pch", "pcm"].iter().any(|known| e == *known))
+        };
+        self.policy.reads_metadata
+            || self.observation.facts.contains(&Fact::LocalTime)
+            || self.observation.inputs.iter().any(|input| shows_metadata(&input.path))
+    }
+
+    /// Also where the command line does not show it: options may come from a variable or from a file of options.
+    fn depends_on_cpu(&self) -> bool {
+        let has_options = |path: &Path| {
+            path.extension().is_some_and(|e| e == "cfg")
+                || path.file_name().is_some_and(|n| n == "specs")
+        };
+        self.policy.depends_on_cpu
+            || self.environment.value(b"CCC_OVERRIDE_OPTIONS").is_some()
+            || self.observation.inputs.iter().any(|input| has_options(&input.path))
+    }
+
+    fn blob(&self, bytes: &[u8]) -> Result<Option<BlobRef>, NotStored> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.store.put_blob(bytes).map(Some).map_err(|_| NotStored::StoreFailed)
+    }
+
+    fn variables(&self) -> Result<Vec<Variable>, NotStored> {
+        let mut names: BTreeMap<OsString, u32> = BTreeMap::new();
+        for name in &self.observation.variables {
+            if self.policy.ignores_variable(name) {
+                continue;
+            }
+            let flags = if self.policy.only_for_text(name) { record::TEXT_ONLY } else { 0 };
+            names.insert(name.clone(), flags);
+        }
+        // What we ourselves went by: where the configuration file is, and where the tool was found.
+        for name in [env::IBID_CONFIG, env::XDG_CONFIG_HOME, env::HOME] {
+            names.insert(name.into(), 0);
+        }
+        if !self.command.call().tool.to_bytes().contains(&b'/') {
+            names.insert(env::PATH.into(), 0);
+        }
+        let mut variables = Vec::with_capacity(names.len() + 1);
+        for (name, flags) in names {
+            let name =
+                CString::new(name.into_vec()).map_err(|_| NotStored::ObservationIncomplete)?;
+            let value = self.environment.value(name.to_bytes());
+            let names_directory = name.to_bytes() == b"PWD"
+                && value.is_some_and(|value| names_directory(value, self.command.directory()));
+            let flags = flags | if names_directory { record::NAMES_DIRECTORY } else { 0 };
+            let value = value.map(|value| xxh3_128(value).to_le_bytes());
+            variables.push(Variable { name, value, flags });
+        }
+        let walks = |image: &PathBuf| !reads_variables_by_name(image);
+        if self.policy.runs_foreign_code || self.observation.images.iter().any(walks) {
+            variables.push(Variable {
+                name: CString::default(),
+                value: Some(self.environment.whole()),
+                flags: record::WHOLE_ENVIRONMENT,
+            });
+        }
+        Ok(variables)
+    }
+
+    fn searches(&self) -> Result<Vec<(CString, CString)>, NotStored> {
+        let names = self.observation.path_searches.iter().map(OsString::as_os_str);
+        let mut searches = Vec::new();
+        for name in names {
+            let found = search(self.environment, name);
+            let name =
+                CString::new(name.as_bytes()).map_err(|_| NotStored::ObservationIncomplete)?;
+            searches.push((name, found));
+        }
+        let tool = self.command.call().tool;
+        if let Some(path) = self.found.path.as_deref().filter(|_| !tool.to_bytes().contains(&b'/'))
+        {
+            searches.push((tool.to_owned(), c_path(path).ok_or(NotStored::ObservationIncomplete)?));
+        }
+        Ok(searches)
+    }
+
+    fn outputs(&self) -> Result<Vec<Output>, NotStored> {
+        let mut outputs = Vec::new();
+        for output in &self.observation.outputs {
+            outputs.push(self.output(output)?);
+        }
+        if outputs.is_empty() {
+            return Err(NotStored::NoOutput);
+        }
+        // What a build tool waits for comes last: if we are killed in between, it is missing, and is made again.
+        let primary = self.policy.primary_output.as_deref().and_then(c_path);
+        outputs.sort_by_key(|output| primary.as_ref() == Some(&output.path));
+        Ok(outputs)
+    }
+
+    fn output(&self, seen: &crate::observe::Output) -> Result<Output, NotStored> {
+        let path = c_path(&seen.path).ok_or(NotStored::SpecialOutput)?;
+        let state = raw::lstat(&path).map_err(|_| NotStored::OutputChanged)?;
+        let plain_mode = seen.create_mode & 0o777 & !self.command.creation_mask;
+        let mode = state.mode & 0o7777;
+        let is_plain = state.is_regular() && state.links == 1 && state.uid == raw::user();
+        // The mode of a file that was there before is its own, not the tool's.
+        let kept_mode = seen.existed_before && seen.how == Made::Truncated && mode != plain_mode;
+        if !is_plain || kept_mode || seen.create_mode == 0 {
+            return Err(NotStored::SpecialOutput);
+        }
+        if seen.how == Made::Modified && seen.existed_before {
+            return Err(NotStored::InputModified);
+        }
+        if seen.stat != Some(state.stat) {
+            return Err(NotStored::OutputChanged);
+        }
+        let bytes = std::fs::read(&seen.path).map_err(|_| NotStored::OutputChanged)?;
+        if raw::lstat(&path).map(|now| now.stat) != Ok(state.stat) {
+            return Err(NotStored::OutputChanged);
+        }
+        let blob = self.store.put_blob(&bytes).map_err(|_| NotStored::StoreFailed)?;
+        Ok(Output { path, create_mode: seen.create_mode, mode, set_mode: mode != plain_mode, blob })
+    }
+
+    fn absences(&self, world: &mut World) -> Result<super::world::Absences, NotStored> {
+        let mut written = HashSet::new();
+        for output in &self.observation.outputs {
+            let parent = output.path.parent().unwrap_or(Path::new(""));
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            if let Some(state) = c_path(parent).and_then(|path| raw::stat(&path).ok()) {
+                written.insert((state.stat.dev, state.stat.ino));
+            }
+        }
+        let observed = self.observation.absences.iter().map(|a| (a.path.clone(), a.errno));
+        let searched = self.found.absent.iter().cloned();
+        let mut absent = Vec::new();
+        for (path, errno) in observed.chain(searched) {
+            // Something is there that cannot be run or opened: its kind and mode count, see `inputs`.
+            let is_there = c_path(&path).is_some_and(|path| raw::stat(&path).is_ok());
+            if is_there && errno == rustix::io::Errno::NOENT.raw_os_error() {
+                return Err(NotStored::InputChanged);
+            }
+            if !is_there {
+                absent.push(path);
+            }
+        }
+        absent.extend(self.config_path.filter(|path| !path.exists()).map(Path::to_path_buf));
+        world.absences(absent, &written).ok_or(NotStored::InputChanged)
+    }
+
+    fn inputs(&self, mut world: World) -> Result<Vec<Input>, NotStored> {
+        let mut inputs = Inputs { lesson: self, groups: HashMap::new(), list: Vec::new() };
+        for input in &self.observation.inputs {
+            inputs.content(&mut world, &input.path, input.stat)?;
+        }
+        if let Some(path) = self.config_path.filter(|path| path.exists()) {
+            inputs.content(&mut world, path, None)?;
+        }
+        for path in &self.observation.listings {
+            inputs.listing(&mut world, path)?;
+        }
+        let there: Vec<PathBuf> =
+            self.observation.absences.iter().map(|a| a.path.clone()).collect();
+        let unusable = self.found.absent.iter().map(|(path, _)| path.clone());
+        let candidates = there.into_iter().chain(unusable).filter(|path| path.exists());
+        for path in self
+            .observation
+            .existing
+            .iter()
+            .cloned()
+            .chain(self.found.passed.clone())
+            .chain(candidates)
+        {
+            inputs.existing(&mut world, &path)?;
+        }
+        for (path, state) in world.links() {
+            let digest = digest_link(&path).ok_or(NotStored::InputChanged)?;
+            inputs.push(path, record::LINK, &state, digest);
+        }
+        Ok(inputs.list)
+    }
+}
+
+struct Inputs<'a> {
+    lesson: &'a Lesson<'a>,
+    groups: HashMap<(u64, u64), u32>,
+    list: Vec<Input>,
+}
+
+impl Inputs<'_> {
+    fn push(&mut self, path: CString, kind: u32, state: &FileState, digest: [u8; 32]) {
+        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let group = *self.groups.entry((state.stat.dev, state.stat.ino)).or_insert(next);
+        let stamp = state.stat.stamp();
+        self.list.push(Input { path, kind, mode: state.mode, stamp, digest, group });
+    }
+
+    fn content(
+        &mut self,
+        world: &mut World,
+        path: &Path,
+        seen: Option<crate::shm::stat::Stat>,
+    ) -> Result<(), NotStored> {
+        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
+        let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        if !state.is_regular() {
+            return Err(NotStored::UnrepeatableInput);
+        }
+        if seen.is_some_and(|seen| seen != state.stat) {
+            return Err(NotStored::InputChanged);
+        }
+        let started_ns = self.lesson.started_ns;
+        // What only the kernel or the loader opened has no stamp of that moment: it must be older than the run.
+        let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < started_ns;
+        if !world.vouches(&spelled, &state, started_ns) || seen.is_none() && !is_older {
+            return Err(NotStored::InputTooNew);
+        }
+        let digest =
+            self.lesson.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
+        world.walk(path);
+        self.push(spelled, record::CONTENT, &state, digest);
+        Ok(())
+    }
+
+    fn listing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
+        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
+        let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        if !world.vouches(&spelled, &state, self.lesson.started_ns) {
+            return Err(NotStored::InputTooNew);
+        }
+        if state.stat.ctime_ns.max(state.stat.mtime_ns) >= self.lesson.started_ns {
+            return Err(NotStored::InputChanged);
+        }
+        let digest = digest_listing(&spelled).ok_or(NotStored::InputChanged)?;
+        world.walk(path);
+        self.push(spelled, record::LISTING, &state, digest);
+        Ok(())
+    }
+
+    fn existing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
+        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
+        world.walk(path);
+        match raw::stat(&spelled) {
+            Ok(state) if state.is_regular() && self.lesson.is_judged_by_stamps_only() => {
+                self.content(world, path, None)?;
+            }
+            Ok(state) => self.push(spelled, record::EXISTS, &state, [0; 32]),
+            // A dangling symlink whose own text was read: the walk has noted it.
+            Err(_) if raw::lstat(&spelled).is_ok() => {}
+            Err(_) => return Err(NotStored::InputChanged),
+        }
+        Ok(())
+    }
+}
+
+fn is_silent(text: &Text) -> bool {
+    text.stdout.is_empty() && text.stderr.is_empty()
+}
+
+/// What `name` is in today's `PATH`, past ourselves; empty if nothing.
+pub fn search(environment: &Environment, name: &OsStr) -> CString {
+    let path = environment.value(b"PATH").map(OsStr::from_bytes);
+    let ourselves = crate::os::path::Ourselves::default();
+    let found = crate::os::path::find_tool(name, path, &|candidate| ourselves.is(candidate));
+    found.path.as_deref().and_then(c_path).unwrap_or_default()
+}
