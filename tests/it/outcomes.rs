@@ -45,7 +45,7 @@ fn what_passes_through_and_why() {
         ("-v", "query"),
         ("-dumpmachine", "query"),
         ("-print-search-dirs", "query"),
-        ("-###  -c a.c", "query"),
+        ("-### -pipe -c a.c", "query"),
         ("-S a.c -o -", "output_not_a_file"),
         ("-c a.c -o", "unparsed"),
     ];
@@ -329,7 +329,7 @@ fn masquerade_by_symlink_and_by_copy() {
             let compile = |cache: &Cache| {
                 let mut compile = cache.command("sh");
                 compile.args(["-c", &format!("{tool} -O1 -c a.c -o a.o")]);
-                assert!(compile.current_dir(project.path()).status().unwrap().success());
+                assert!(compile.current_dir(project.path()).output().unwrap().status.success());
             };
             let counted = cache.count(|| compile(&cache));
             assert_eq!(counted.outcome(), Outcome::Miss, "{tool}");
