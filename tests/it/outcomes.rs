@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::cache::{Cache, Outcome};
-use crate::call::Through;
+use crate::call::{StdIn, Through};
 use crate::project::Project;
 use crate::tools::{self, ALL, C};
 
@@ -453,5 +453,18 @@ fn no_daemon() {
             "{:?} stays",
             entry.path()
         );
+    }
+}
+
+/// `make -j` gives its first child the real standard input and the others a broken one, as it comes.
+#[test]
+fn standard_input_that_is_not_read_does_not_count() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let line = format!("{tool} -c a.c -o a.o");
+        project.call(&cache, &line).check().expect(&Outcome::Miss);
+        for stdin in [StdIn::Pipe(Vec::new()), StdIn::File("a.c".into()), StdIn::Null] {
+            project.call(&cache, &line).stdin(stdin).check().expect_hit();
+        }
     }
 }
