@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
 }
 "#;
 
-const SOURCE_PLUS_PLUS: &str = r#"#include <algorithm>
+const SOURCE_PLUS_PLUS: &str = r"#include <algorithm>
 #include <iostream>
 #include <map>
 #include <string>
@@ -46,7 +46,7 @@ int main(int argc, char **argv) {
         std::cout << word << ' ' << where.front() << '\n';
     }
 }
-"#;
+";
 
 /// The compilers that are tried, with their source and its name.
 const COMPILERS: &[(&str, &str, &str)] = &[
@@ -224,7 +224,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all::<&Path>(&self.dir);
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

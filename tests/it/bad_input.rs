@@ -101,7 +101,7 @@ fn a_full_disk() {
         let cache = Cache::new();
         fs::create_dir(cache.dir()).unwrap();
         let mut mount = cache.command("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "ibid-test"]).arg(cache.dir());
+        mount.args(["-t", "tmpfs", "-o", "mode=700", "-o", options, "ibid-test"]).arg(cache.dir());
         if !mount.output().unwrap().status.success() {
             return;
         }
@@ -119,7 +119,7 @@ fn a_read_only_file_system() {
     let cache = Cache::new();
     fs::create_dir(cache.dir()).unwrap();
     let mut mount = cache.command("mount");
-    mount.args(["-t", "tmpfs", "-o", "ro", "ibid-test"]).arg(cache.dir());
+    mount.args(["-t", "tmpfs", "-o", "ro,mode=700", "ibid-test"]).arg(cache.dir());
     if !mount.output().unwrap().status.success() {
         return;
     }

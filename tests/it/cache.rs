@@ -77,8 +77,16 @@ impl Cache {
         String::from_utf8(done.stdout).unwrap()
     }
 
+    /// All zero where there is no cache that can be used, of which `stats` says why in one line.
     pub fn counters(&self) -> Counters {
-        Counters::from_json(&self.say(&["stats", "--json"]))
+        let done = self.ibid(["stats", "--json"]).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if !done.status.success() {
+            let why = text(done.stderr);
+            assert!(done.status.code() == Some(1) && why.lines().count() == 1, "{why}");
+            return Counters::default();
+        }
+        Counters::from_json(&text(done.stdout))
     }
 
     /// What `work` added to the counters.

@@ -294,7 +294,7 @@ impl<'t> Call<'t> {
     fn command(&self, argv: &[OsString]) -> Command {
         let mut setup = String::new();
         if let Some(mask) = self.umask {
-            setup += &format!("umask {mask:o}; ");
+            setup = format!("umask {mask:o}; ");
         }
         if matches!(self.stdin, StdIn::Closed) {
             setup += "exec <&-; ";

@@ -3,7 +3,6 @@
 //! Read next: `call.rs` (the differential check that nearly every test ends in), `cache.rs`, `project.rs`.
 //! `IBID_TEST_LONG=1` adds the longer variants; with `CI` set a tool that is missing is a failure.
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read the environment")]
-#![allow(clippy::print_stderr, reason = "skipped tools are named on the terminal")]
 #![allow(clippy::unwrap_used, reason = "a test may die where it stands")]
 #![allow(missing_docs, reason = "nothing here is an interface")]
 

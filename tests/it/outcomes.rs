@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::cache::{Cache, Outcome};
-use crate::call::Through;
+use crate::call::{StdIn, Through};
 use crate::project::Project;
 use crate::tools::{self, ALL, C};
 
@@ -45,7 +45,7 @@ fn what_passes_through_and_why() {
         ("-v", "query"),
         ("-dumpmachine", "query"),
         ("-print-search-dirs", "query"),
-        ("-###  -c a.c", "query"),
+        ("-### -pipe -c a.c", "query"),
         ("-S a.c -o -", "output_not_a_file"),
         ("-c a.c -o", "unparsed"),
     ];
@@ -329,7 +329,7 @@ fn masquerade_by_symlink_and_by_copy() {
             let compile = |cache: &Cache| {
                 let mut compile = cache.command("sh");
                 compile.args(["-c", &format!("{tool} -O1 -c a.c -o a.o")]);
-                assert!(compile.current_dir(project.path()).status().unwrap().success());
+                assert!(compile.current_dir(project.path()).output().unwrap().status.success());
             };
             let counted = cache.count(|| compile(&cache));
             assert_eq!(counted.outcome(), Outcome::Miss, "{tool}");
@@ -453,5 +453,18 @@ fn no_daemon() {
             "{:?} stays",
             entry.path()
         );
+    }
+}
+
+/// `make -j` gives its first child the real standard input and the others a broken one, as it comes.
+#[test]
+fn standard_input_that_is_not_read_does_not_count() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let line = format!("{tool} -c a.c -o a.o");
+        project.call(&cache, &line).check().expect(&Outcome::Miss);
+        for stdin in [StdIn::Pipe(Vec::new()), StdIn::File("a.c".into()), StdIn::Null] {
+            project.call(&cache, &line).stdin(stdin).check().expect_hit();
+        }
     }
 }

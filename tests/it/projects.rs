@@ -24,7 +24,7 @@ fn published(name: &str, version: &str, below: &str) -> Option<Project> {
     if !fetched.status.success() {
         let why = String::from_utf8_lossy(&fetched.stderr).into_owned();
         assert!(std::env::var_os("CI").is_none(), "{name} cannot be fetched: {why}");
-        eprintln!("skipped: {name} {version} cannot be fetched");
+        tools::skip(&format!("{name} {version} cannot be fetched"));
         return None;
     }
     let metadata = cargo(&["metadata", "--offline", "--format-version", "1"]);
@@ -95,7 +95,7 @@ fn bzip2_with(how: impl Fn(&Cache) -> (String, String)) {
     let compilers = project.shell(&cache, "make -n bzip2 | grep -c -e ' -c '");
     let objects: u64 = compilers.trim().parse().unwrap();
     assert!(objects >= 7, "{objects}");
-    project.shell(&cache, "make -j2 CC=gcc bzip2 && make CC=gcc check");
+    project.shell(&cache, "make -j2 CC=gcc bzip2 bzip2recover && make CC=gcc check");
     let bare = results(&project, "");
     let (prefix, cc) = how(&cache);
     for pass in 0..3 {
@@ -211,7 +211,7 @@ fn lz4_with_cmake_and_ninja() {
         assert_eq!((warm.get("misses"), warm.hits()), (0, objects), "{warm:?}");
         assert_same(&results(&project, "b"), &bare);
         project.shell(&cache, round_trip);
-        assert!(project.shell(&cache, "ninja -C b").contains("no work to do"));
+        assert_eq!(built(&project.shell(&cache, "ninja -C b")), BTreeSet::new(), "nothing to do");
     }
     project.touch("lib/lz4.h");
     std::thread::sleep(std::time::Duration::from_millis(60));
@@ -223,7 +223,7 @@ fn lz4_with_cmake_and_ninja() {
         );
     });
     assert_eq!(touched.get("misses"), 0, "{touched:?}");
-    assert!(project.shell(&cache, "ninja -C b").contains("no work to do"));
+    assert_eq!(built(&project.shell(&cache, "ninja -C b")), BTreeSet::new(), "nothing to do");
 }
 
 /// The same build, driven from two directories: what is compiled is the same.
@@ -252,8 +252,9 @@ fn ninja_from_two_directories() {
     assert!(project.shell(&cache, "ninja -C build").contains("no work to do"));
 }
 
-/// What ninja says that it built, without the numbers.
+/// What ninja says that it built, without the numbers; lz4's own targets for symlinks are never up to date.
 fn built(output: &str) -> BTreeSet<String> {
     let step = |line: &str| Some(line.strip_prefix('[')?.split_once("] ")?.1.to_owned());
-    output.lines().flat_map(|line| line.split('\r')).filter_map(step).collect()
+    let steps = output.lines().filter_map(step);
+    steps.filter(|step| !step.starts_with("Creating symlink")).collect()
 }

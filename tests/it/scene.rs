@@ -5,7 +5,7 @@
 use std::ops::Deref;
 
 use crate::cache::{Cache, Outcome};
-use crate::call::{Seen, StdIn, StdOut};
+use crate::call::{Seen, StdOut};
 use crate::project::Project;
 use crate::tools;
 
@@ -18,7 +18,6 @@ pub struct Scene {
     cwd: String,
     environment: Vec<(String, Option<String>)>,
     umask: Option<u32>,
-    stdin: StdIn,
     stdout: StdOut,
     unstable: Vec<String>,
     first: First,
@@ -51,7 +50,6 @@ impl Scene {
             cwd: String::new(),
             environment: Vec::new(),
             umask: None,
-            stdin: StdIn::Null,
             stdout: StdOut::Pipes,
             unstable: Vec::new(),
             first: First::Hits,
@@ -62,12 +60,12 @@ impl Scene {
 
     /// The arguments after the tool; `{root}` is the project's directory.
     pub fn args(&mut self, args: &str) {
-        self.args = args.to_owned();
+        args.clone_into(&mut self.args);
     }
 
     /// Another tool than the one of the case's list; `{root}` is the project's directory.
     pub fn tool(&mut self, tool: &str) {
-        self.tool = tool.to_owned();
+        tool.clone_into(&mut self.tool);
     }
 
     /// A source file, C or C++ as the tool wants it, and the arguments that compile it to `a.o` with `flags` before.
@@ -93,15 +91,11 @@ impl Scene {
     }
 
     pub fn cwd(&mut self, below: &str) {
-        self.cwd = below.to_owned();
+        below.clone_into(&mut self.cwd);
     }
 
     pub fn umask(&mut self, mask: u32) {
         self.umask = Some(mask);
-    }
-
-    pub fn stdin(&mut self, stdin: StdIn) {
-        self.stdin = stdin;
     }
 
     pub fn stdout(&mut self, stdout: StdOut) {
@@ -155,7 +149,6 @@ impl Scene {
             .env_all(&self.environment)
             .cwd(&self.cwd)
             .umask(self.umask)
-            .stdin(self.stdin.clone())
             .stdout(self.stdout)
             .unstable(&self.unstable);
         if at_once { call.at_once().check() } else { call.check() }

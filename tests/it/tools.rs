@@ -1,5 +1,6 @@
 //! Which tools this machine has; a missing one is named, and under `CI` it is a failure.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub const C: &[&str] = &["gcc", "clang"];
@@ -25,8 +26,14 @@ pub fn have(name: &str) -> bool {
         return true;
     }
     assert!(std::env::var_os("CI").is_none(), "{name} is missing, and under CI that is a failure");
-    eprintln!("skipped: {name} is not here ({})", std::thread::current().name().unwrap_or("?"));
+    skip(&format!("{name} is not here"));
     false
+}
+
+/// Says that the running test is left out, and why; past the capture of the test harness, so that it is seen.
+pub fn skip(why: &str) {
+    let line = format!("skipped: {}: {why}\n", std::thread::current().name().unwrap_or("a test"));
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Those of `names` that are there.
