@@ -26,6 +26,8 @@ pub enum StoreError {
     NotOurs(PathBuf),
     /// No directory is named, and there is no home to have one in.
     NoDirectory,
+    /// The process may not write files of the size of a segment (`ulimit -f`).
+    FileSizeLimit,
     /// Bytes that make no sense.
     Corrupt(PathBuf),
     /// An object that is larger than a segment.
@@ -51,7 +53,10 @@ impl StoreError {
             StoreError::Io { counted, .. } => Some(*counted),
             StoreError::NotOurs(_) => Some(InternalError::CacheDir),
             StoreError::Corrupt(_) => Some(InternalError::Corrupt),
-            StoreError::NoDirectory | StoreError::TooLarge(_) | StoreError::Busy => None,
+            StoreError::NoDirectory
+            | StoreError::FileSizeLimit
+            | StoreError::TooLarge(_)
+            | StoreError::Busy => None,
         }
     }
 }
@@ -71,6 +76,9 @@ impl fmt::Display for StoreError {
             }
             StoreError::NoDirectory => {
                 write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set")
+            }
+            StoreError::FileSizeLimit => {
+                write!(f, "the limit of file sizes (ulimit -f) is too low for a cache")
             }
             StoreError::Corrupt(path) => write!(f, "{} is damaged", path.display()),
             StoreError::TooLarge(bytes) => {

@@ -1,11 +1,13 @@
 //! `ibid stats`: what the counters say and what the cache holds, as text or as one JSON object.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::args::Stats;
-use crate::config;
+use crate::config::{self, Config};
+use crate::error::StoreError;
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::shm::counters::Counter;
 use crate::store::Store;
@@ -13,35 +15,29 @@ use crate::store::Store;
 /// Shows, and with `--zero` resets afterwards.
 pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
-    let Some(directory) = config.cache_dir.as_deref() else {
-        writeln!(
-            stderr,
-            "ibid: no cache directory: neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set"
-        )?;
-        return Ok(1);
+    let opened = match config.cache_dir.as_deref() {
+        Some(directory) => Store::open(directory, config.max_size_bytes),
+        None => Err(StoreError::NoDirectory),
     };
-    let store = match Store::open(directory, config.max_size_bytes) {
-        Ok(store) => store,
-        Err(error) => {
-            writeln!(stderr, "ibid: {error}")?;
-            return Ok(1);
-        }
-    };
-    let figures = figures(&store, directory, config.max_size_bytes);
+    if let Err(error) = &opened {
+        writeln!(stderr, "ibid: nothing is cached: {error}")?;
+    }
+    let figures = figures(&opened, &config);
     if asked.json {
         writeln!(stdout, "{figures:#}")?;
     } else {
         show(&figures, stdout)?;
     }
-    if asked.zero {
+    if let (true, Ok(store)) = (asked.zero, &opened) {
         store.cache.volatile.zero();
     }
     Ok(0)
 }
 
 /// The object of `stats --json`.
-fn figures(store: &Store, directory: &std::path::Path, bytes_max: u64) -> Value {
-    let sum = |counter| store.cache.volatile.sum(counter);
+fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
+    let store = opened.as_ref().ok();
+    let sum = |counter| store.map_or(0, |store| store.cache.volatile.sum(counter));
     let each = |name: &str, count: u64| (name.to_owned(), json!(count));
     let reasons = |all: &[(&'static str, Counter)]| -> Map<String, Value> {
         all.iter()
@@ -57,10 +53,15 @@ fn figures(store: &Store, directory: &std::path::Path, bytes_max: u64) -> Value 
     let not_stored = named(NotStored::ALL.iter().map(|r| r.name()).collect(), Counter::not_stored);
     let errors =
         named(InternalError::ALL.iter().map(|e| e.name()).collect(), Counter::internal_error);
-    let (records, blobs) = store.count_entries();
+    let mut errors = reasons(&errors);
+    if let Some(error) = opened.as_ref().err().and_then(StoreError::counted) {
+        // Where nothing can be counted, what keeps it from being counted is still told.
+        errors.insert(error.name().into(), json!(1));
+    }
+    let (records, blobs) = store.map_or((0, 0), Store::count_entries);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "cache_dir": directory.to_string_lossy(),
+        "cache_dir": config.cache_dir.as_deref().unwrap_or(Path::new("")).to_string_lossy(),
         "invocation_hits": sum(Counter::INVOCATION_HITS),
         "portable_hits": sum(Counter::PORTABLE_HITS),
         "misses": sum(Counter::MISSES),
@@ -68,12 +69,12 @@ fn figures(store: &Store, directory: &std::path::Path, bytes_max: u64) -> Value 
         "not_stored": reasons(&not_stored),
         "passed_through": reasons(&passed),
         "tool_failures": sum(Counter::TOOL_FAILURES),
-        "internal_errors": reasons(&errors),
+        "internal_errors": errors,
         "evictions": sum(Counter::EVICTIONS),
         "records": records,
         "blobs": blobs,
-        "bytes_used": store.bytes_used(),
-        "bytes_max": bytes_max,
+        "bytes_used": store.map_or(0, Store::bytes_used),
+        "bytes_max": config.max_size_bytes,
         "time_saved_ms": sum(Counter::TIME_SAVED_US) / 1000,
     })
 }

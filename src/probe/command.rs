@@ -6,7 +6,7 @@ use core::ffi::CStr;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::shm::raw::{self, AsFd, Errno, Stream};
+use crate::shm::raw;
 use crate::shm::start::Start;
 
 /// The longest path that is handled, its NUL included.
@@ -64,7 +64,6 @@ pub struct Command {
     directory_len: usize,
     /// The file mode creation mask.
     pub creation_mask: u32,
-    standard_input: u8,
 }
 
 impl Command {
@@ -72,13 +71,8 @@ impl Command {
     pub fn new(start: Start, call: Call) -> Option<Command> {
         let mut directory = [0; PATH_BYTES_MAX];
         let directory_len = raw::working_directory(&mut directory)?.to_bytes().len();
-        let standard_input = match raw::stat_fd(raw::standard(Stream::Input).as_fd()) {
-            Err(Errno::BADF) => 0,
-            Ok(state) if state.is_null_device() => 1,
-            _ => 2,
-        };
         let creation_mask = raw::creation_mask();
-        Some(Command { call, start, directory, directory_len, creation_mask, standard_input })
+        Some(Command { call, start, directory, directory_len, creation_mask })
     }
 
     /// The working directory.
@@ -100,7 +94,7 @@ impl Command {
     pub fn visit(&self, mut piece: impl FnMut(&[u8])) {
         let [a, b, c, d] = self.creation_mask.to_le_bytes();
         let (forced, masquerade) = (u8::from(self.call.forced), u8::from(self.call.masquerade));
-        piece(&[a, b, c, d, self.standard_input, forced, masquerade, 0]);
+        piece(&[a, b, c, d, forced, masquerade, 0, 0]);
         let mut field = |bytes: &[u8]| {
             piece(&(bytes.len() as u64).to_le_bytes());
             piece(bytes);

@@ -111,7 +111,8 @@ fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
             let is_plain = state.is_regular()
                 && state.links == 1
                 && state.uid == raw::user()
-                && state.mode & 0o7777 == output.mode;
+                && state.mode & 0o7777 == output.mode
+                && output.flags & record::ONLY_IF_ABSENT == 0;
             if is_plain { Ok(true) } else { Err(Undelivered::Special) }
         }
     }

@@ -37,6 +37,8 @@ pub enum Difference<'a> {
     Terminal,
     /// Another CPU.
     Cpu,
+    /// The tool may read standard input, and that is another one.
+    StandardInput,
 }
 
 /// The most variables that are looked at before libc starts.
@@ -143,10 +145,23 @@ pub fn judge<'a>(
     judge_directories(record, cold)
 }
 
-/// Judges what is neither file nor variable: the CPU, and where text would go.
+/// What standard input is, as far as it can be known without reading it: a flag of a record; 0 if it can be anything.
+pub fn standard_input() -> u32 {
+    match raw::stat_fd(raw::standard(Stream::Input)) {
+        Err(Errno::BADF) => record::INPUT_CLOSED,
+        Ok(state) if state.is_null_device() => record::INPUT_NULL,
+        _ => 0,
+    }
+}
+
+/// Judges what is neither file nor variable: the CPU, standard input, and where text would go.
 pub fn judge_machine<'a>(record: &Record<'a>) -> Result<(), Difference<'a>> {
     if record.has(record::NEEDS_CPU) && record.head.cpu != cpu::identity() {
         return Err(Difference::Cpu);
+    }
+    let needed = record.head.flags & (record::INPUT_CLOSED | record::INPUT_NULL);
+    if needed != 0 && needed != standard_input() {
+        return Err(Difference::StandardInput);
     }
     if record.has(record::HAS_TEXT) {
         let (then, mut now) = (Streams::of(record), Streams::now());

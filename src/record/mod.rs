@@ -46,6 +46,10 @@ pub const ERR_TERMINAL: u32 = 8;
 pub const NEEDS_CPU: u32 = 16;
 /// File times may have entered the result: it must not be judged by digests.
 pub const STAMPS_ONLY: u32 = 32;
+/// The tool may have read standard input, which was closed.
+pub const INPUT_CLOSED: u32 = 64;
+/// The tool may have read standard input, which was `/dev/null`.
+pub const INPUT_NULL: u32 = 128;
 
 /// The head of the hot part.
 #[repr(C)]
@@ -163,7 +167,7 @@ pub struct Output {
     pub create_mode: u32,
     /// Its permission bits in the end.
     pub mode: u32,
-    /// [`SET_MODE`] or 0.
+    /// [`SET_MODE`] and [`ONLY_IF_ABSENT`].
     pub flags: u32,
     /// Zero.
     pub reserved: u32,
@@ -173,6 +177,8 @@ pub struct Output {
 
 /// The permission bits do not follow from the creation mode and the mask: they must be set.
 pub const SET_MODE: u32 = 1;
+/// The tool appends to what is there: true only where nothing is.
+pub const ONLY_IF_ABSENT: u32 = 2;
 
 /// What the portable look-up compares of an input (cold part).
 #[repr(C)]

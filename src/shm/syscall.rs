@@ -15,12 +15,6 @@ pub(super) const RT_SIGACTION: usize = 13;
 /// `rt_sigaction(sig, new, old, set_len)`.
 #[cfg(target_arch = "aarch64")]
 pub(super) const RT_SIGACTION: usize = 134;
-/// `rt_sigprocmask(how, new, old, set_len)`.
-#[cfg(target_arch = "x86_64")]
-pub(super) const RT_SIGPROCMASK: usize = 14;
-/// `rt_sigprocmask(how, new, old, set_len)`.
-#[cfg(target_arch = "aarch64")]
-pub(super) const RT_SIGPROCMASK: usize = 135;
 /// `exit_group(status)`.
 #[cfg(target_arch = "x86_64")]
 pub(super) const EXIT_GROUP: usize = 231;

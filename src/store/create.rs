@@ -180,6 +180,10 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
 
 /// A file of `len` zeros that begins with `head`; its space is reserved. It replaces what has the name.
 pub(super) fn whole_file(path: &Path, len: u64, head: &[u8]) -> io::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|bytes| bytes < len) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     let (temporary, file) = temporary_file(path)?;
     let made = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len)
         .map_err(io::Error::from)

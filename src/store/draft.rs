@@ -93,8 +93,8 @@ pub struct Output {
     pub create_mode: u32,
     /// Its permission bits in the end.
     pub mode: u32,
-    /// Whether these do not follow from the creation mode and the mask.
-    pub set_mode: bool,
+    /// [`record::SET_MODE`] and [`record::ONLY_IF_ABSENT`].
+    pub flags: u32,
     /// Its content.
     pub blob: BlobRef,
 }
@@ -161,7 +161,7 @@ impl Draft {
                 path: hot.string(&output.path),
                 create_mode: output.create_mode,
                 mode: output.mode,
-                flags: if output.set_mode { record::SET_MODE } else { 0 },
+                flags: output.flags,
                 reserved: 0,
                 blob: output.blob,
             })
@@ -275,7 +275,7 @@ impl Draft {
                         path: record.string(output.path)?.to_owned(),
                         create_mode: output.create_mode,
                         mode: output.mode,
-                        set_mode: output.flags & record::SET_MODE != 0,
+                        flags: output.flags,
                         blob: output.blob,
                     })
                 })

@@ -13,7 +13,7 @@ use crate::index::{self, Window};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::record::BlobRef;
 use crate::shm::counters::Counter;
-use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind};
+use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, SEGMENT_BYTES};
 use crate::shm::map::MapMut;
 use crate::shm::raw::{self, AsFd};
 use crate::shm::segments::Place;
@@ -42,6 +42,11 @@ pub struct Store {
 impl Store {
     /// Opens the cache in `directory` (`IBID_DIR`); what is missing or damaged is made anew.
     pub fn open(directory: &Path, max_bytes: u64) -> Result<Store, StoreError> {
+        // Past its limit a process is killed (SIGXFSZ), and the log of the observer is as long as a segment.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if limit.is_some_and(|bytes| bytes < SEGMENT_BYTES) {
+            return Err(StoreError::FileSizeLimit);
+        }
         let inside = directory.join(DIRECTORY);
         create::directories(directory, &inside)?;
         let path = CString::new(inside.as_os_str().as_bytes())

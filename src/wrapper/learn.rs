@@ -48,6 +48,8 @@ pub struct Lesson<'a> {
     pub started_ns: i64,
     /// Where its text went.
     pub streams: Streams,
+    /// What standard input was, see `probe::judge::standard_input`.
+    pub standard_input: u32,
 }
 
 impl Lesson<'_> {
@@ -93,6 +95,9 @@ impl Lesson<'_> {
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
         }
+        if self.policy.reads_standard_input && self.standard_input == 0 {
+            return Err(NotStored::UnrepeatableInput);
+        }
         if self.observation.incomplete.is_some() || self.ended.left_behind {
             return Err(NotStored::ObservationIncomplete);
         }
@@ -100,7 +105,6 @@ impl Lesson<'_> {
     }
 
     fn flags(&self, text: &Text) -> u32 {
-        let when = |condition: bool, flag: u32| if condition { flag } else { 0 };
         let has_text = !is_silent(text);
         when(has_text, record::HAS_TEXT)
             | when(has_text && self.streams.merged, record::MERGED)
@@ -108,6 +112,7 @@ impl Lesson<'_> {
             | when(has_text && self.streams.err_terminal, record::ERR_TERMINAL)
             | when(self.depends_on_cpu(), record::NEEDS_CPU)
             | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
+            | when(self.policy.reads_standard_input, self.standard_input)
     }
 
     fn is_judged_by_stamps_only(&self) -> bool {
@@ -228,7 +233,9 @@ impl Lesson<'_> {
             return Err(NotStored::OutputChanged);
         }
         let blob = self.store.put_blob(&bytes).map_err(|_| NotStored::StoreFailed)?;
-        Ok(Output { path, create_mode: seen.create_mode, mode, set_mode: mode != plain_mode, blob })
+        let flags = when(mode != plain_mode, record::SET_MODE)
+            | when(seen.how == Made::Modified, record::ONLY_IF_ABSENT);
+        Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
     }
 
     fn absences(&self, world: &mut World) -> Result<super::world::Absences, NotStored> {
@@ -360,6 +367,10 @@ impl Inputs<'_> {
         }
         Ok(())
     }
+}
+
+fn when(condition: bool, flag: u32) -> u32 {
+    if condition { flag } else { 0 }
 }
 
 fn is_silent(text: &Text) -> bool {

@@ -22,7 +22,7 @@ use crate::os::path::{Found, Ourselves, find_tool};
 use crate::os::run::{Ended, Spawn, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::probe::command::{Call, Command};
-use crate::probe::judge::{Difference, Environment, Streams};
+use crate::probe::judge::{Difference, Environment, Streams, standard_input};
 use crate::probe::{self, Answer};
 use crate::shm::counters::Counter;
 use crate::shm::start::{Start, start_from};
@@ -136,6 +136,9 @@ fn describe(difference: Difference<'_>) -> String {
         }
         Difference::Terminal => "the text would go to another kind of terminal or file".into(),
         Difference::Cpu => "another CPU".into(),
+        Difference::StandardInput => {
+            "the tool may read standard input, which is another one".into()
+        }
     }
 }
 
@@ -167,7 +170,7 @@ fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]]) -> String {
     };
     let at = (0..ours.len().max(theirs.len())).find(|at| ours.get(*at) != theirs.get(*at));
     let what = match at {
-        None => return "umask or standard input differ".into(),
+        None => return "the umask differs".into(),
         Some(0) => "IBID_ROOT",
         Some(1) => "IBID_REMAP",
         Some(2) => "working directory",
@@ -406,6 +409,7 @@ impl Invocation {
             ended,
             started_ns,
             streams,
+            standard_input: standard_input(),
         };
         let draft = lesson.learn()?;
         store.put_record(&draft).map_err(|error| {
