@@ -37,6 +37,9 @@ impl Call {
         let tool = args.next()?;
         if tool.to_bytes() == b"exec" {
             let next = args.next()?;
+            if next.to_bytes().starts_with(b"-") && next.to_bytes() != b"--" {
+                return None;
+            }
             let (tool, first) =
                 if next.to_bytes() == b"--" { (args.next()?, 4) } else { (next, 3) };
             return Some(Call { tool, first, forced: true, masquerade: false });

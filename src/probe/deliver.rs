@@ -39,8 +39,8 @@ pub enum Undelivered {
 const OUTPUTS_MAX: usize = 256;
 
 impl<'s> Blobs<'s> {
-    /// The checked bytes of a blob.
-    pub fn checked(self, blob: &BlobRef) -> Result<Entry<'s>, Undelivered> {
+    /// The entry of a blob, by the record's hint or by the index.
+    fn find(self, blob: &BlobRef) -> Option<Entry<'s>> {
         let hinted =
             Place { seq: blob.hint >> 20, unit: u32::try_from(blob.hint & 0xf_ffff).unwrap_or(0) };
         let is_it = |entry: &Entry<'_>| {
@@ -48,16 +48,22 @@ impl<'s> Blobs<'s> {
                 && entry.header.key == blob.digest
                 && entry.header.body_bytes == blob.len_bytes
         };
-        let entry = self
-            .segments
+        self.segments
             .entry(hinted)
             .filter(is_it)
             .or_else(|| self.segments.entry((self.find)(&blob.digest)?).filter(is_it))
-            .ok_or(Undelivered::Gone)?;
+    }
+
+    /// The entry of a blob, all of whose bytes were checked; `None` for an empty one, which is not stored.
+    fn checked(self, blob: &BlobRef) -> Result<Option<Entry<'s>>, Undelivered> {
+        if blob.len_bytes == 0 {
+            return Ok(None);
+        }
+        let entry = self.find(blob).ok_or(Undelivered::Gone)?;
         if entry.body_sum() != Some(blob.sum) {
             return Err(Undelivered::Corrupt);
         }
-        Ok(entry)
+        Ok(Some(entry))
     }
 }
 
@@ -68,38 +74,31 @@ pub fn deliver(
     creation_mask: u32,
     ready: impl FnOnce(),
 ) -> Result<(), Undelivered> {
-    let mut entries = [None; OUTPUTS_MAX];
-    for (slot, output) in entries.iter_mut().zip(record.outputs()) {
-        let output = output.ok_or(Undelivered::Corrupt)?;
-        let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
-        let occupied = is_occupied(path, &output)?;
-        *slot = Some((path, output, occupied, blobs.checked(&output.blob)?));
-    }
+    let mut occupied = [false; OUTPUTS_MAX];
     if record.outputs().len() > OUTPUTS_MAX {
         return Err(Undelivered::Corrupt);
     }
-    let stdout = text(blobs, &record.head.stdout)?;
-    let stderr = text(blobs, &record.head.stderr)?;
+    for (slot, output) in occupied.iter_mut().zip(record.outputs()) {
+        let output = output.ok_or(Undelivered::Corrupt)?;
+        let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
+        *slot = is_occupied(path, &output)?;
+        blobs.checked(&output.blob)?;
+    }
+    let stdout = blobs.checked(&record.head.stdout)?;
+    let stderr = blobs.checked(&record.head.stderr)?;
     ready();
-    for (at, slot) in entries.iter().enumerate() {
-        let Some((path, output, occupied, entry)) = slot else { break };
-        if let Err(error) = write_output(path, output, *occupied, entry, creation_mask) {
-            for (path, ..) in entries.iter().take(at).flatten() {
-                let _ = raw::unlink(path);
+    for (at, output) in record.outputs().flatten().enumerate() {
+        let occupied = occupied.get(at).copied().unwrap_or(true);
+        if let Err(why) = write_output(record, &output, occupied, blobs, creation_mask) {
+            for output in record.outputs().flatten().take(at) {
+                let _ = record.string(output.path).map(raw::unlink);
             }
-            return Err(Undelivered::Failed(error));
+            return Err(why);
         }
     }
     replay(stdout, Stream::Output);
     replay(stderr, Stream::Error);
     Ok(())
-}
-
-fn text<'s>(blobs: Blobs<'s>, blob: &BlobRef) -> Result<Option<Entry<'s>>, Undelivered> {
-    if blob.len_bytes == 0 {
-        return Ok(None);
-    }
-    blobs.checked(blob).map(Some)
 }
 
 /// What stands at an output's place: nothing, or a plain file such as the tool itself would have left there.
@@ -119,37 +118,45 @@ fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
 }
 
 fn write_output(
-    path: &CStr,
+    record: &Record<'_>,
     output: &Output,
     occupied: bool,
-    entry: &Entry<'_>,
+    blobs: Blobs<'_>,
     creation_mask: u32,
-) -> Result<(), Errno> {
+) -> Result<(), Undelivered> {
+    let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
+    let file = create(path, output.create_mode, occupied).map_err(Undelivered::Failed)?;
+    let is_other_mode =
+        output.flags & record::SET_MODE != 0 && output.mode != output.create_mode & !creation_mask;
+    let mut result = match blobs.find(&output.blob) {
+        Some(entry) => entry.write_to(file.as_fd()).map_err(Undelivered::Failed),
+        None if output.blob.len_bytes == 0 => Ok(()),
+        None => Err(Undelivered::Gone),
+    };
+    if result.is_ok() && is_other_mode {
+        result = raw::set_mode(file.as_fd(), output.mode).map_err(Undelivered::Failed);
+    }
+    if result.is_err() {
+        let _ = raw::unlink(path);
+    }
+    result
+}
+
+fn create(path: &CStr, mode: u32, occupied: bool) -> Result<raw::Handle, Errno> {
     if occupied {
         match raw::unlink(path) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
     }
-    let file = match raw::create(path, output.create_mode) {
+    match raw::create(path, mode) {
         // An identical command running at the same time was quicker: its file is as good as gone.
         Err(Errno::EXIST) => {
             raw::unlink(path)?;
-            raw::create(path, output.create_mode)?
+            raw::create(path, mode)
         }
-        other => other?,
-    };
-    let mut result = entry.write_to(file.as_fd());
-    if result.is_ok()
-        && output.flags & record::SET_MODE != 0
-        && output.mode != output.create_mode & !creation_mask
-    {
-        result = raw::set_mode(file.as_fd(), output.mode);
+        other => other,
     }
-    if result.is_err() {
-        let _ = raw::unlink(path);
-    }
-    result
 }
 
 fn replay(entry: Option<Entry<'_>>, stream: Stream) {

@@ -42,7 +42,7 @@ pub enum Difference<'a> {
 }
 
 /// The most variables that are looked at before libc starts.
-const VARIABLES_MAX: usize = 1024;
+const VARIABLES_MAX: usize = 512;
 
 /// Variables that say nothing of a build to a program that walks the whole environment: a shell, a session or make
 /// sets them anew each time.

@@ -5,6 +5,7 @@
 
 use core::cell::Cell;
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 
 use crate::index::cache::Cache;
 use crate::record::{Cold, Record};
@@ -136,7 +137,8 @@ fn try_before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Opt
         return None;
     }
     let mut path = [0u8; PATH_BYTES_MAX];
-    let cache = Cache::open(cache_directory(&environment, &mut path)?)?;
+    // Never closed: the process ends here or runs the tool, and unmapping takes longer than the kernel's own sweep.
+    let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, &mut path)?)?);
     let command = Command::new(start, call)?;
     Some(look(&cache, &command, &environment, arena, disarm))
 }

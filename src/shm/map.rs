@@ -15,7 +15,7 @@ use super::syscall;
 use super::words::{Word, Words};
 
 /// How much is hashed at a time: fits the first-level cache.
-const BOUNCE_BYTES: usize = 16 << 10;
+const BOUNCE_BYTES: usize = 8 << 10;
 /// `MADV_POPULATE_WRITE`: fault pages in, reporting an error instead of raising SIGBUS (Linux 5.14).
 const POPULATE_WRITE: usize = 23;
 
