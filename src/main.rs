@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use ibid::cli::{self, Command};
 use ibid::env;
+use ibid::probe::Before;
 use ibid::probe::command::Call;
 use ibid::shm::start::start_from;
 use ibid::wrapper;
@@ -25,9 +26,17 @@ fn run(words: Vec<OsString>) -> u8 {
     let is_subcommand = !call.is_some_and(|call| call.masquerade || call.forced)
         && words.get(1).is_none_or(|word| cli::is_ours(word));
     match call {
-        Some(call) if !is_subcommand => wrapper::run(start, call),
+        Some(call) if !is_subcommand => wrapper::run(start, call, before()),
         _ => subcommand(&words),
     }
+}
+
+/// What happened before libc started.
+fn before() -> Before {
+    #[cfg(ibid_entry)]
+    return entry::before();
+    #[cfg(not(ibid_entry))]
+    Before::NotLooked
 }
 
 fn subcommand(words: &[OsString]) -> u8 {

@@ -6,9 +6,9 @@
 mod memory;
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-use ibid::probe::{self, Answer};
+use ibid::probe::{self, Answer, Before};
 use ibid::shm::start::Start;
 use ibid::shm::{net, raw};
 
@@ -19,6 +19,18 @@ struct Arena(UnsafeCell<[u8; ARENA_BYTES]>);
 // SAFETY: used once, by `ibid_probe`, while the process has one thread.
 unsafe impl Sync for Arena {}
 static ARENA: Arena = Arena(UnsafeCell::new([0; ARENA_BYTES]));
+
+/// What the probe came to, see [`before`].
+static BEFORE: AtomicU8 = AtomicU8::new(Before::Faulted as u8);
+
+/// What happened before libc started.
+pub fn before() -> Before {
+    match BEFORE.load(Ordering::Relaxed) {
+        0 => Before::NotLooked,
+        1 => Before::Missed,
+        _ => Before::Faulted,
+    }
+}
 
 /// The initial stack pointer, for going on at `_start` after a fault.
 static INITIAL_STACK: AtomicUsize = AtomicUsize::new(0);
@@ -101,9 +113,12 @@ unsafe extern "C" fn ibid_probe(stack: *const usize) {
         is_armed = false;
         ibid_disarm();
     });
-    if answer == Answer::Hit {
-        raw::exit(0);
-    }
+    let before = match answer {
+        Some(Answer::Hit) => raw::exit(0),
+        Some(Answer::Miss | Answer::Undelivered(_)) => Before::Missed,
+        None => Before::NotLooked,
+    };
+    BEFORE.store(before as u8, Ordering::Relaxed);
     if is_armed {
         ibid_disarm();
     }

@@ -125,12 +125,21 @@ pub fn first_difference<R>(
 const LEAVE: [&[u8]; 5] =
     [b"IBID_DISABLE", b"IBID_RECACHE", b"IBID_LOG", b"IBID_OBSERVER", b"IBID_OBSERVED"];
 
-/// The whole hit, before libc starts. `disarm` is called before the first output is touched.
-pub fn before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Answer {
-    try_before_libc(start, arena, disarm).unwrap_or(Answer::Miss)
+/// What happened before libc started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Before {
+    /// Nothing was looked up: no cache, or a setting left it to the wrapper.
+    NotLooked = 0,
+    /// The look-up by stamps found nothing to deliver.
+    Missed = 1,
+    /// The look-up came upon bytes that are not there (a cut file, a full disk): the cache is not to be touched again.
+    Faulted = 2,
 }
 
-fn try_before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Option<Answer> {
+/// The whole hit, before libc starts; `None` if nothing could be looked up. `disarm` is called before the first output
+/// is touched.
+pub fn before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Option<Answer> {
     let call = Call::read(&start)?;
     let environment = Environment::read(&start)?;
     if LEAVE.iter().any(|name| environment.value(name).is_some_and(|v| !matches!(v, b"" | b"0"))) {

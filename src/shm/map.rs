@@ -6,6 +6,7 @@
 use core::ops::Deref;
 
 use bytemuck::{Pod, Zeroable};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -126,6 +127,10 @@ impl Map {
                 Ok(0) => return Err(Errno::IO),
                 Ok(written) => done += written,
                 Err(_) if result == -(Errno::INTR.raw_os_error() as isize) => {}
+                // A standard stream may be one that does not block (a terminal that somebody else has set so).
+                Err(_) if result == -(Errno::AGAIN.raw_os_error() as isize) => {
+                    poll(&mut [PollFd::new(&file, PollFlags::OUT)], None)?;
+                }
                 Err(_) => {
                     let number = i32::try_from(-result).unwrap_or(Errno::IO.raw_os_error());
                     return Err(Errno::from_raw_os_error(number));

@@ -102,6 +102,9 @@ impl Store {
     /// Begins a new segment where the machine was started anew, or the cache was copied, since the last append:
     /// pages reach the disk in any order, so what the cursor says of an older time may lie behind what was published.
     fn renew_epoch(&self) -> Result<(), StoreError> {
+        if self.has_epoch.get() {
+            return Ok(());
+        }
         let path = self.directory.join("index");
         let state = fs::metadata(&path).map_err(StoreError::io(
             "cannot use",
@@ -115,6 +118,7 @@ impl Store {
         let epoch = xxhash_rust::xxh3::xxh3_64(&text) | 1;
         let stored = self.control(EPOCH_OFFSET)?;
         if stored.load(Ordering::Acquire) == epoch {
+            self.has_epoch.set(true);
             return Ok(());
         }
         let _lock = create::lock(&self.directory, "lock", false)?;

@@ -2,9 +2,11 @@
 //!
 //! Everything appears under its name in one step, complete. Only one process makes it: a lock decides which.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -137,7 +139,13 @@ fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
     let head = VolatileHeader { magic: VOLATILE_MAGIC, uuid: header.uuid, check: 0 }.sealed();
     let len = header.volatile.iter().position(|byte| *byte == 0).unwrap_or(0);
     let name = String::from_utf8_lossy(&header.volatile[..len]).into_owned();
-    if shared_memory(&name, bytemuck::bytes_of(&head)).is_ok() {
+    sweep_shared_memory();
+    let mut bytes = bytemuck::bytes_of(&head).to_vec();
+    if let Ok(index) = fs::canonicalize(directory.join("index")) {
+        bytes.extend(index.as_os_str().as_bytes());
+    }
+    bytes.push(0);
+    if shared_memory(&name, &bytes).is_ok() {
         return Ok(());
     }
     let path = directory.join(VOLATILE_FILE.to_str().unwrap_or("volatile"));
@@ -146,6 +154,28 @@ fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
         &path,
         InternalError::Volatile,
     ))
+}
+
+/// Removes the volatile segments of caches that are no more: they name the index that they belong to.
+fn sweep_shared_memory() {
+    let prefix = format!("ibid-{}-", raw::user());
+    let Ok(objects) = fs::read_dir("/dev/shm") else { return };
+    for object in objects.flatten() {
+        let is_ours = object.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
+        if is_ours && belongs_to_nothing(&object.path()).unwrap_or(false) {
+            let _ = fs::remove_file(object.path());
+        }
+    }
+}
+
+fn belongs_to_nothing(object: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(object)?.take(4096).read_to_end(&mut head)?;
+    let index = head.get(size_of::<VolatileHeader>()..).unwrap_or(&[]);
+    let index = index.split(|byte| *byte == 0).next().unwrap_or(&[]);
+    let gone =
+        |path| fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    Ok(index.starts_with(b"/") && gone(Path::new(OsStr::from_bytes(index))))
 }
 
 fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {

@@ -3,6 +3,7 @@
 //! It does not know what a compiler is. Failing is always allowed: the caller goes on without a cache.
 //! Read next: `create.rs`, `append.rs`, `draft.rs`, "The store" in `ARCHITECTURE.md`.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Store {
     directory: PathBuf,
     index: MapMut,
     max_bytes: u64,
+    /// Whether the epoch was found to be this boot's: it cannot change while this process lives.
+    has_epoch: Cell<bool>,
 }
 
 impl Store {
@@ -71,7 +74,7 @@ impl Store {
         }
         let index = MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
             .map_err(failed)?;
-        Ok(Store { cache, directory: inside, index, max_bytes })
+        Ok(Store { cache, directory: inside, index, max_bytes, has_epoch: Cell::new(false) })
     }
 
     /// The directory of this layout, inside the cache directory.

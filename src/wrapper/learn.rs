@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::portable::names_directory;
-use super::world::{World, c_path};
+use super::world::{Absences, Absent, World, c_path};
 use crate::compilers::{Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation};
@@ -56,12 +56,12 @@ impl Lesson<'_> {
     /// The record of this run.
     pub fn learn(&self) -> Result<Draft, NotStored> {
         self.vet()?;
-        let mut world = World::default();
+        let mut world = World::new();
         let mut command = Vec::new();
         self.command.visit(|piece| command.extend_from_slice(piece));
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs()?;
-        let absences = self.absences(&mut world)?;
+        let (absences, unusable) = self.absences(&mut world)?;
         let mut draft = Draft {
             flags: self.flags(text),
             columns: if is_silent(text) { 0 } else { self.streams.columns },
@@ -79,7 +79,7 @@ impl Lesson<'_> {
             stderr: self.blob(&text.stderr)?,
             inputs: Vec::new(),
         };
-        draft.inputs = self.inputs(world)?;
+        draft.inputs = self.inputs(world, &unusable)?;
         Ok(draft)
     }
 
@@ -238,7 +238,9 @@ impl Lesson<'_> {
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
     }
 
-    fn absences(&self, world: &mut World) -> Result<super::world::Absences, NotStored> {
+    /// Sorts what was looked for in vain; with it come the paths at which something is that could not be used (no
+    /// permission): its kind and mode count.
+    fn absences(&self, world: &mut World) -> Result<(Absences, Vec<PathBuf>), NotStored> {
         let mut written = HashSet::new();
         for output in &self.observation.outputs {
             let parent = output.path.parent().unwrap_or(Path::new(""));
@@ -247,24 +249,26 @@ impl Lesson<'_> {
                 written.insert((state.stat.dev, state.stat.ino));
             }
         }
-        let observed = self.observation.absences.iter().map(|a| (a.path.clone(), a.errno));
-        let searched = self.found.absent.iter().cloned();
-        let mut absent = Vec::new();
-        for (path, errno) in observed.chain(searched) {
-            // Something is there that cannot be run or opened: its kind and mode count, see `inputs`.
-            let is_there = c_path(&path).is_some_and(|path| raw::stat(&path).is_ok());
-            if is_there && errno == rustix::io::Errno::NOENT.raw_os_error() {
-                return Err(NotStored::InputChanged);
+        let no_entry = rustix::io::Errno::NOENT.raw_os_error();
+        let observed = self.observation.absences.iter().map(|a| (a.path.as_path(), a.errno));
+        let searched = self.found.absent.iter().map(|(path, errno)| (path.as_path(), *errno));
+        let config = self.config_path.filter(|path| !path.exists()).map(|path| (path, no_entry));
+        let (mut absent, mut unusable) = (Vec::new(), Vec::new());
+        for (path, errno) in observed.chain(searched).chain(config) {
+            if path.as_os_str().is_empty() {
+                continue;
             }
-            if !is_there {
-                absent.push(path);
+            match world.look(path) {
+                Absent::There if errno == no_entry => return Err(NotStored::InputChanged),
+                Absent::There => unusable.push(path.to_path_buf()),
+                nowhere => absent.push(nowhere),
             }
         }
-        absent.extend(self.config_path.filter(|path| !path.exists()).map(Path::to_path_buf));
-        world.absences(absent, &written).ok_or(NotStored::InputChanged)
+        let absences = world.absences(absent, &written).ok_or(NotStored::InputChanged)?;
+        Ok((absences, unusable))
     }
 
-    fn inputs(&self, mut world: World) -> Result<Vec<Input>, NotStored> {
+    fn inputs(&self, mut world: World, unusable: &[PathBuf]) -> Result<Vec<Input>, NotStored> {
         let mut inputs = Inputs { lesson: self, groups: HashMap::new(), list: Vec::new() };
         for input in &self.observation.inputs {
             inputs.content(&mut world, &input.path, input.stat)?;
@@ -275,19 +279,9 @@ impl Lesson<'_> {
         for path in &self.observation.listings {
             inputs.listing(&mut world, path)?;
         }
-        let there: Vec<PathBuf> =
-            self.observation.absences.iter().map(|a| a.path.clone()).collect();
-        let unusable = self.found.absent.iter().map(|(path, _)| path.clone());
-        let candidates = there.into_iter().chain(unusable).filter(|path| path.exists());
-        for path in self
-            .observation
-            .existing
-            .iter()
-            .cloned()
-            .chain(self.found.passed.clone())
-            .chain(candidates)
-        {
-            inputs.existing(&mut world, &path)?;
+        let passed = self.found.passed.iter().chain(unusable);
+        for path in self.observation.existing.iter().chain(passed) {
+            inputs.existing(&mut world, path)?;
         }
         for (path, state) in world.links() {
             let digest = digest_link(&path).ok_or(NotStored::InputChanged)?;

@@ -23,7 +23,7 @@ use crate::os::run::{Ended, Spawn, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::probe::command::{Call, Command};
 use crate::probe::judge::{Difference, Environment, Streams, standard_input};
-use crate::probe::{self, Answer};
+use crate::probe::{self, Answer, Before};
 use crate::shm::counters::Counter;
 use crate::shm::start::{Start, start_from};
 use crate::store::Store;
@@ -41,14 +41,18 @@ const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Room for the hot and the cold part of a record.
 const ARENA_BYTES: usize = 16 << 20;
 
-/// Runs a tool, or gives what it gave before; the exit status. `call` says how the tool was named.
-pub fn run(start: Start, call: Call) -> u8 {
+/// Runs a tool, or gives what it gave before; the exit status. `call` says how the tool was named, `before` what the
+/// look-up before libc came to.
+pub fn run(start: Start, call: Call, before: Before) -> u8 {
     let invocation = match Invocation::new(start, call) {
         Ok(invocation) => invocation,
         Err(status) => return status,
     };
     if invocation.config.disable {
         return invocation.become_tool("disabled");
+    }
+    if before == Before::Faulted {
+        return invocation.become_tool("the cache's files are damaged");
     }
     let store = match invocation.open_store() {
         Ok(store) => store,
@@ -64,7 +68,7 @@ pub fn run(start: Start, call: Call) -> u8 {
     let Some(asked) = Asked::new(start, call) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
-    if !invocation.config.recache && invocation.look(&store, &asked) {
+    if !invocation.config.recache && invocation.look(&store, &asked, before) {
         return 0;
     }
     match invocation.observer(&store) {
@@ -289,11 +293,15 @@ impl Invocation {
         self.become_tool(reason.name())
     }
 
-    /// Looks the command up, by stamps and then by content; whether it was delivered.
-    fn look(&self, store: &Store, asked: &Asked) -> bool {
+    /// Looks the command up, by stamps unless that was done before, and then by content; whether it was delivered.
+    fn look(&self, store: &Store, asked: &Asked, before: Before) -> bool {
         let Asked { command, environment } = asked;
         let mut arena = vec![0; ARENA_BYTES];
-        let undelivered = match probe::look(&store.cache, command, environment, &mut arena, || {}) {
+        let by_stamps = match before {
+            Before::Missed => Answer::Miss,
+            _ => probe::look(&store.cache, command, environment, &mut arena, || {}),
+        };
+        let undelivered = match by_stamps {
             Answer::Hit => return self.was_hit("invocation hit"),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
@@ -340,6 +348,7 @@ impl Invocation {
     fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, observer: Preload) -> u8 {
         let env: Vec<EnvChange> =
             observer.environment().into_iter().map(|(name, value)| (name, Some(value))).collect();
+        self.log.line("run");
         let streams = Streams::now();
         let started_ns = world::now_ns();
         let ended = match run_tool(&Spawn {
@@ -359,6 +368,7 @@ impl Invocation {
                 return self.pass_through(store, PassReason::NoObserver);
             }
         };
+        self.log.line(format_args!("ran for {:.2} ms", ended.wall.as_secs_f64() * 1e3));
         if !ended.status.is_success() {
             store.count(Counter::TOOL_FAILURES);
             self.log.line(format_args!("tool failed: {}", self.program.display()));
@@ -395,6 +405,12 @@ impl Invocation {
             return Err(NotStored::ReadOnly);
         }
         let observation = observer.finish();
+        self.log.line(format_args!(
+            "observed {} inputs, {} absences, {} outputs",
+            observation.inputs.len(),
+            observation.absences.len(),
+            observation.outputs.len()
+        ));
         if let Some(why) = &observation.incomplete {
             self.log.line(format_args!("observation incomplete: {why}"));
         }
@@ -412,6 +428,7 @@ impl Invocation {
             standard_input: standard_input(),
         };
         let draft = lesson.learn()?;
+        self.log.line("learnt");
         store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));
             if let Some(counted) = error.counted() {

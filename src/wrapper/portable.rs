@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::learn::search;
-use super::world::{World, now_ns};
+use super::world::World;
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
 use crate::probe::judge::{self, Environment};
@@ -45,15 +45,16 @@ pub fn look(
 ) -> Portable {
     let key = command.portable_key();
     let mut outcome = Portable::Miss;
+    let mut now = Now::new(store, command, environment);
     for (_, entry) in store.cache.records(&key) {
-        let Some(seen) = judge_entry(store, &entry, command, environment, arena) else { continue };
+        let Some((draft, vouches)) = now.judge(&entry, arena) else { continue };
         let Some((record, _)) = hot_part(&entry, arena) else { continue };
         match probe::deliver_record(&store.cache, &record, command.creation_mask, || {}) {
             Ok(()) => {
                 probe::count_hit(&store.cache, &record, &key, Counter::PORTABLE_HITS);
-                if keep && seen.vouches {
+                if keep && vouches {
                     // Failing costs the next look-up some time, nothing else.
-                    let _ = store.put_record(&seen.draft);
+                    let _ = store.put_record(&draft);
                 }
                 return Portable::Hit;
             }
@@ -71,135 +72,138 @@ pub fn is_true(
     arena: &mut [u8],
 ) -> bool {
     let key = command.portable_key();
-    store
-        .cache
-        .records(&key)
-        .any(|(_, entry)| judge_entry(store, &entry, command, environment, arena).is_some())
+    let mut now = Now::new(store, command, environment);
+    store.cache.records(&key).any(|(_, entry)| now.judge(&entry, arena).is_some())
 }
 
-/// A record that is true, with today's stamps.
-struct Seen {
-    draft: Draft,
-    /// Whether all stamps tell their content from any later one.
-    vouches: bool,
-}
-
-fn judge_entry(
-    store: &Store,
-    entry: &Entry<'_>,
-    command: &Command,
-    environment: &Environment,
-    arena: &mut [u8],
-) -> Option<Seen> {
-    let (record, rest) = hot_part(entry, arena)?;
-    if record.has(record::STAMPS_ONLY) || !record.command().is_some_and(|bytes| command.is(bytes)) {
-        return None;
-    }
-    judge::judge_machine(&record).ok()?;
-    let cold = cold_part(entry, &record, rest)?;
-    let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
-    refresh_variables(&mut draft, command, environment)?;
-    let mut judging =
-        Judging { store, world: World::default(), groups: HashMap::new(), vouches: true };
-    for input in &mut draft.inputs {
-        judging.refresh(input)?;
-    }
-    for (path, errno) in &draft.absences {
-        let now = raw::stat(path).err()?;
-        if now.raw_os_error().cast_unsigned() != *errno {
-            return None;
-        }
-    }
-    judging.refresh_absences(&mut draft)?;
-    Some(Seen { draft, vouches: judging.vouches })
-}
-
-/// Compares the environment, and takes over what may differ: `PATH`, since its searches are repeated; a `PWD` that did
-/// not name the working directory then and does not now, since no tool makes anything of such a one.
-fn refresh_variables(
-    draft: &mut Draft,
-    command: &Command,
-    environment: &Environment,
-) -> Option<()> {
-    for (name, found) in &draft.searches {
-        if search(environment, OsStr::from_bytes(name.to_bytes())) != *found {
-            return None;
-        }
-    }
-    let has_text = draft.flags & record::HAS_TEXT != 0;
-    for variable in &mut draft.variables {
-        let value = environment.value(variable.name.to_bytes());
-        let now = if variable.flags & record::WHOLE_ENVIRONMENT != 0 {
-            Some(environment.whole())
-        } else {
-            value.map(|value| xxh3_128(value).to_le_bytes())
-        };
-        let is_free = variable.flags & record::TEXT_ONLY != 0 && !has_text
-            || variable.name.to_bytes() == b"PATH"
-            || is_searched(&variable.name)
-                && variable.flags & record::NAMES_DIRECTORY == 0
-                && !value.is_some_and(|value| names_directory(value, command.directory()));
-        if now != variable.value && !is_free {
-            return None;
-        }
-        variable.value = now;
-    }
-    Some(())
-}
-
-/// Whether a value of `PWD` leads to the working directory, by whatever way.
-pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
-    let state = |path: &[u8]| {
-        let path = CString::new(path).ok()?;
-        raw::stat(&path).ok().map(|state| (state.stat.dev, state.stat.ino))
-    };
-    value == directory || state(value).is_some_and(|there| Some(there) == state(directory))
-}
-
-struct Judging<'a> {
+/// The world as it is now, each file and each search looked at once for all candidates.
+struct Now<'a> {
     store: &'a Store,
+    command: &'a Command,
+    environment: &'a Environment,
     world: World,
-    groups: HashMap<u32, (u64, u64)>,
-    vouches: bool,
+    searches: HashMap<CString, CString>,
+    states: HashMap<(CString, bool), Option<FileState>>,
+    digests: HashMap<CString, Option<[u8; 32]>>,
 }
 
-impl Judging<'_> {
-    /// Compares an input's content, and takes over its stamp.
-    fn refresh(&mut self, input: &mut Input) -> Option<()> {
-        let state = match input.kind {
-            record::LINK => raw::lstat(&input.path),
-            _ => raw::stat(&input.path),
+impl<'a> Now<'a> {
+    fn new(store: &'a Store, command: &'a Command, environment: &'a Environment) -> Now<'a> {
+        Now {
+            store,
+            command,
+            environment,
+            world: World::new(),
+            searches: HashMap::new(),
+            states: HashMap::new(),
+            digests: HashMap::new(),
         }
-        .ok()?;
-        // Files that were one and the same still are, and others are not (`#pragma once`).
-        let file = (state.stat.dev, state.stat.ino);
-        if *self.groups.entry(input.group).or_insert(file) != file {
+    }
+
+    /// A record that is true, with today's stamps, and whether all of these tell their content from any later one.
+    fn judge(&mut self, entry: &Entry<'_>, arena: &mut [u8]) -> Option<(Draft, bool)> {
+        let (record, rest) = hot_part(entry, arena)?;
+        let is_this = record.command().is_some_and(|bytes| self.command.is(bytes));
+        if record.has(record::STAMPS_ONLY) || !is_this {
+            return None;
+        }
+        judge::judge_machine(&record).ok()?;
+        let cold = cold_part(entry, &record, rest)?;
+        let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
+        self.refresh_variables(&mut draft)?;
+        let mut vouches = true;
+        let mut same = Sameness::default();
+        for input in &mut draft.inputs {
+            vouches &= self.refresh_input(input, &mut same)?;
+        }
+        for (path, errno) in &draft.absences {
+            let now = raw::stat(path).err()?;
+            if now.raw_os_error().cast_unsigned() != *errno {
+                return None;
+            }
+        }
+        self.refresh_absences(&mut draft)?;
+        Some((draft, vouches))
+    }
+
+    /// Compares the environment, and takes over what may differ: `PATH`, since its searches are repeated; a `PWD` that
+    /// did not name the working directory then and does not now, since no tool makes anything of such a one.
+    fn refresh_variables(&mut self, draft: &mut Draft) -> Option<()> {
+        let environment = self.environment;
+        for (name, found) in &draft.searches {
+            let now = self
+                .searches
+                .entry(name.clone())
+                .or_insert_with(|| search(environment, OsStr::from_bytes(name.to_bytes())));
+            if now != found {
+                return None;
+            }
+        }
+        let has_text = draft.flags & record::HAS_TEXT != 0;
+        for variable in &mut draft.variables {
+            let value = environment.value(variable.name.to_bytes());
+            let now = if variable.flags & record::WHOLE_ENVIRONMENT != 0 {
+                Some(environment.whole())
+            } else {
+                value.map(|value| xxh3_128(value).to_le_bytes())
+            };
+            let directory = self.command.directory();
+            let is_free = variable.flags & record::TEXT_ONLY != 0 && !has_text
+                || variable.name.to_bytes() == b"PATH"
+                || is_searched(&variable.name)
+                    && variable.flags & record::NAMES_DIRECTORY == 0
+                    && !value.is_some_and(|value| names_directory(value, directory));
+            if now != variable.value && !is_free {
+                return None;
+            }
+            variable.value = now;
+        }
+        Some(())
+    }
+
+    fn state(&mut self, path: &CString, is_link: bool) -> Option<FileState> {
+        if let Some(known) = self.states.get(&(path.clone(), is_link)) {
+            return *known;
+        }
+        let state = if is_link { raw::lstat(path) } else { raw::stat(path) }.ok();
+        self.states.insert((path.clone(), is_link), state);
+        state
+    }
+
+    /// Compares an input's content, and takes over its stamp; whether that tells the content from any later one.
+    fn refresh_input(&mut self, input: &mut Input, same: &mut Sameness) -> Option<bool> {
+        let state = self.state(&input.path, input.kind == record::LINK)?;
+        if !same.agrees(input.group, (state.stat.dev, state.stat.ino)) {
             return None;
         }
         let stamp = state.stat.stamp();
-        let agrees = match input.kind {
-            record::EXISTS => state.mode == input.mode,
-            _ if stamp == input.stamp => true,
-            record::CONTENT => self.has_content(input, &state),
-            record::LINK => state.is_symlink() && digest_link(&input.path) == Some(input.digest),
-            record::LISTING => {
-                let vouches = self.world.vouches(&input.path, &state, now_ns());
-                self.vouches &= vouches;
-                state.is_directory()
-                    && digest_listing(&input.path) == Some(input.digest)
-                    && raw::stat(&input.path).map(|now| now.stat) == Ok(state.stat)
-            }
-            _ => false,
+        if input.kind == record::EXISTS {
+            input.stamp = stamp;
+            return (state.mode == input.mode).then_some(true);
+        }
+        if stamp == input.stamp {
+            return Some(true);
+        }
+        let taken_ns = self.world.taken_ns;
+        let vouches = self.world.vouches(&input.path, &state, taken_ns);
+        let digest = match input.kind {
+            record::CONTENT if state.is_regular() => self.digest(&input.path, &state, vouches),
+            record::LINK if state.is_symlink() => digest_link(&input.path),
+            record::LISTING if state.is_directory() => digest_listing(&input.path)
+                .filter(|_| raw::stat(&input.path).map(|now| now.stat) == Ok(state.stat)),
+            _ => None,
         };
         input.stamp = stamp;
-        agrees.then_some(())
+        (digest == Some(input.digest)).then_some(vouches)
     }
 
-    fn has_content(&mut self, input: &Input, state: &FileState) -> bool {
-        let vouches = self.world.vouches(&input.path, state, now_ns());
-        self.vouches &= vouches;
-        state.is_regular()
-            && self.store.digest_file(&input.path, state, vouches) == Some(input.digest)
+    fn digest(&mut self, path: &CString, state: &FileState, vouches: bool) -> Option<[u8; 32]> {
+        if let Some(known) = self.digests.get(path) {
+            return *known;
+        }
+        let digest = self.store.digest_file(path, state, vouches);
+        self.digests.insert(path.clone(), digest);
+        digest
     }
 
     /// Looks at every name that must be absent, and takes over the directories' stamps.
@@ -207,7 +211,12 @@ impl Judging<'_> {
         let nothing_written = HashSet::new();
         for directory in std::mem::take(&mut draft.directories) {
             let path = PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
-            let state = self.world.vouching(&path, &nothing_written);
+            let shown =
+                if path.as_os_str().is_empty() { c".".into() } else { directory.path.clone() };
+            let state = raw::stat(&shown).ok().filter(FileState::is_directory);
+            let vouching = state.and_then(|state| {
+                Some((self.world.vouching(&path, &state, &nothing_written)?, state))
+            });
             for name in &directory.names {
                 let full = CString::new(
                     path.join(OsStr::from_bytes(name.to_bytes())).as_os_str().as_bytes(),
@@ -216,7 +225,7 @@ impl Judging<'_> {
                     return None;
                 }
             }
-            match state {
+            match vouching {
                 Some((path, state)) => draft.directories.push(crate::store::draft::Directory {
                     path,
                     stamp: state.stat.stamp(),
@@ -228,6 +237,29 @@ impl Judging<'_> {
         }
         Some(())
     }
+}
+
+/// Files that were one and the same still are, and others still are others (`#pragma once`).
+#[derive(Default)]
+struct Sameness {
+    files: HashMap<u32, (u64, u64)>,
+    groups: HashMap<(u64, u64), u32>,
+}
+
+impl Sameness {
+    fn agrees(&mut self, group: u32, file: (u64, u64)) -> bool {
+        *self.files.entry(group).or_insert(file) == file
+            && *self.groups.entry(file).or_insert(group) == group
+    }
+}
+
+/// Whether a value of `PWD` leads to the working directory, by whatever way.
+pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
+    let state = |path: &[u8]| {
+        let path = CString::new(path).ok()?;
+        raw::stat(&path).ok().map(|state| (state.stat.dev, state.stat.ino))
+    };
+    value == directory || state(value).is_some_and(|there| Some(there) == state(directory))
 }
 
 fn hot_absences(directory: &Path, names: &[CString]) -> Option<Vec<(CString, u32)>> {

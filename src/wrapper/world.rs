@@ -2,9 +2,9 @@
 //!
 //! It looks and remembers what it saw; whether that suffices is decided in `learn.rs`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::{CStr, CString, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::{CStr, CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,9 +44,13 @@ pub fn c_path(path: &Path) -> Option<CString> {
 }
 
 /// What was seen of the file systems and links on the way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct World {
+    /// Before anything was looked at, ns since the epoch.
+    pub taken_ns: i64,
     file_systems: HashMap<u64, u64>,
+    directories: HashMap<PathBuf, Option<FileState>>,
+    missing: HashMap<PathBuf, Absent>,
     walked: HashSet<PathBuf>,
     links: Vec<(CString, FileState)>,
 }
@@ -61,6 +65,18 @@ pub struct Absences {
 }
 
 impl World {
+    /// Nothing seen yet.
+    pub fn new() -> World {
+        World {
+            taken_ns: now_ns(),
+            file_systems: HashMap::new(),
+            directories: HashMap::new(),
+            missing: HashMap::new(),
+            walked: HashSet::new(),
+            links: Vec::new(),
+        }
+    }
+
     fn file_system(&mut self, path: &CStr, state: &FileState) -> u64 {
         *self.file_systems.entry(state.stat.dev).or_insert_with(|| {
             rustix::fs::statfs(path).map_or(0, |fs| fs.f_type.cast_unsigned() & 0xffff_ffff)
@@ -114,48 +130,77 @@ impl World {
         self.links
     }
 
+    /// Where a path that was looked for in vain leads now.
+    pub fn look(&mut self, path: &Path) -> Absent {
+        let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
+            return Absent::hot(path);
+        };
+        // The directory's stamp is taken before the name is looked at: what appears from then on changes it.
+        if self.directory(parent).is_none() {
+            return match self.missing_parent(parent) {
+                Absent::There => Absent::hot(path),
+                Absent::Otherwise(_) => Absent::hot(path),
+                missing => missing,
+            };
+        }
+        match c_path(path).map(|path| raw::lstat(&path)) {
+            Some(Err(Errno::NOENT)) => Absent::In(parent.to_path_buf(), name.to_owned()),
+            _ => Absent::hot(path),
+        }
+    }
+
+    /// What is missing on the way to a path whose parent is no directory: looked at once for all that would be below.
+    fn missing_parent(&mut self, parent: &Path) -> Absent {
+        if let Some(known) = self.missing.get(parent) {
+            return known.clone();
+        }
+        let found = self.look(parent);
+        self.missing.insert(parent.to_path_buf(), found.clone());
+        found
+    }
+
+    /// The state of a directory, taken when it is asked for first.
+    fn directory(&mut self, path: &Path) -> Option<FileState> {
+        if let Some(known) = self.directories.get(path) {
+            return *known;
+        }
+        let shown = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let state =
+            c_path(shown).and_then(|path| raw::stat(&path).ok()).filter(FileState::is_directory);
+        self.directories.insert(path.to_path_buf(), state);
+        state
+    }
+
     /// Sorts paths that lead nowhere into directories that vouch for them and those that must be looked at; `None` if
     /// one of them leads somewhere by now. `written` are the directories that the tool wrote into.
     pub fn absences(
         &mut self,
-        paths: impl IntoIterator<Item = PathBuf>,
+        paths: impl IntoIterator<Item = Absent>,
         written: &HashSet<(u64, u64)>,
     ) -> Option<Absences> {
-        let mut by_directory: BTreeMap<PathBuf, Vec<CString>> = BTreeMap::new();
-        let mut seen = HashSet::new();
+        let mut by_directory: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
         let mut found = Absences::default();
-        for path in paths {
-            if path.as_os_str().is_empty() {
-                continue;
-            }
-            let spelled = c_path(&path)?;
-            let errno = raw::stat(&spelled).err()?;
-            match missing_in(&path).filter(|_| errno == Errno::NOENT) {
-                Some((directory, name)) => {
-                    if seen.insert((directory.clone(), name.clone())) {
-                        by_directory.entry(directory).or_default().push(name);
-                    }
+        for absent in paths {
+            match absent {
+                Absent::There => return None,
+                Absent::Otherwise(hot) => found.hot.push(hot),
+                Absent::In(directory, name) => {
+                    by_directory.entry(directory).or_default().insert(name);
                 }
-                None => found.hot.push((spelled, errno.raw_os_error().cast_unsigned())),
             }
         }
         for (directory, names) in by_directory {
-            match self.vouching(&directory, written) {
-                Some((path, state)) => {
-                    // Once more, now that the stamp is taken: what appears from now on changes it.
-                    let absent = |name| raw::lstat(&joined(&directory, name)?).err();
-                    if !names.iter().all(|name| absent(name) == Some(Errno::NOENT)) {
-                        return None;
-                    }
-                    let stamp = state.stat.stamp();
-                    found.directories.push(Directory { path, stamp, names });
+            let state = self.directory(&directory)?;
+            match self.vouching(&directory, &state, written) {
+                Some(path) => {
+                    let names = names.into_iter().map(|name| CString::new(name.into_vec()));
+                    let names = names.collect::<Result<_, _>>().ok()?;
+                    found.directories.push(Directory { path, stamp: state.stat.stamp(), names });
                 }
                 None => {
-                    for name in &names {
-                        found.hot.push((
-                            joined(&directory, name)?,
-                            Errno::NOENT.raw_os_error().cast_unsigned(),
-                        ));
+                    for name in names {
+                        let path = c_path(&directory.join(name))?;
+                        found.hot.push((path, Errno::NOENT.raw_os_error().cast_unsigned()));
                     }
                 }
             }
@@ -163,43 +208,42 @@ impl World {
         Some(found)
     }
 
-    /// The state of a directory if its stamp tells whether a name was added from now on.
+    /// The spelling of a directory, in this state just now, whose stamp tells whether a name was added since.
     pub fn vouching(
         &mut self,
         directory: &Path,
+        state: &FileState,
         written: &HashSet<(u64, u64)>,
-    ) -> Option<(CString, FileState)> {
+    ) -> Option<CString> {
         let path = c_path(directory)?;
         let shown = if path.is_empty() { c"." } else { &path };
-        let state = raw::stat(shown).ok().filter(FileState::is_directory)?;
         let is_trusted = !written.contains(&(state.stat.dev, state.stat.ino))
-            && ALLOWED.contains(&self.file_system(shown, &state))
-            && self.vouches(shown, &state, now_ns());
-        is_trusted.then_some((path, state))
+            && ALLOWED.contains(&self.file_system(shown, state))
+            && self.vouches(shown, state, self.taken_ns);
+        is_trusted.then_some(path)
     }
 }
 
-fn joined(directory: &Path, name: &CStr) -> Option<CString> {
-    c_path(&directory.join(OsStr::from_bytes(name.to_bytes())))
+/// Where a path that was looked for in vain leads now.
+#[derive(Debug, Clone)]
+pub enum Absent {
+    /// Somewhere.
+    There,
+    /// To a name that is not in a directory that is there.
+    In(PathBuf, OsString),
+    /// Nowhere, but not for want of a name in a directory (a dangling link, a file in a directory's place).
+    Otherwise((CString, u32)),
 }
 
-/// Where a path that leads nowhere ends: the last directory that is there, and the first name that is not; `None` if
-/// it ends otherwise (a dangling link, a file in the place of a directory).
-fn missing_in(path: &Path) -> Option<(PathBuf, CString)> {
-    let mut directory = PathBuf::new();
-    for part in path.components() {
-        let next = directory.join(part);
-        let spelled = c_path(&next)?;
-        match raw::stat(&spelled) {
-            Ok(state) if state.is_directory() => directory = next,
-            Err(Errno::NOENT) if raw::lstat(&spelled) == Err(Errno::NOENT) => {
-                let std::path::Component::Normal(name) = part else { return None };
-                return Some((directory, CString::new(name.as_bytes()).ok()?));
+impl Absent {
+    fn hot(path: &Path) -> Absent {
+        match c_path(path).map(|spelled| (raw::stat(&spelled), spelled)) {
+            Some((Err(errno), spelled)) => {
+                Absent::Otherwise((spelled, errno.raw_os_error().cast_unsigned()))
             }
-            _ => return None,
+            _ => Absent::There,
         }
     }
-    None
 }
 
 /// Whether the kernel gives a file that somebody has looked at a new change time with every change (Linux 6.13,
