@@ -1,1 +1,249 @@
-//! Tests of the store.
+//! Tests of the store: create, append, publish, rotate, evict, clear, and what damage does.
+
+use std::ffi::CString;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+
+use super::draft::{Draft, Output};
+use super::*;
+use crate::shm::layout::UNIT_BYTES;
+
+struct Scratch {
+    directory: tempfile::TempDir,
+}
+
+impl Scratch {
+    fn new() -> Scratch {
+        Scratch { directory: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn open(&self) -> Store {
+        self.open_with(MAX_BYTES_DEFAULT)
+    }
+
+    fn open_with(&self, max_bytes: u64) -> Store {
+        Store::open(&self.path().join("cache"), max_bytes).expect("the store opens")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The volatile segment lies outside the directory; its name stands in the index.
+        let Ok(store) = Store::open(&self.path().join("cache"), MAX_BYTES_DEFAULT) else { return };
+        let name = store.cache.index.header().volatile;
+        let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    }
+}
+
+fn draft(number: u8, blob: BlobRef) -> Draft {
+    Draft {
+        command: vec![number; 40],
+        invocation_key: [number; 16],
+        portable_key: [number ^ 0x80; 16],
+        outputs: vec![Output {
+            path: CString::new("a.o").expect("no NUL"),
+            create_mode: 0o666,
+            mode: 0o644,
+            flags: 0,
+            blob,
+        }],
+        ..Draft::default()
+    }
+}
+
+fn records(store: &Store, key: [u8; 16]) -> usize {
+    store.cache.records(&key).count()
+}
+
+#[test]
+fn a_blob_is_stored_once_and_comes_back() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let bytes = vec![7u8; 100_000];
+    let first = store.put_blob(&bytes).expect("stored");
+    let used = store.bytes_used();
+    assert_eq!(store.put_blob(&bytes).expect("stored").hint, first.hint);
+    assert_eq!(store.bytes_used(), used);
+    let place = store.cache.find_blob(&first.digest).expect("found");
+    let entry = store.cache.segments.entry(place).expect("there");
+    let mut back = vec![0; bytes.len()];
+    entry.copy_out(0, &mut back).expect("all of it");
+    assert!(back == bytes && entry.body_sum() == Some(first.sum));
+}
+
+#[test]
+fn a_record_is_found_under_both_keys_by_another_process() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let blob = store.put_blob(b"object").expect("stored");
+    store.put_record(&draft(1, blob)).expect("stored");
+    let other = scratch.open();
+    assert_eq!((records(&other, [1; 16]), records(&other, [0x81; 16])), (1, 1));
+    assert_eq!(other.count_entries(), (1, 1));
+}
+
+#[test]
+fn a_record_survives_encoding() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let blob = store.put_blob(b"object").expect("stored");
+    let draft = draft(3, blob);
+    store.put_record(&draft).expect("stored");
+    let key = [3; 16];
+    let (_, entry) = store.cache.records(&key).next().expect("found");
+    let mut bytes = vec![0; usize::try_from(entry.header.body_bytes).expect("small")];
+    entry.copy_out(0, &mut bytes).expect("all of it");
+    let (hot, cold) = bytes.split_at(usize::try_from(entry.header.hot_bytes).expect("small"));
+    let record = crate::record::Record::read(hot).expect("a head");
+    let back =
+        Draft::decode(&record, &crate::record::Cold(cold), &entry.header.key).expect("whole");
+    assert_eq!(format!("{back:?}"), format!("{draft:?}"));
+}
+
+#[test]
+fn the_same_record_learnt_anew_takes_the_old_ones_place() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let blob = store.put_blob(b"object").expect("stored");
+    for _ in 0..3 {
+        store.put_record(&draft(1, blob)).expect("stored");
+    }
+    assert_eq!(records(&store, [1; 16]), 1);
+    let other = store.put_blob(b"another object").expect("stored");
+    store.put_record(&draft(1, other)).expect("stored");
+    assert_eq!(records(&store, [1; 16]), 2);
+}
+
+#[test]
+fn full_segments_are_left_and_the_oldest_go() {
+    let scratch = Scratch::new();
+    let store = scratch.open_with(2 * SEGMENT_BYTES);
+    let mut blobs = Vec::new();
+    for number in 0..14u8 {
+        let mut bytes = vec![number; 15 << 20];
+        bytes.push(number);
+        blobs.push(store.put_blob(&bytes).expect("stored"));
+    }
+    let window = store.window();
+    assert_eq!(window.newest - window.oldest, 1);
+    assert!(store.cache.volatile.sum(Counter::EVICTIONS) >= 1);
+    assert!(store.bytes_used() <= 2 * SEGMENT_BYTES);
+    let found = |blob: &BlobRef| store.cache.find_blob(&blob.digest).is_some();
+    assert!(!found(&blobs[0]) && found(&blobs[13]));
+    assert_eq!(create::segment_numbers(store.directory()).len(), 2);
+}
+
+#[test]
+fn what_is_larger_than_a_segment_is_refused() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let bytes = vec![1; usize::try_from(SEGMENT_BYTES).expect("64 bits")];
+    assert!(matches!(store.put_blob(&bytes), Err(StoreError::TooLarge(_))));
+}
+
+#[test]
+fn a_copied_cache_is_appended_to_in_a_segment_of_its_own() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    store.put_blob(b"one").expect("stored");
+    let seq = store.window().newest;
+    // A new inode of the index is what a restored copy has.
+    let index = store.directory().join("index");
+    let copy = store.directory().join("copy");
+    std::fs::copy(&index, &copy).expect("copied");
+    std::fs::rename(&copy, &index).expect("renamed");
+    let again = scratch.open();
+    let blob = again.put_blob(b"two").expect("stored");
+    assert_eq!(blob.hint >> 20, seq + 1);
+    assert!(again.cache.find_blob(blake3::hash(b"one").as_bytes()).is_some());
+}
+
+#[test]
+fn clear_forgets_everything_but_the_counters() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    store.count(Counter::MISSES);
+    let blob = store.put_blob(b"object").expect("stored");
+    store.put_record(&draft(1, blob)).expect("stored");
+    store.clear().expect("cleared");
+    let store = scratch.open();
+    assert_eq!(store.count_entries(), (0, 0));
+    assert_eq!(store.cache.volatile.sum(Counter::MISSES), 1);
+    let again = store.put_blob(b"object").expect("stored");
+    assert!(again.hint >> 20 > blob.hint >> 20, "numbers of segments go on");
+}
+
+#[test]
+fn every_damaged_byte_of_a_blob_or_its_header_is_noticed() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let blob = store.put_blob(b"an object of some bytes").expect("stored");
+    let place = store.cache.find_blob(&blob.digest).expect("found");
+    let file = append::open_segment(&store, place.seq);
+    for at in 0..128 + blob.len_bytes {
+        let at = u64::from(place.unit) * UNIT_BYTES + at;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).expect("read");
+        file.write_all_at(&[byte[0] ^ 0x10], at).expect("written");
+        let is_whole = store.cache.segments.entry(place).is_some_and(|entry| {
+            entry.header.key == blob.digest && entry.body_sum() == Some(blob.sum)
+        });
+        assert!(!is_whole, "a flipped bit at {at}");
+        file.write_all_at(&byte, at).expect("written");
+    }
+    assert!(store.cache.find_blob(&blob.digest).is_some());
+}
+
+#[test]
+fn a_damaged_index_is_made_anew() {
+    let scratch = Scratch::new();
+    drop(scratch.open());
+    let index = scratch.path().join("cache").join(DIRECTORY).join("index");
+    for bytes in [&b""[..], b"nonsense", &[0xff; 8192]] {
+        std::fs::write(&index, bytes).expect("written");
+        assert!(scratch.open().put_blob(b"object").is_ok());
+    }
+    std::fs::remove_file(&index).expect("removed");
+    std::fs::create_dir(&index).expect("created");
+    assert!(scratch.open().put_blob(b"object").is_ok());
+}
+
+#[test]
+fn a_directory_that_others_may_write_is_refused() {
+    let scratch = Scratch::new();
+    let cache = scratch.path().join("cache");
+    std::fs::create_dir(&cache).expect("created");
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).expect("set");
+    let refused = Store::open(&cache, MAX_BYTES_DEFAULT).expect_err("refused");
+    assert!(refused.to_string().contains("cache"), "{refused}");
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).expect("set");
+}
+
+#[test]
+fn many_threads_store_and_find() {
+    let scratch = Scratch::new();
+    drop(scratch.open());
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let scratch = &scratch;
+            scope.spawn(move || {
+                let store = scratch.open();
+                for number in 0..200u32 {
+                    let bytes = (thread % 2 * 1000 + number).to_le_bytes().repeat(40);
+                    let blob = store.put_blob(&bytes).expect("stored");
+                    let place = store.cache.find_blob(&blob.digest).expect("found");
+                    let entry = store.cache.segments.entry(place).expect("there");
+                    assert_eq!(entry.body_sum(), Some(blob.sum));
+                }
+            });
+        }
+    });
+    let (_, blobs) = scratch.open().count_entries();
+    // Two threads that store the same bytes at once may both append them.
+    assert!((400..=800).contains(&blobs), "{blobs}");
+}
