@@ -226,7 +226,7 @@ fn variables_that_cannot_matter() {
     assert!(gcc.ignores_variable("TMPDIR".as_ref()) && gcc.ignores_variable("MAKEFLAGS".as_ref()));
     for name in ["CPATH", "LANG", "SOURCE_DATE_EPOCH", "GCC_EXEC_PREFIX", "PWD", "PATH", "TERM"] {
         assert!(!gcc.ignores_variable(name.as_ref()), "{name}");
-        assert!(!UNIMPORTANT_VARIABLES.contains(&name.as_bytes()), "{name}");
+        assert!(!crate::probe::judge::UNIMPORTANT_VARIABLES.contains(&name.as_bytes()), "{name}");
     }
     assert!(gcc.only_for_text("TERM".as_ref()) && !gcc.only_for_text("LANG".as_ref()));
     let plugin = policy(Family::Gcc, &["-c", "a.c", "-fplugin=p.so"]);

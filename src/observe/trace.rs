@@ -21,11 +21,20 @@ const EEXIST: i32 = 17;
 
 const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
+const O_EXCL: u32 = 0o200;
 const O_TRUNC: u32 = 0o1000;
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFDIR: u32 = 0o040_000;
+
+/// Libraries whose call of `time` cannot enter a result, each with its reason.
+const CLOCK_WATCHERS: &[(&str, &str)] = &[
+    ("libtinfo.so", "notes when it last looked for its terminal databases"),
+    ("libtinfow.so", "notes when it last looked for its terminal databases"),
+    ("libncurses.so", "notes when it last looked for its terminal databases"),
+    ("libncursesw.so", "notes when it last looked for its terminal databases"),
+];
 
 /// What a log means; `ran` are the files that the kernel read to run the tool itself.
 pub fn observation(log: Log, ran: &[(PathBuf, FileStat)]) -> Observation {
@@ -60,6 +69,8 @@ struct File {
     exists: bool,
     absent: Option<i32>,
     listed: bool,
+    /// What the tree did depends on nothing having been there.
+    must_be_absent: bool,
     /// Once the tree has made, renamed or removed it: whether something was there before that.
     touched: Option<bool>,
     /// What is there now by the tree's doing.
@@ -73,6 +84,8 @@ struct Own {
     create_mode: u32,
     inode: Option<Inode>,
     stat: Option<Stat>,
+    /// Something was set that `stat` and the file's mode do not show: explicit times, attributes, another group.
+    has_unshown: bool,
     /// Position of the last close among all.
     order: usize,
 }
@@ -114,6 +127,13 @@ fn shown(stat: &FileStat) -> Stat {
 /// Whether an error says that nothing (that could be used) is there.
 fn is_absence(errno: i32) -> bool {
     matches!(errno, ENOENT | ENOTDIR | EACCES | ELOOP | ENAMETOOLONG)
+}
+
+fn watches_clock(caller: &Path) -> bool {
+    let name = caller.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    CLOCK_WATCHERS.iter().any(|(library, _)| {
+        name.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
 }
 
 impl Trace {
@@ -189,16 +209,20 @@ impl Trace {
             What::Make { path, errno, .. } => self.look(path, *errno),
             What::Remove { path, errno: 0 } => self.removed(path),
             What::Remove { path, errno } => self.look(path, *errno),
-            What::Attributes { stat } => self.restyled(stat.as_ref()),
+            What::Attributes { path, stat, is_shown } => {
+                self.restyled(path, stat.as_ref(), *is_shown);
+            }
             What::Search { name } => {
                 self.seen.path_searches.insert(name.clone());
             }
             What::GetEnv { name } => {
                 self.seen.variables.insert(name.clone());
             }
-            What::Time => self.fact(Fact::Time),
+            What::Time { caller } if watches_clock(caller) => {}
+            What::Time { .. } => self.fact(Fact::Time),
             What::LocalTime => self.fact(Fact::LocalTime),
             What::Network => self.fact(Fact::Network),
+            What::Session => self.fact(Fact::UnrepeatableInput),
             What::Locale => self.fact(Fact::Locale),
             What::Incomplete { reason } => {
                 self.seen.incomplete.get_or_insert_with(|| reason.clone());
@@ -206,6 +230,9 @@ impl Trace {
             // Those of the loader and libc, and those of `Programs`.
             What::Users
             | What::Iconv
+            | What::Host
+            | What::LocaleName { .. }
+            | What::Load { .. }
             | What::TextDomain { .. }
             | What::Exit
             | What::Exec { .. }
@@ -250,9 +277,11 @@ impl Trace {
         stat: Option<&FileStat>,
     ) {
         let how = match (existed, flags & O_TRUNC != 0) {
-            (false, _) => Made::Created,
             (true, true) => Made::Truncated,
-            (true, false) => Made::Modified,
+            (false, true) => Made::Created,
+            (false, false) if flags & O_EXCL != 0 => Made::Created,
+            // If nothing was there: what had been there would have stayed.
+            (_, false) => Made::Modified,
         };
         let by_other_name = stat
             .and_then(|stat| self.inodes.get(&inode(stat)))
@@ -265,7 +294,10 @@ impl Trace {
         };
         let file = self.file(&path);
         let was_read = file.was_read;
+        // What the tree itself has removed cannot have been there.
+        let how = if !existed && file.touched.is_some() { Made::Created } else { how };
         if file.own.is_none() {
+            file.must_be_absent |= how == Made::Modified && !existed;
             let mut own = Own::new(OwnKind::File, how, mode);
             own.inode = stat.map(inode);
             self.make(&path, existed, own);
@@ -304,12 +336,22 @@ impl Trace {
 
     fn closed(&mut self, stat: &FileStat) {
         self.order += 1;
-        for key in self.inodes.get(&inode(stat)).cloned().unwrap_or_default() {
-            if let Some(own) = self.files.get_mut(&key).and_then(|file| file.own.as_mut()) {
-                own.stat = Some(shown(stat));
-                own.order = self.order;
+        let order = self.order;
+        self.each_own(stat, |own| {
+            own.stat = Some(shown(stat));
+            own.order = order;
+        });
+    }
+
+    /// Calls `change` for each own name of a file; says whether there is any.
+    fn each_own(&mut self, stat: &FileStat, change: impl Fn(&mut Own)) -> bool {
+        let keys = self.inodes.get(&inode(stat)).cloned().unwrap_or_default();
+        for key in &keys {
+            if let Some(own) = self.files.get_mut(key).and_then(|file| file.own.as_mut()) {
+                change(own);
             }
         }
+        !keys.is_empty()
     }
 
     fn renamed(&mut self, from: &Path, to: &Path, existed: bool, stat: Option<&FileStat>) {
@@ -384,10 +426,20 @@ impl Trace {
         }
     }
 
-    fn restyled(&mut self, stat: Option<&FileStat>) {
-        self.fact(Fact::SideEffect);
-        if let Some(stat) = stat {
-            self.closed(stat);
+    /// Mode, owner, times or attributes were set. Those of an own file are its result, which is taken when all is over;
+    /// own directories and links are side effects by themselves.
+    fn restyled(&mut self, path: &Path, stat: Option<&FileStat>, is_shown: bool) {
+        let restyle = |own: &mut Own| {
+            own.stat = stat.map(shown);
+            own.has_unshown |= !is_shown;
+        };
+        if stat.is_some_and(|stat| self.each_own(stat, restyle)) {
+            return;
+        }
+        let key = self.key(path);
+        if path.as_os_str().is_empty() || self.files.get(&key).is_none_or(|file| file.own.is_none())
+        {
+            self.fact(Fact::SideEffect);
         }
     }
 
@@ -413,9 +465,13 @@ impl Trace {
                     }
                 }
                 (Some(true), None) => self.fact(Fact::SideEffect),
+                (Some(false), None) if file.must_be_absent => {
+                    self.seen.absences.push(Absence { path: file.path, errno: ENOENT });
+                }
                 (Some(false), None) => {}
                 (Some(existed_before), Some(own)) => {
-                    if own.kind == OwnKind::Other || links(own.inode, &self.inodes) > 1 {
+                    let has_links = links(own.inode, &self.inodes) > 1;
+                    if own.kind == OwnKind::Other || has_links || own.has_unshown {
                         self.fact(Fact::SideEffect);
                     }
                     if own.kind != OwnKind::Other {
@@ -435,6 +491,6 @@ impl Trace {
 
 impl Own {
     fn new(kind: OwnKind, how: Made, create_mode: u32) -> Own {
-        Own { kind, how, create_mode, inode: None, stat: None, order: 0 }
+        Own { kind, how, create_mode, inode: None, stat: None, has_unshown: false, order: 0 }
     }
 }
