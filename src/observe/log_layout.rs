@@ -20,6 +20,10 @@
     clippy::cast_possible_truncation,
     reason = "lengths are compared with the log's 64 MiB before they are cast"
 )]
+#![allow(
+    clippy::disallowed_types,
+    reason = "the shim shares these words, and cannot use those of src/shm"
+)]
 #![allow(clippy::cast_ptr_alignment, reason = "mappings begin at pages, entries at multiples of 8")]
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};

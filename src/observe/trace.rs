@@ -59,6 +59,7 @@ type Inode = (u64, u64);
 
 /// What the tree did with a name since it first touched it.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
 struct File {
     /// The first spelling.
     path: PathBuf,

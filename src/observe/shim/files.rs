@@ -228,7 +228,7 @@ macro_rules! streams {
         pub unsafe extern "C" fn $name(path: Path, mode: Path, $($arg: $type),*) -> Stream {
             // SAFETY: the mode is a C string, by the contract of fopen.
             let flags = unsafe { stream_flags(mode) };
-            $before;
+            let () = $before;
             // SAFETY: the path is null or a C string, by the contract of fopen and freopen.
             let before = unsafe { before_open(AT_FDCWD, path, flags) };
             let stream = real!($name(path: Path, mode: Path, $($arg: $type),*) -> Stream);

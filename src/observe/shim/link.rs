@@ -58,7 +58,8 @@ impl Object {
             return false;
         }
         // SAFETY: the 64-bit ELF header: the offset of the program headers at 32, their number at 56.
-        let (offset, count): (u64, u16) = unsafe { (word(self.address, 4), word(self.address, 28)) };
+        let (offset, count): (u64, u16) =
+            unsafe { (word(self.address, 4), word(self.address, 28)) };
         (0..usize::from(count)).any(|index| {
             let at = self.address + offset as usize + index * 56;
             // SAFETY: a program header: the type at 0, the address at 16, the length in memory at 40.
