@@ -4,6 +4,8 @@
 //! spellings is one. Read next: `log.rs` (the events), `loader.rs` (what the loader and libc read unseen).
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::log::{Event, Log, What};
@@ -53,6 +55,9 @@ pub fn observation(log: Log, ran: &[(PathBuf, FileStat)]) -> Observation {
     loader::add_unseen_reads(&mut trace, &log.events);
     trace.finish()
 }
+
+/// A name: compared as bytes, which is many times faster than as a path.
+type Key = Vec<u8>;
 
 /// An inode on a device.
 type Inode = (u64, u64);
@@ -104,8 +109,8 @@ enum OwnKind {
 #[derive(Debug, Default)]
 pub struct Trace {
     cwd: PathBuf,
-    files: BTreeMap<PathBuf, File>,
-    inodes: HashMap<Inode, Vec<PathBuf>>,
+    files: BTreeMap<Key, File>,
+    inodes: HashMap<Inode, Vec<Key>>,
     order: usize,
     /// What is already known of the whole.
     pub seen: Observation,
@@ -139,8 +144,21 @@ fn watches_clock(caller: &Path) -> bool {
 
 impl Trace {
     /// The absolute path, without empty and `.` parts; `..` stays, for it may follow a symlink.
-    fn key(&self, path: &Path) -> PathBuf {
-        self.cwd.join(path).components().collect()
+    fn key(&self, path: &Path) -> Key {
+        let bytes = path.as_os_str().as_bytes();
+        let is_relative = bytes.first() != Some(&b'/');
+        let base = if is_relative { self.cwd.as_os_str().as_bytes() } else { b"" };
+        let mut key = Vec::with_capacity(base.len() + bytes.len() + 1);
+        for part in base.split(|byte| *byte == b'/').chain(bytes.split(|byte| *byte == b'/')) {
+            if !part.is_empty() && part != b"." {
+                key.push(b'/');
+                key.extend_from_slice(part);
+            }
+        }
+        if key.is_empty() {
+            key.push(b'/');
+        }
+        key
     }
 
     fn file(&mut self, path: &Path) -> &mut File {
@@ -289,7 +307,7 @@ impl Trace {
             .and_then(|keys| keys.first().cloned());
         let path = match by_other_name {
             Some(key) if self.files.get(&self.key(path)).is_none_or(|file| file.own.is_none()) => {
-                key
+                PathBuf::from(OsString::from_vec(key))
             }
             _ => path.to_owned(),
         };
@@ -322,7 +340,7 @@ impl Trace {
         file.own = Some(own);
     }
 
-    fn unmake(&mut self, key: &Path) -> Option<Own> {
+    fn unmake(&mut self, key: &[u8]) -> Option<Own> {
         let own = self.files.get_mut(key)?.own.take()?;
         if let Some(inode) = own.inode
             && let Some(keys) = self.inodes.get_mut(&inode)
@@ -373,19 +391,18 @@ impl Trace {
         own.order = self.order;
         self.make(to, existed, own);
         if !is_file {
-            self.moved_below(&from_key, to, &to_key);
+            self.moved_below(&from_key, to);
         }
     }
 
     /// A directory was renamed: what the tree made in it has new names.
-    fn moved_below(&mut self, from: &Path, to: &Path, to_key: &Path) {
-        let below = |key: &&PathBuf| key.starts_with(from) && key.as_path() != from;
-        let keys: Vec<PathBuf> = self.files.keys().filter(below).cloned().collect();
-        for key in keys {
-            let Ok(rest) = key.strip_prefix(from).map(Path::to_owned) else { continue };
+    fn moved_below(&mut self, from: &[u8], to: &Path) {
+        let rest = |key: &[u8]| key.strip_prefix(from)?.strip_prefix(b"/").map(<[u8]>::to_vec);
+        let moved: Vec<(Key, Vec<u8>)> =
+            self.files.keys().filter_map(|key| Some((key.clone(), rest(key)?))).collect();
+        for (key, rest) in moved {
             if let Some(own) = self.unmake(&key) {
-                debug_assert!(to_key.is_absolute());
-                self.make(&to.join(rest), false, own);
+                self.make(&to.join(OsStr::from_bytes(&rest)), false, own);
             }
         }
     }
@@ -446,7 +463,7 @@ impl Trace {
 
     fn finish(mut self) -> Observation {
         let mut outputs = Vec::new();
-        let links = |inode: Option<Inode>, inodes: &HashMap<Inode, Vec<PathBuf>>| {
+        let links = |inode: Option<Inode>, inodes: &HashMap<Inode, Vec<Key>>| {
             inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
         };
         for file in std::mem::take(&mut self.files).into_values() {
