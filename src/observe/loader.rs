@@ -35,6 +35,26 @@ const LOCALE_VARIABLES: &[&str] = &[
     "LC_TIME",
     "LANG",
 ];
+/// Where the loader looks when its own table has no object of a name.
+const DEFAULT_DIRECTORIES: &[&str] = if cfg!(target_arch = "aarch64") {
+    &[
+        "/lib/aarch64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/lib",
+        "/usr/lib",
+    ]
+} else {
+    &[
+        "/lib/x86_64-linux-gnu",
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/lib",
+        "/usr/lib",
+    ]
+};
 /// Directories below a search directory that glibc tries first: since 2.33 the first, before 2.37 the others.
 const VARIANTS: &[&str] =
     &["glibc-hwcaps", "tls", "haswell", "avx512_1", "xeon_phi", "x86_64", "atomics", "aarch64"];
@@ -42,20 +62,25 @@ const LEVELS: &[&str] = &["x86-64-v4", "x86-64-v3", "x86-64-v2"];
 
 /// Adds all of them to what was seen.
 pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
-    for name in ["LD_LIBRARY_PATH", "LD_PRELOAD"] {
+    for name in ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES"] {
         trace.seen.variables.insert(name.into());
     }
     probe(trace, Path::new("/etc/ld.so.cache"));
     probe(trace, Path::new("/etc/ld.so.preload"));
     add_searches(trace, events);
-    if trace.seen.facts.contains(&Fact::Locale) {
+    let is_named = |event: &Event| matches!(event.what, What::LocaleName { .. });
+    if trace.seen.facts.contains(&Fact::Locale) || events.iter().any(is_named) {
         add_locale(trace, events);
     }
     if trace.seen.facts.contains(&Fact::LocalTime) {
         add_time_zone(trace);
     }
     if events.iter().any(|event| event.what == What::Users) {
-        for path in ["/etc/nsswitch.conf", "/etc/passwd", "/etc/group"] {
+        add_users(trace);
+    }
+    // The kernel's version is harmless (see `pseudo.rs`), the host's name is what these files set.
+    if events.iter().any(|event| event.what == What::Host) {
+        for path in ["/etc/hostname", "/etc/hostid", "/etc/machine-id"] {
             probe(trace, Path::new(path));
         }
     }
@@ -75,11 +100,33 @@ fn probe(trace: &mut Trace, path: &Path) -> bool {
     is_there
 }
 
+/// The tables of users and groups; what a service beside the files answers has no stamp.
+fn add_users(trace: &mut Trace) {
+    let switch = Path::new("/etc/nsswitch.conf");
+    for path in [switch, Path::new("/etc/passwd"), Path::new("/etc/group")] {
+        probe(trace, path);
+    }
+    let text = fs::read_to_string(switch).unwrap_or_default();
+    let is_file = |word: &str| matches!(word, "files" | "compat" | "systemd" | "db");
+    for line in text.lines() {
+        let Some((table, services)) = line.split_once(':') else { continue };
+        let mut services = services.split_whitespace().filter(|word| !word.starts_with('['));
+        if matches!(table.trim(), "passwd" | "group")
+            && let Some(service) = services.find(|word| !is_file(word))
+        {
+            let reason = format!("users or groups may have been asked of the service {service}");
+            trace.seen.incomplete.get_or_insert(reason);
+        }
+    }
+}
+
 /// What one process has mapped.
 #[derive(Default)]
 struct Mapped {
     image: PathBuf,
     objects: Vec<PathBuf>,
+    /// What it asked the loader for later.
+    wanted: Vec<OsString>,
     library_path: OsString,
 }
 
@@ -93,9 +140,11 @@ fn add_searches(trace: &mut Trace, events: &[Event]) {
                     image: image.clone(),
                     library_path: libraries.clone(),
                     objects: Vec::new(),
+                    wanted: Vec::new(),
                 };
                 whole.extend(processes.insert(*pid, mapped));
             }
+            What::Load { name } => processes.entry(*pid).or_default().wanted.push(name.clone()),
             What::Object { path } => processes.entry(*pid).or_default().objects.push(path.clone()),
             _ => {}
         }
@@ -112,11 +161,18 @@ fn add_searches(trace: &mut Trace, events: &[Event]) {
                 known.entry(object.clone()).or_insert_with(|| search_directories(trace, object));
             directories.extend(wanted.iter().cloned());
         }
+        let is_path = |name: &OsString| name.as_bytes().contains(&b'/');
+        let (paths, names): (Vec<_>, Vec<_>) = mapped.wanted.iter().partition(|n| is_path(n));
+        for path in paths {
+            probe(trace, Path::new(path));
+        }
+        if !names.is_empty() {
+            directories.extend(DEFAULT_DIRECTORIES.iter().map(PathBuf::from));
+        }
         for directory in directories {
-            searched
-                .entry(directory)
-                .or_default()
-                .extend(mapped.objects.iter().filter_map(|path| path.file_name()));
+            let all = searched.entry(directory).or_default();
+            all.extend(mapped.objects.iter().filter_map(|path| path.file_name()));
+            all.extend(names.iter().map(|name| name.as_os_str()));
         }
     }
     for (directory, names) in &searched {
@@ -208,13 +264,21 @@ fn spellings(name: &str) -> BTreeSet<String> {
 }
 
 fn add_locale(trace: &mut Trace, events: &[Event]) {
-    let extra = ["LANGUAGE", "LOCPATH", "NLSPATH"];
+    let extra = ["LANGUAGE", "LOCPATH", "NLSPATH", "OUTPUT_CHARSET"];
     trace.seen.variables.extend(LOCALE_VARIABLES.iter().chain(&extra).map(OsString::from));
     let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
     let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
+    let set = events.iter().filter_map(|event| match &event.what {
+        What::LocaleName { name } => name.to_str(),
+        _ => None,
+    });
+    // One name, or `category=name` for each category.
+    let set = set.flat_map(|names| names.split(';'));
+    let set = set.map(|name| name.split_once('=').map_or(name, |(_, name)| name).to_owned());
     let names: BTreeSet<String> = LOCALE_VARIABLES
         .iter()
         .filter_map(|name| value(name))
+        .chain(set)
         .filter(|name| !is_plain(name))
         .collect();
     if names.is_empty() {

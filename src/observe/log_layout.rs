@@ -20,6 +20,10 @@
     clippy::cast_possible_truncation,
     reason = "lengths are compared with the log's 64 MiB before they are cast"
 )]
+#![allow(
+    clippy::disallowed_types,
+    reason = "the shim shares these words, and cannot use those of src/shm"
+)]
 #![allow(clippy::cast_ptr_alignment, reason = "mappings begin at pages, entries at multiples of 8")]
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -27,7 +31,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// The first eight bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ibid-log");
 /// Changes whenever anything in this file changes its meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The length of the whole log, most of it a hole.
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
@@ -89,7 +93,8 @@ pub mod kind {
     pub const MAKE: u16 = 16;
     /// The path was removed.
     pub const REMOVE: u16 = 17;
-    /// Mode, owner, times or attributes of the path or of the inode in stat were changed.
+    /// Mode, owner, times or attributes of the path or of the inode in stat were changed; flags: 0 if the file's mode
+    /// shows all of it, 1 if not.
     pub const ATTRIBUTES: u16 = 18;
     /// A variable of this name was asked for.
     pub const GETENV: u16 = 19;
@@ -99,11 +104,15 @@ pub mod kind {
     pub const TEXT_DOMAIN: u16 = 21;
     /// Something happened that cannot be observed: in words, and the path that it concerns.
     pub const INCOMPLETE: u16 = 22;
+    /// A locale of this name was set.
+    pub const LOCALE: u16 = 23;
+    /// An object of this name is about to be loaded, if it can be.
+    pub const LOAD: u16 = 24;
 }
 
 /// The flags of a [`kind::FACT`].
 pub mod fact {
-    /// `time` was called.
+    /// `time` was called; the path is that of the object that called it, if it is known.
     pub const TIME: u32 = 0;
     /// `localtime` or its kin was called.
     pub const LOCAL_TIME: u32 = 1;
@@ -115,6 +124,10 @@ pub mod fact {
     pub const USERS: u32 = 4;
     /// A character set conversion was opened.
     pub const ICONV: u32 = 5;
+    /// The name of the host was asked for.
+    pub const HOST: u32 = 6;
+    /// The login session was asked about.
+    pub const SESSION: u32 = 7;
 }
 
 /// What is noted of a file; six numbers, 48 bytes.
@@ -147,7 +160,7 @@ pub struct EntryHead {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process, where the kind is one of those up to [`kind::SHELL`].
+    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`].
     pub pid: u32,
     /// See the kind.
     pub flags: u32,
@@ -187,7 +200,7 @@ pub struct Entry<'a> {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process, where the kind is one of those up to [`kind::SHELL`].
+    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`].
     pub pid: u32,
     /// See the kind.
     pub flags: u32,

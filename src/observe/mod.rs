@@ -79,8 +79,8 @@ pub struct Output {
     pub create_mode: u32,
     /// How it came to its name.
     pub how: Made,
-    /// What `fstat` said at its last close, or after the rename that gave it its name, whichever came later;
-    /// `None` if no close was seen.
+    /// What `fstat` said at its last close, or after the rename that gave it its name, or after its mode, owner or times
+    /// were set, whichever came last; `None` if no close was seen.
     pub stat: Option<Stat>,
     /// Whether something was there under this name before the tool's first write or rename onto it.
     pub existed_before: bool,
@@ -95,7 +95,8 @@ pub enum Made {
     Truncated,
     /// Renamed from another name.
     Renamed,
-    /// Opened for writing without truncation, or for appending: the result depends on what was there.
+    /// Opened for writing without truncation, or for appending: the result depends on what was there, and on nothing
+    /// being there where nothing was.
     Modified,
 }
 
@@ -111,7 +112,8 @@ pub enum Fact {
     /// A device, pipe, socket or pseudo file that is not on the list of harmless ones was read.
     UnrepeatableInput,
     /// A symlink, a directory, a hard link or a device was made and still exists, or something was removed that the
-    /// tool tree had not made, or a file's mode or times were set in a way that [`Output`] does not show.
+    /// tool tree had not made, or mode, owner, times or attributes were set of a file that is not an output; of an
+    /// output, explicit times, attributes or another group.
     SideEffect,
     /// A file was read and later written in place.
     InputModified,

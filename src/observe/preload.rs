@@ -97,9 +97,11 @@ impl Preload {
         false
     }
 
-    /// The variables that the tool must be given, over its environment, which is ours.
+    /// The variables that the tool must be given, over its environment, which is ours. Ask for them last before the
+    /// start: a shim that is gone (somebody has removed the cache directory) is not named, for the loader would say so on
+    /// the tool's standard error. Such a tool is not observed.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
-        if self.unseen.is_some() {
+        if self.unseen.is_some() || File::open(&self.shim).is_err() {
             return Vec::new();
         }
         let mut preload = env::get_nonempty(LD_PRELOAD).unwrap_or_default();

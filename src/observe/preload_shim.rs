@@ -8,6 +8,7 @@
     clippy::missing_safety_doc,
     reason = "each function has the contract of libc's function of its name"
 )]
+#![allow(clippy::disallowed_types, reason = "the shim is a crate of its own, without src/shm")]
 #![allow(clippy::too_many_arguments, reason = "system calls have up to six")]
 
 #[path = "../os/elf.rs"]

@@ -48,7 +48,10 @@ pub fn is_harmless(path: &Path) -> bool {
 
 /// Whether a path is one of a file system that is made of the kernel's state.
 pub fn is_pseudo_file(path: &Path) -> bool {
-    path.starts_with("/proc") || path.starts_with("/sys")
+    let bytes = path.as_os_str().as_bytes();
+    [&b"/proc"[..], b"/sys"].iter().any(|root| {
+        bytes.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    })
 }
 
 /// `/proc/self/fd/N` is whatever was opened there.

@@ -9,6 +9,8 @@ use std::process::{Command, ExitStatus};
 use super::preload::Preload;
 use super::{Fact, Made, Observation};
 
+mod rules;
+
 /// A directory of its own with a cache directory in it; the tool runs in `work`.
 struct Place {
     directory: tempfile::TempDir,
@@ -39,11 +41,11 @@ impl Place {
 
     /// Runs words as a command, unobserved; it must succeed.
     fn run(&self, words: &str) {
-        let mut words = words.split_whitespace();
-        let status = Command::new(words.next().expect("a tool"))
-            .args(words)
-            .current_dir(self.path(""))
-            .status();
+        self.run_args(&words.split_whitespace().collect::<Vec<_>>());
+    }
+
+    fn run_args(&self, words: &[&str]) {
+        let status = Command::new(words[0]).args(&words[1..]).current_dir(self.path("")).status();
         assert!(status.expect("it starts").success());
     }
 

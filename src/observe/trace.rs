@@ -4,6 +4,8 @@
 //! spellings is one. Read next: `log.rs` (the events), `loader.rs` (what the loader and libc read unseen).
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::log::{Event, Log, What};
@@ -21,11 +23,20 @@ const EEXIST: i32 = 17;
 
 const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
+const O_EXCL: u32 = 0o200;
 const O_TRUNC: u32 = 0o1000;
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFDIR: u32 = 0o040_000;
+
+/// Libraries whose call of `time` cannot enter a result, each with its reason.
+const CLOCK_WATCHERS: &[(&str, &str)] = &[
+    ("libtinfo.so", "notes when it last looked for its terminal databases"),
+    ("libtinfow.so", "notes when it last looked for its terminal databases"),
+    ("libncurses.so", "notes when it last looked for its terminal databases"),
+    ("libncursesw.so", "notes when it last looked for its terminal databases"),
+];
 
 /// What a log means; `ran` are the files that the kernel read to run the tool itself.
 pub fn observation(log: Log, ran: &[(PathBuf, FileStat)]) -> Observation {
@@ -45,11 +56,15 @@ pub fn observation(log: Log, ran: &[(PathBuf, FileStat)]) -> Observation {
     trace.finish()
 }
 
+/// A name: compared as bytes, which is many times faster than as a path.
+type Key = Vec<u8>;
+
 /// An inode on a device.
 type Inode = (u64, u64);
 
 /// What the tree did with a name since it first touched it.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
 struct File {
     /// The first spelling.
     path: PathBuf,
@@ -60,6 +75,8 @@ struct File {
     exists: bool,
     absent: Option<i32>,
     listed: bool,
+    /// What the tree did depends on nothing having been there.
+    must_be_absent: bool,
     /// Once the tree has made, renamed or removed it: whether something was there before that.
     touched: Option<bool>,
     /// What is there now by the tree's doing.
@@ -73,6 +90,8 @@ struct Own {
     create_mode: u32,
     inode: Option<Inode>,
     stat: Option<Stat>,
+    /// Something was set that `stat` and the file's mode do not show: explicit times, attributes, another group.
+    has_unshown: bool,
     /// Position of the last close among all.
     order: usize,
 }
@@ -90,8 +109,8 @@ enum OwnKind {
 #[derive(Debug, Default)]
 pub struct Trace {
     cwd: PathBuf,
-    files: BTreeMap<PathBuf, File>,
-    inodes: HashMap<Inode, Vec<PathBuf>>,
+    files: BTreeMap<Key, File>,
+    inodes: HashMap<Inode, Vec<Key>>,
     order: usize,
     /// What is already known of the whole.
     pub seen: Observation,
@@ -116,10 +135,30 @@ fn is_absence(errno: i32) -> bool {
     matches!(errno, ENOENT | ENOTDIR | EACCES | ELOOP | ENAMETOOLONG)
 }
 
+fn watches_clock(caller: &Path) -> bool {
+    let name = caller.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    CLOCK_WATCHERS.iter().any(|(library, _)| {
+        name.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
 impl Trace {
     /// The absolute path, without empty and `.` parts; `..` stays, for it may follow a symlink.
-    fn key(&self, path: &Path) -> PathBuf {
-        self.cwd.join(path).components().collect()
+    fn key(&self, path: &Path) -> Key {
+        let bytes = path.as_os_str().as_bytes();
+        let is_relative = bytes.first() != Some(&b'/');
+        let base = if is_relative { self.cwd.as_os_str().as_bytes() } else { b"" };
+        let mut key = Vec::with_capacity(base.len() + bytes.len() + 1);
+        for part in base.split(|byte| *byte == b'/').chain(bytes.split(|byte| *byte == b'/')) {
+            if !part.is_empty() && part != b"." {
+                key.push(b'/');
+                key.extend_from_slice(part);
+            }
+        }
+        if key.is_empty() {
+            key.push(b'/');
+        }
+        key
     }
 
     fn file(&mut self, path: &Path) -> &mut File {
@@ -189,16 +228,20 @@ impl Trace {
             What::Make { path, errno, .. } => self.look(path, *errno),
             What::Remove { path, errno: 0 } => self.removed(path),
             What::Remove { path, errno } => self.look(path, *errno),
-            What::Attributes { stat } => self.restyled(stat.as_ref()),
+            What::Attributes { path, stat, is_shown } => {
+                self.restyled(path, stat.as_ref(), *is_shown);
+            }
             What::Search { name } => {
                 self.seen.path_searches.insert(name.clone());
             }
             What::GetEnv { name } => {
                 self.seen.variables.insert(name.clone());
             }
-            What::Time => self.fact(Fact::Time),
+            What::Time { caller } if watches_clock(caller) => {}
+            What::Time { .. } => self.fact(Fact::Time),
             What::LocalTime => self.fact(Fact::LocalTime),
             What::Network => self.fact(Fact::Network),
+            What::Session => self.fact(Fact::UnrepeatableInput),
             What::Locale => self.fact(Fact::Locale),
             What::Incomplete { reason } => {
                 self.seen.incomplete.get_or_insert_with(|| reason.clone());
@@ -206,6 +249,9 @@ impl Trace {
             // Those of the loader and libc, and those of `Programs`.
             What::Users
             | What::Iconv
+            | What::Host
+            | What::LocaleName { .. }
+            | What::Load { .. }
             | What::TextDomain { .. }
             | What::Exit
             | What::Exec { .. }
@@ -250,22 +296,27 @@ impl Trace {
         stat: Option<&FileStat>,
     ) {
         let how = match (existed, flags & O_TRUNC != 0) {
-            (false, _) => Made::Created,
             (true, true) => Made::Truncated,
-            (true, false) => Made::Modified,
+            (false, true) => Made::Created,
+            (false, false) if flags & O_EXCL != 0 => Made::Created,
+            // If nothing was there: what had been there would have stayed.
+            (_, false) => Made::Modified,
         };
         let by_other_name = stat
             .and_then(|stat| self.inodes.get(&inode(stat)))
             .and_then(|keys| keys.first().cloned());
         let path = match by_other_name {
             Some(key) if self.files.get(&self.key(path)).is_none_or(|file| file.own.is_none()) => {
-                key
+                PathBuf::from(OsString::from_vec(key))
             }
             _ => path.to_owned(),
         };
         let file = self.file(&path);
         let was_read = file.was_read;
+        // What the tree itself has removed cannot have been there.
+        let how = if !existed && file.touched.is_some() { Made::Created } else { how };
         if file.own.is_none() {
+            file.must_be_absent |= how == Made::Modified && !existed;
             let mut own = Own::new(OwnKind::File, how, mode);
             own.inode = stat.map(inode);
             self.make(&path, existed, own);
@@ -289,7 +340,7 @@ impl Trace {
         file.own = Some(own);
     }
 
-    fn unmake(&mut self, key: &Path) -> Option<Own> {
+    fn unmake(&mut self, key: &[u8]) -> Option<Own> {
         let own = self.files.get_mut(key)?.own.take()?;
         if let Some(inode) = own.inode
             && let Some(keys) = self.inodes.get_mut(&inode)
@@ -304,12 +355,22 @@ impl Trace {
 
     fn closed(&mut self, stat: &FileStat) {
         self.order += 1;
-        for key in self.inodes.get(&inode(stat)).cloned().unwrap_or_default() {
-            if let Some(own) = self.files.get_mut(&key).and_then(|file| file.own.as_mut()) {
-                own.stat = Some(shown(stat));
-                own.order = self.order;
+        let order = self.order;
+        self.each_own(stat, |own| {
+            own.stat = Some(shown(stat));
+            own.order = order;
+        });
+    }
+
+    /// Calls `change` for each own name of a file; says whether there is any.
+    fn each_own(&mut self, stat: &FileStat, change: impl Fn(&mut Own)) -> bool {
+        let keys = self.inodes.get(&inode(stat)).cloned().unwrap_or_default();
+        for key in &keys {
+            if let Some(own) = self.files.get_mut(key).and_then(|file| file.own.as_mut()) {
+                change(own);
             }
         }
+        !keys.is_empty()
     }
 
     fn renamed(&mut self, from: &Path, to: &Path, existed: bool, stat: Option<&FileStat>) {
@@ -330,19 +391,18 @@ impl Trace {
         own.order = self.order;
         self.make(to, existed, own);
         if !is_file {
-            self.moved_below(&from_key, to, &to_key);
+            self.moved_below(&from_key, to);
         }
     }
 
     /// A directory was renamed: what the tree made in it has new names.
-    fn moved_below(&mut self, from: &Path, to: &Path, to_key: &Path) {
-        let below = |key: &&PathBuf| key.starts_with(from) && key.as_path() != from;
-        let keys: Vec<PathBuf> = self.files.keys().filter(below).cloned().collect();
-        for key in keys {
-            let Ok(rest) = key.strip_prefix(from).map(Path::to_owned) else { continue };
+    fn moved_below(&mut self, from: &[u8], to: &Path) {
+        let rest = |key: &[u8]| key.strip_prefix(from)?.strip_prefix(b"/").map(<[u8]>::to_vec);
+        let moved: Vec<(Key, Vec<u8>)> =
+            self.files.keys().filter_map(|key| Some((key.clone(), rest(key)?))).collect();
+        for (key, rest) in moved {
             if let Some(own) = self.unmake(&key) {
-                debug_assert!(to_key.is_absolute());
-                self.make(&to.join(rest), false, own);
+                self.make(&to.join(OsStr::from_bytes(&rest)), false, own);
             }
         }
     }
@@ -384,16 +444,26 @@ impl Trace {
         }
     }
 
-    fn restyled(&mut self, stat: Option<&FileStat>) {
-        self.fact(Fact::SideEffect);
-        if let Some(stat) = stat {
-            self.closed(stat);
+    /// Mode, owner, times or attributes were set. Those of an own file are its result, which is taken when all is over;
+    /// own directories and links are side effects by themselves.
+    fn restyled(&mut self, path: &Path, stat: Option<&FileStat>, is_shown: bool) {
+        let restyle = |own: &mut Own| {
+            own.stat = stat.map(shown);
+            own.has_unshown |= !is_shown;
+        };
+        if stat.is_some_and(|stat| self.each_own(stat, restyle)) {
+            return;
+        }
+        let key = self.key(path);
+        if path.as_os_str().is_empty() || self.files.get(&key).is_none_or(|file| file.own.is_none())
+        {
+            self.fact(Fact::SideEffect);
         }
     }
 
     fn finish(mut self) -> Observation {
         let mut outputs = Vec::new();
-        let links = |inode: Option<Inode>, inodes: &HashMap<Inode, Vec<PathBuf>>| {
+        let links = |inode: Option<Inode>, inodes: &HashMap<Inode, Vec<Key>>| {
             inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
         };
         for file in std::mem::take(&mut self.files).into_values() {
@@ -413,9 +483,13 @@ impl Trace {
                     }
                 }
                 (Some(true), None) => self.fact(Fact::SideEffect),
+                (Some(false), None) if file.must_be_absent => {
+                    self.seen.absences.push(Absence { path: file.path, errno: ENOENT });
+                }
                 (Some(false), None) => {}
                 (Some(existed_before), Some(own)) => {
-                    if own.kind == OwnKind::Other || links(own.inode, &self.inodes) > 1 {
+                    let has_links = links(own.inode, &self.inodes) > 1;
+                    if own.kind == OwnKind::Other || has_links || own.has_unshown {
                         self.fact(Fact::SideEffect);
                     }
                     if own.kind != OwnKind::Other {
@@ -435,6 +509,6 @@ impl Trace {
 
 impl Own {
     fn new(kind: OwnKind, how: Made, create_mode: u32) -> Own {
-        Own { kind, how, create_mode, inode: None, stat: None, order: 0 }
+        Own { kind, how, create_mode, inode: None, stat: None, has_unshown: false, order: 0 }
     }
 }

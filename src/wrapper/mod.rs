@@ -346,11 +346,11 @@ impl Invocation {
 
     /// Runs the tool and learns from it.
     fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, observer: Preload) -> u8 {
-        let env: Vec<EnvChange> =
-            observer.environment().into_iter().map(|(name, value)| (name, Some(value))).collect();
         self.log.line("run");
         let streams = Streams::now();
         let started_ns = world::now_ns();
+        let env: Vec<EnvChange> =
+            observer.environment().into_iter().map(|(name, value)| (name, Some(value))).collect();
         let ended = match run_tool(&Spawn {
             program: &self.program,
             arg0: self.arg0(),

@@ -91,7 +91,11 @@ unsafe fn removed(dirfd: i32, path: Path, errno: u16) {
     unsafe { note::path(dirfd, path, Entry { kind: kind::REMOVE, errno, ..Entry::default() }) };
 }
 
-unsafe fn restyled(dirfd: i32, path: Path, errno: u16) {
+/// What was set: all that the file's mode shows, or more.
+const SHOWN: u32 = 0;
+const UNSHOWN: u32 = 1;
+
+unsafe fn restyled(dirfd: i32, path: Path, how: u32, errno: u16) {
     if note::log().is_none() || errno != 0 {
         // SAFETY: the caller's path is null or a C string.
         return unsafe { note::look(dirfd, path, errno) };
@@ -103,16 +107,38 @@ unsafe fn restyled(dirfd: i32, path: Path, errno: u16) {
         unsafe { raw::stat(dirfd, path, 0) }.ok()
     };
     let path = if path.is_null() { c"".as_ptr().cast() } else { path };
+    let entry = Entry { kind: kind::ATTRIBUTES, flags: how, stat, ..Entry::default() };
     // SAFETY: as above.
-    unsafe { note::path(dirfd, path, Entry { kind: kind::ATTRIBUTES, stat, ..Entry::default() }) };
+    unsafe { note::path(dirfd, path, entry) };
 }
 
 /// As `restyled`, for a descriptor; only files count.
-unsafe fn restyled_fd(fd: i32, errno: u16) {
+unsafe fn restyled_fd(fd: i32, how: u32, errno: u16) {
     let is_file = |stat: &crate::log_layout::FileStat| stat.mode & raw::S_IFMT == raw::S_IFREG;
     if let Some(stat) = raw::stat_fd(fd).filter(|stat| errno == 0 && is_file(stat)) {
-        note::append(&Entry { kind: kind::ATTRIBUTES, stat: Some(stat), ..Entry::default() });
+        let kind = kind::ATTRIBUTES;
+        note::append(&Entry { kind, flags: how, stat: Some(stat), ..Entry::default() });
     }
+}
+
+/// A file that is made gets this group anyway.
+fn group_set(group: u32) -> u32 {
+    if group == u32::MAX || group == raw::group() { SHOWN } else { UNSHOWN }
+}
+
+/// Times given as they are, by a null or by `UTIME_NOW`, do not come twice; those of the access alone do not count.
+unsafe fn times_with_ns(times: Any) -> u32 {
+    const IS_NOT_EXPLICIT: [i64; 2] = [(1 << 30) - 1, (1 << 30) - 2];
+    if times.is_null() {
+        return SHOWN;
+    }
+    // SAFETY: two pairs of seconds and nanoseconds, the second for the modification, by the contract of utimensat.
+    let ns = unsafe { *times.cast::<i64>().wrapping_add(3) };
+    if IS_NOT_EXPLICIT.contains(&ns) { SHOWN } else { UNSHOWN }
+}
+
+fn times_set(times: Any) -> u32 {
+    if times.is_null() { SHOWN } else { UNSHOWN }
 }
 
 after! {
@@ -134,24 +160,27 @@ after! {
     fn unlinkat(dirfd: i32, path: Path, flags: i32) -> i32, |r| removed(dirfd, path, failure(r));
     fn remove(path: Path) -> i32, |r| removed(AT_FDCWD, path, failure(r));
     fn rmdir(path: Path) -> i32, |r| removed(AT_FDCWD, path, failure(r));
-    fn chmod(path: Path, mode: u32) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn lchmod(path: Path, mode: u32) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn fchmodat(dirfd: i32, path: Path, mode: u32, flags: i32) -> i32, |r| restyled(dirfd, path, failure(r));
-    fn fchmod(fd: i32, mode: u32) -> i32, |r| restyled_fd(fd, failure(r));
-    fn chown(path: Path, user: u32, group: u32) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn lchown(path: Path, user: u32, group: u32) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn fchownat(dirfd: i32, path: Path, user: u32, group: u32, flags: i32) -> i32, |r| restyled(dirfd, path, failure(r));
-    fn fchown(fd: i32, user: u32, group: u32) -> i32, |r| restyled_fd(fd, failure(r));
-    fn utime(path: Path, times: Any) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn utimes(path: Path, times: Any) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn lutimes(path: Path, times: Any) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn futimesat(dirfd: i32, path: Path, times: Any) -> i32, |r| restyled(dirfd, path, failure(r));
-    fn utimensat(dirfd: i32, path: Path, times: Any, flags: i32) -> i32, |r| restyled(dirfd, path, failure(r));
-    fn futimens(fd: i32, times: Any) -> i32, |r| restyled_fd(fd, failure(r));
-    fn futimes(fd: i32, times: Any) -> i32, |r| restyled_fd(fd, failure(r));
-    fn setxattr(path: Path, name: Path, value: Any, len: usize, flags: i32) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn lsetxattr(path: Path, name: Path, value: Any, len: usize, flags: i32) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
-    fn removexattr(path: Path, name: Path) -> i32, |r| restyled(AT_FDCWD, path, failure(r));
+    fn chmod(path: Path, mode: u32) -> i32, |r| restyled(AT_FDCWD, path, SHOWN, failure(r));
+    fn lchmod(path: Path, mode: u32) -> i32, |r| restyled(AT_FDCWD, path, SHOWN, failure(r));
+    fn fchmodat(dirfd: i32, path: Path, mode: u32, flags: i32) -> i32, |r| restyled(dirfd, path, SHOWN, failure(r));
+    fn fchmod(fd: i32, mode: u32) -> i32, |r| restyled_fd(fd, SHOWN, failure(r));
+    fn chown(path: Path, user: u32, group: u32) -> i32, |r| restyled(AT_FDCWD, path, group_set(group), failure(r));
+    fn lchown(path: Path, user: u32, group: u32) -> i32, |r| restyled(AT_FDCWD, path, group_set(group), failure(r));
+    fn fchownat(dirfd: i32, path: Path, user: u32, group: u32, flags: i32) -> i32, |r| restyled(dirfd, path, group_set(group), failure(r));
+    fn fchown(fd: i32, user: u32, group: u32) -> i32, |r| restyled_fd(fd, group_set(group), failure(r));
+    fn utime(path: Path, times: Any) -> i32, |r| restyled(AT_FDCWD, path, times_set(times), failure(r));
+    fn utimes(path: Path, times: Any) -> i32, |r| restyled(AT_FDCWD, path, times_set(times), failure(r));
+    fn lutimes(path: Path, times: Any) -> i32, |r| restyled(AT_FDCWD, path, times_set(times), failure(r));
+    fn futimesat(dirfd: i32, path: Path, times: Any) -> i32, |r| restyled(dirfd, path, times_set(times), failure(r));
+    fn utimensat(dirfd: i32, path: Path, times: Any, flags: i32) -> i32, |r| restyled(dirfd, path, times_with_ns(times), failure(r));
+    fn futimens(fd: i32, times: Any) -> i32, |r| restyled_fd(fd, times_with_ns(times), failure(r));
+    fn futimes(fd: i32, times: Any) -> i32, |r| restyled_fd(fd, times_set(times), failure(r));
+    fn setxattr(path: Path, name: Path, value: Any, len: usize, flags: i32) -> i32, |r| restyled(AT_FDCWD, path, UNSHOWN, failure(r));
+    fn lsetxattr(path: Path, name: Path, value: Any, len: usize, flags: i32) -> i32, |r| restyled(AT_FDCWD, path, UNSHOWN, failure(r));
+    fn fsetxattr(fd: i32, name: Path, value: Any, len: usize, flags: i32) -> i32, |r| restyled_fd(fd, UNSHOWN, failure(r));
+    fn removexattr(path: Path, name: Path) -> i32, |r| restyled(AT_FDCWD, path, UNSHOWN, failure(r));
+    fn lremovexattr(path: Path, name: Path) -> i32, |r| restyled(AT_FDCWD, path, UNSHOWN, failure(r));
+    fn fremovexattr(fd: i32, name: Path) -> i32, |r| restyled_fd(fd, UNSHOWN, failure(r));
     fn chdir(path: Path) -> i32, |r| changed_directory(path, r);
     fn fchdir(fd: i32) -> i32, |r| if r == 0 { note::moved() };
 }
@@ -174,5 +203,21 @@ before! {
     fn unshare(flags: i32) -> i32, note::incomplete(b"left a namespace", b"");
     fn setns(fd: i32, kind: i32) -> i32, note::incomplete(b"entered a namespace", b"");
     fn mount(from: Path, to: Path, kind: Path, flags: u64, more: Any) -> i32, note::incomplete(b"mounted a file system", b"");
+    fn umount(path: Path) -> i32, note::incomplete(b"unmounted a file system", raw::bytes(path));
+    fn umount2(path: Path, flags: i32) -> i32, note::incomplete(b"unmounted a file system", raw::bytes(path));
+    fn move_mount(from_fd: i32, from: Path, to_fd: i32, to: Path, flags: u32) -> i32, note::incomplete(b"moved a mount", b"");
+    fn open_tree(fd: i32, path: Path, flags: u32) -> i32, note::incomplete(b"opened a mount", b"");
+    fn fsopen(kind: Path, flags: u32) -> i32, note::incomplete(b"opened a file system", b"");
+    fn sem_open(name: Path, flags: i32, mode: u32, value: u32) -> *mut c_void, note::incomplete(b"opened a shared semaphore", raw::bytes(name));
+    fn mq_open(name: Path, flags: i32, mode: u32, attributes: Any) -> i32, note::incomplete(b"opened a message queue", raw::bytes(name));
+    fn __mq_open_2(name: Path, flags: i32) -> i32, note::incomplete(b"opened a message queue", raw::bytes(name));
+    fn shmget(key: i32, len: usize, flags: i32) -> i32, note::incomplete(b"opened shared memory", b"");
+    fn msgget(key: i32, flags: i32) -> i32, note::incomplete(b"opened a message queue", b"");
+    fn semget(key: i32, count: i32, flags: i32) -> i32, note::incomplete(b"opened a shared semaphore", b"");
+    fn pidfd_getfd(process: i32, fd: i32, flags: u32) -> i32, note::incomplete(b"took another process's descriptor", b"");
+    fn acct(path: Path) -> i32, note::incomplete(b"switched accounting", b"");
+    fn quotactl(command: i32, special: Path, id: i32, address: Any) -> i32, note::incomplete(b"asked for quotas", b"");
+    fn inotify_add_watch(fd: i32, path: Path, mask: u32) -> i32, note::incomplete(b"watched a file", raw::bytes(path));
+    fn fanotify_mark(fd: i32, flags: u32, mask: u64, dirfd: i32, path: Path) -> i32, note::incomplete(b"watched a file", b"");
     fn shm_open(name: Path, flags: i32, mode: u32) -> i32, note::incomplete(b"opened shared memory", raw::bytes(name));
 }

@@ -1,33 +1,89 @@
 //! Functions that ask for what is no file: variables, the time, the locale, users, the network.
 
+use core::arch::naked_asm;
 use core::ffi::c_void;
 
-use crate::log_layout::{Entry, fact, kind};
+use crate::link::Slot;
+use crate::log_layout::{fact, kind};
 use crate::note;
 use crate::raw;
 
 type Text = *const u8;
 type Any = *mut c_void;
 
-/// Notes the locale if it is taken from the environment.
+/// Notes a locale that is set, and whether it is taken from the environment.
 unsafe fn locale(name: Text) {
-    // SAFETY: null or a C string, by the contract of setlocale.
-    if !name.is_null() && unsafe { raw::bytes(name) }.is_empty() {
-        note::fact(fact::LOCALE);
+    if name.is_null() {
+        return;
+    }
+    // SAFETY: a C string, by the contract of setlocale.
+    match unsafe { raw::bytes(name) } {
+        b"" => note::fact(fact::LOCALE),
+        b"C" | b"POSIX" => {}
+        // SAFETY: as above.
+        _ => unsafe { note::name(kind::LOCALE, name) },
     }
 }
 
-unsafe fn text_domain(domain: Text, directory: Text) {
-    if !directory.is_null() && note::log().is_some() {
-        // SAFETY: C strings, by the contract of bindtextdomain.
-        let (path, second) = unsafe { (raw::bytes(domain), raw::bytes(directory)) };
-        note::append(&Entry {
-            kind: kind::TEXT_DOMAIN,
-            path: [path, b"", b""],
-            second: [second, b"", b""],
-            ..Entry::default()
-        });
+/// libc's own look at the environment.
+unsafe fn posix() {
+    // SAFETY: a C string.
+    unsafe { note::variable(c"POSIXLY_CORRECT".as_ptr().cast()) };
+}
+
+/// A domain that may have been bound to no directory.
+unsafe fn domain(domain: Text) {
+    // SAFETY: null or a C string, by the contract of textdomain.
+    unsafe { note::text_domain(domain, note::DEFAULT_DIRECTORY.as_ptr().cast()) };
+}
+
+// `time` and `dlopen` depend on who calls them: the one notes it, the other must be called as if we were not there.
+macro_rules! tail_calls {
+    ($(fn $name:ident => $x86:literal, $aarch64:literal, $then:path;)*) => {$(
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            naked_asm!($x86, then = sym $then);
+            #[cfg(target_arch = "aarch64")]
+            naked_asm!($aarch64, then = sym $then);
+        }
+    )*};
+}
+
+tail_calls! {
+    fn time => "mov rsi, [rsp]\njmp {then}", "mov x1, x30\nb {then}", time_for;
+    fn dlopen =>
+        "push rdi\npush rsi\nsub rsp, 8\ncall {then}\nadd rsp, 8\npop rsi\npop rdi\njmp rax",
+        "stp x0, x1, [sp, #-32]!\nstr x30, [sp, #16]\nbl {then}\nmov x16, x0\nldr x30, [sp, #16]\nldp x0, x1, [sp], #32\nbr x16",
+        before_load;
+}
+
+unsafe extern "C" fn time_for(out: *mut i64, caller: usize) -> isize {
+    note::time(caller);
+    real!(time(out: *mut i64) -> isize)
+}
+
+/// `time` of a caller that is not known.
+pub unsafe fn time_unknown(out: *mut i64) -> isize {
+    // SAFETY: the contract of time.
+    unsafe { time_for(out, 0) }
+}
+
+/// Notes what is to be loaded; the address of the real `dlopen`.
+unsafe extern "C" fn before_load(name: Text) -> usize {
+    static DLOPEN: Slot = Slot::new();
+    // SAFETY: null or a C string, by the contract of dlopen.
+    unsafe { note::name(kind::LOAD, name) };
+    match DLOPEN.function(b"dlopen") {
+        0 => no_loader as *const () as usize,
+        address => address,
     }
+}
+
+extern "C" fn no_loader() -> Any {
+    note::missing("dlopen");
+    core::ptr::null_mut()
 }
 
 before! {
@@ -36,14 +92,39 @@ before! {
     fn __secure_getenv(name: Text) -> *mut u8, note::variable(name);
     fn setlocale(category: i32, name: Text) -> *mut u8, locale(name);
     fn newlocale(mask: i32, name: Text, base: Any) -> Any, locale(name);
-    fn bindtextdomain(domain: Text, directory: Text) -> *mut u8, text_domain(domain, directory);
-    fn time(out: *mut i64) -> isize, note::fact(fact::TIME);
+    fn __newlocale(mask: i32, name: Text, base: Any) -> Any, locale(name);
+    fn bindtextdomain(domain: Text, directory: Text) -> *mut u8, note::text_domain(domain, directory);
+    fn textdomain(name: Text) -> *mut u8, domain(name);
+    fn dgettext(name: Text, text: Text) -> *mut u8, domain(name);
+    fn dcgettext(name: Text, text: Text, category: i32) -> *mut u8, domain(name);
+    fn dngettext(name: Text, one: Text, more: Text, n: usize) -> *mut u8, domain(name);
+    fn dcngettext(name: Text, one: Text, more: Text, n: usize, category: i32) -> *mut u8, domain(name);
+    fn catopen(name: Text, flags: i32) -> *mut u8, note::incomplete(b"opened a message catalogue", raw::bytes(name));
+    fn getopt(count: i32, arguments: Any, options: Text) -> i32, posix();
+    fn getopt_long(count: i32, arguments: Any, options: Text, long: Any, index: Any) -> i32, posix();
+    fn getopt_long_only(count: i32, arguments: Any, options: Text, long: Any, index: Any) -> i32, posix();
+    fn get_current_dir_name() -> *mut u8, note::variable(c"PWD".as_ptr().cast());
     fn localtime(time: Any) -> Any, note::fact(fact::LOCAL_TIME);
     fn localtime_r(time: Any, out: Any) -> Any, note::fact(fact::LOCAL_TIME);
     fn ctime(time: Any) -> *mut u8, note::fact(fact::LOCAL_TIME);
     fn ctime_r(time: Any, out: Any) -> *mut u8, note::fact(fact::LOCAL_TIME);
     fn mktime(time: Any) -> isize, note::fact(fact::LOCAL_TIME);
+    fn timelocal(time: Any) -> isize, note::fact(fact::LOCAL_TIME);
+    fn getdate(text: Text) -> Any, note::incomplete(b"called getdate", b"");
+    fn getdate_r(text: Text, out: Any) -> i32, note::incomplete(b"called getdate", b"");
     fn connect(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
+    fn __connect(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
+    fn bind(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
+    fn sendto(socket: i32, from: Any, len: usize, flags: i32, to: Any, to_len: u32) -> isize, if !to.is_null() { note::fact(fact::NETWORK) };
+    fn getnameinfo(address: Any, len: u32, host: Any, host_len: u32, service: Any, service_len: u32, flags: i32) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyaddr(address: Any, len: u32, family: i32) -> Any, note::fact(fact::NETWORK);
+    fn gethostbyname_r(name: Text, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyname2_r(name: Text, family: i32, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostent() -> Any, note::fact(fact::NETWORK);
+    fn getservbyname(name: Text, protocol: Text) -> Any, note::fact(fact::NETWORK);
+    fn getservbyport(port: i32, protocol: Text) -> Any, note::fact(fact::NETWORK);
+    fn getprotobyname(name: Text) -> Any, note::fact(fact::NETWORK);
+    fn getnetbyname(name: Text) -> Any, note::fact(fact::NETWORK);
     fn getaddrinfo(node: Text, service: Text, hints: Any, out: Any) -> i32, note::fact(fact::NETWORK);
     fn gethostbyname(name: Text) -> Any, note::fact(fact::NETWORK);
     fn gethostbyname2(name: Text, family: i32) -> Any, note::fact(fact::NETWORK);
@@ -53,6 +134,27 @@ before! {
     fn getpwnam_r(name: Text, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
     fn getgrgid(group: u32) -> Any, note::fact(fact::USERS);
     fn getgrnam(name: Text) -> Any, note::fact(fact::USERS);
+    fn getgrgid_r(group: u32, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
+    fn getgrnam_r(name: Text, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
+    fn getgrouplist(user: Text, group: u32, out: Any, count: Any) -> i32, note::fact(fact::USERS);
+    fn getpwent() -> Any, note::fact(fact::USERS);
+    fn getgrent() -> Any, note::fact(fact::USERS);
+    fn getpw(user: u32, out: Any) -> i32, note::fact(fact::USERS);
+    fn getspnam(name: Text) -> Any, note::incomplete(b"asked for a password", b"");
+    fn getpass(prompt: Text) -> *mut u8, note::incomplete(b"asked for a password", b"");
+    fn gethostname(out: Any, len: usize) -> i32, note::fact(fact::HOST);
+    fn getdomainname(out: Any, len: usize) -> i32, note::fact(fact::HOST);
+    fn __gethostname_chk(out: Any, len: usize, room: usize) -> i32, note::fact(fact::HOST);
+    fn gethostid() -> isize, note::fact(fact::HOST);
+    fn uname(out: Any) -> i32, note::fact(fact::HOST);
+    fn getlogin() -> *mut u8, note::fact(fact::SESSION);
+    fn getlogin_r(out: Any, len: usize) -> i32, note::fact(fact::SESSION);
+    fn __getlogin_r_chk(out: Any, len: usize, room: usize) -> i32, note::fact(fact::SESSION);
+    fn cuserid(out: Any) -> *mut u8, note::fact(fact::SESSION);
+    fn ttyname(fd: i32) -> *mut u8, note::fact(fact::SESSION);
+    fn ttyname_r(fd: i32, out: Any, len: usize) -> i32, note::fact(fact::SESSION);
+    fn getutent() -> Any, note::fact(fact::SESSION);
+    fn getutxent() -> Any, note::fact(fact::SESSION);
     fn iconv_open(to: Text, from: Text) -> Any, note::fact(fact::ICONV);
     fn iconv_close(conversion: Any) -> i32, note::mapped_objects();
 }

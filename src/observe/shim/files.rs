@@ -4,7 +4,7 @@
 //! process ends, and before it becomes another program.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use crate::link::{self, Slot, failure};
 use crate::log_layout::{Entry, FileStat, kind};
@@ -182,6 +182,8 @@ opens! {
     fn open64(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
     fn openat(dirfd: i32, path: Path, flags: i32, mode: u32), dirfd, path, flags, mode;
     fn openat64(dirfd: i32, path: Path, flags: i32, mode: u32), dirfd, path, flags, mode;
+    fn __open(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn __open64(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
     fn creat(path: Path, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
     fn creat64(path: Path, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
     fn __open_2(path: Path, flags: i32), AT_FDCWD, path, flags, 0;
@@ -226,7 +228,7 @@ macro_rules! streams {
         pub unsafe extern "C" fn $name(path: Path, mode: Path, $($arg: $type),*) -> Stream {
             // SAFETY: the mode is a C string, by the contract of fopen.
             let flags = unsafe { stream_flags(mode) };
-            $before;
+            let () = $before;
             // SAFETY: the path is null or a C string, by the contract of fopen and freopen.
             let before = unsafe { before_open(AT_FDCWD, path, flags) };
             let stream = real!($name(path: Path, mode: Path, $($arg: $type),*) -> Stream);
@@ -295,6 +297,7 @@ fn copied(from: i32, to: i32) {
 
 before! {
     fn close(fd: i32) -> i32, before_close(fd);
+    fn __close(fd: i32) -> i32, before_close(fd);
     fn fclose(stream: Stream) -> i32, before_stream_close(stream);
     fn closefrom(first: i32) -> i32, before_close_range(first.max(0).cast_unsigned(), u32::MAX);
     fn close_range(first: u32, last: u32, flags: u32) -> i32, if flags & 4 == 0 { before_close_range(first, last) };
@@ -302,8 +305,15 @@ before! {
 
 after! {
     fn dup(fd: i32) -> i32, |r| copied(fd, r);
+    fn __fcntl(fd: i32, command: i32, argument: usize) -> i32, |r| if command == 0 || command == 1030 { copied(fd, r) };
     fn fcntl(fd: i32, command: i32, argument: usize) -> i32, |r| if command == 0 || command == 1030 { copied(fd, r) };
     fn fcntl64(fd: i32, command: i32, argument: usize) -> i32, |r| if command == 0 || command == 1030 { copied(fd, r) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __dup2(from: i32, to: i32) -> i32 {
+    // SAFETY: the contract of dup2.
+    unsafe { dup2(from, to) }
 }
 
 #[unsafe(no_mangle)]
@@ -345,8 +355,24 @@ after! {
     fn tempnam(directory: Path, prefix: Path) -> *mut u8, |r| { let _ = r; note::variable(c"TMPDIR".as_ptr().cast()) };
 }
 
+/// Whether a child may be started in another directory.
+static CHILD_MOVES: AtomicBool = AtomicBool::new(false);
+
+/// Says so if a path is given to a child that may resolve it in a directory that we do not know.
+pub fn given_to_child(path: &[u8]) {
+    if CHILD_MOVES.load(Ordering::Relaxed) && path.first() != Some(&b'/') {
+        note::incomplete(b"gave a relative path to a child in another directory", path);
+    }
+}
+
+unsafe fn child_moves() {
+    CHILD_MOVES.store(true, Ordering::Relaxed);
+}
+
 /// Notes an open that libc does in a child, as if it were done now.
 unsafe fn will_open(path: Path, flags: i32, mode: u32) {
+    // SAFETY: as below.
+    given_to_child(unsafe { raw::bytes(path) });
     // SAFETY: the path is a C string, by the contract of the file actions.
     let before = unsafe { before_open(AT_FDCWD, path, flags) };
     // SAFETY: as above.
@@ -368,6 +394,11 @@ unsafe fn will_open(path: Path, flags: i32, mode: u32) {
 before! {
     fn posix_spawn_file_actions_addopen(actions: Any, fd: i32, path: Path, flags: i32, mode: u32) -> i32,
         will_open(path, flags, mode);
+    fn posix_spawn_file_actions_addchdir_np(actions: Any, path: Path) -> i32, { note::look(AT_FDCWD, path, 0); child_moves() };
+    fn posix_spawn_file_actions_addfchdir_np(actions: Any, fd: i32) -> i32, child_moves();
+    fn setmntent(path: Path, mode: Path) -> *mut c_void, will_open(path, O_RDONLY, 0);
+    fn __setmntent(path: Path, mode: Path) -> *mut c_void, will_open(path, O_RDONLY, 0);
+    fn dlmopen(space: isize, path: Path, flags: i32) -> *mut c_void, note::incomplete(b"loaded into another namespace", raw::bytes(path));
     fn dlclose(handle: Any) -> i32, note::mapped_objects();
     fn _exit(status: i32) -> i32, leave(false);
     fn _Exit(status: i32) -> i32, leave(false);

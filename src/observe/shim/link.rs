@@ -46,6 +46,29 @@ impl Object {
         path.starts_with(b"linux-vdso") || path.starts_with(b"linux-gate")
     }
 
+    /// Whether an address lies in one of its segments; unknown, so false, for a program at a fixed address.
+    pub fn contains(&self, address: usize) -> bool {
+        if self.address == 0 || address < self.address || self.is_vdso() {
+            return false;
+        }
+        // The ELF header of a shared object is the first that is mapped.
+        let header = self.address as *const u8;
+        // SAFETY: the loader has read it there.
+        if unsafe { core::slice::from_raw_parts(header, 4) } != b"\x7fELF" {
+            return false;
+        }
+        // SAFETY: the 64-bit ELF header: the offset of the program headers at 32, their number at 56.
+        let (offset, count): (u64, u16) =
+            unsafe { (word(self.address, 4), word(self.address, 28)) };
+        (0..usize::from(count)).any(|index| {
+            let at = self.address + offset as usize + index * 56;
+            // SAFETY: a program header: the type at 0, the address at 16, the length in memory at 40.
+            let (kind, start, len): (u32, usize, usize) =
+                unsafe { (word(at, 0), word(at, 2), word(at, 5)) };
+            kind == 1 && (address - self.address).wrapping_sub(start) < len
+        })
+    }
+
     pub fn is_own(&self) -> bool {
         core::ptr::eq(self.dynamic, own_dynamic())
     }

@@ -11,8 +11,9 @@ type Any = *mut c_void;
 
 /// Notes a look whose failure may be about permission only: then the path exists.
 unsafe fn look_access(dirfd: i32, path: Path, errno: u16) {
+    let is_unclear = !matches!(errno, 0 | raw::ENOENT | raw::ENOTDIR) && !path.is_null();
     // SAFETY: the caller's path is a C string.
-    let exists = errno != 0 && !path.is_null() && unsafe { raw::stat(dirfd, path, 0) }.is_ok();
+    let exists = is_unclear && unsafe { raw::stat(dirfd, path, 0) }.is_ok();
     // SAFETY: as above.
     unsafe { look(dirfd, path, if exists { 0 } else { errno }) };
 }
@@ -63,12 +64,20 @@ after! {
     fn canonicalize_file_name(path: Path) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
     fn getxattr(path: Path, name: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
     fn lgetxattr(path: Path, name: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
+    fn listxattr(path: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
+    fn llistxattr(path: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
+    fn __statfs(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn pathconf(path: Path, what: i32) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
+    fn ftok(path: Path, number: i32) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn name_to_handle_at(dirfd: i32, path: Path, out: Any, mount: Any, flags: i32) -> i32, |r| look_access(dirfd, path, failure(r));
     fn opendir(path: Path) -> Any, |r| list(AT_FDCWD, path, failure(r));
     fn fdopendir(fd: i32) -> Any, |r| if !r.is_null() { list(fd, c"".as_ptr().cast(), 0) };
     fn scandir(path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
     fn scandir64(path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
     fn scandirat(dirfd: i32, path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
     fn scandirat64(dirfd: i32, path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
+    fn getdirentries(fd: i32, out: Any, len: usize, base: Any) -> isize, |r| { let _ = r; list(fd, c"".as_ptr().cast(), 0) };
+    fn getdirentries64(fd: i32, out: Any, len: usize, base: Any) -> isize, |r| { let _ = r; list(fd, c"".as_ptr().cast(), 0) };
     fn getdents64(fd: i32, out: Any, len: usize) -> isize, |r| list(fd, c"".as_ptr().cast(), 0);
 }
 
@@ -101,9 +110,15 @@ struct Glob {
 }
 
 const GLOB_ALTDIRFUNC: i32 = 1 << 9;
+const GLOB_TILDE: i32 = 1 << 12 | 1 << 14;
 
 /// Has libc's glob use our own functions, through the door that it has for that.
 unsafe fn with_own_functions(flags: i32, glob: *mut Glob) -> i32 {
+    if flags & GLOB_TILDE != 0 {
+        // SAFETY: a C string.
+        unsafe { note::variable(c"HOME".as_ptr().cast()) };
+        note::fact(crate::log_layout::fact::USERS);
+    }
     let (close, read) = (link_directory(b"closedir"), link_directory(b"readdir"));
     if flags & GLOB_ALTDIRFUNC != 0 || close == 0 || read == 0 {
         return flags;

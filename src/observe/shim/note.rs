@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use crate::link::{self, Object, Slot};
-use crate::log_layout::{Entry, FileStat, LOG_LEN_BYTES, Log, kind};
+use crate::log_layout::{Entry, FileStat, LOG_LEN_BYTES, Log, fact, kind};
 use crate::raw::{self, AT_FDCWD};
 
 const OBSERVED: &[u8] = b"IBID_OBSERVED=";
@@ -147,7 +147,14 @@ pub fn observed() -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(OBSERVED_TEXT.as_ptr().cast(), len) }
 }
 
-/// The path by which the loader knows this shim.
+/// Whether the loader of a child will find this shim.
+pub fn is_shim_there() -> bool {
+    let path = own_path();
+    // SAFETY: the loader's names are C strings.
+    !path.is_empty() && unsafe { raw::is_readable(path.as_ptr()) }
+}
+
+/// The path by which the loader knows this shim; a zero byte follows.
 pub fn own_path() -> &'static [u8] {
     link::objects().find(|object| object.is_own()).map_or(b"", Object::path)
 }
@@ -186,7 +193,8 @@ unsafe fn report_in(environment: *const *const u8) {
 #[inline(never)]
 pub fn append(entry: &Entry) {
     if let Some(log) = log() {
-        let pid = if entry.kind <= kind::SHELL { raw::pid() } else { 0 };
+        let has_pid = entry.kind <= kind::SHELL || entry.kind == kind::LOAD;
+        let pid = if has_pid { raw::pid() } else { 0 };
         log.append(&Entry { pid, ..*entry }, raw::populate);
     }
 }
@@ -335,6 +343,85 @@ pub fn missing(name: &'static str) {
     link::set_errno(raw::ENOSYS);
 }
 
+/// Whether a text was not seen lately; a table of the last few is kept for each kind, so that loops do not fill the log.
+fn is_new(known: &[AtomicU32; 64], text: &[u8]) -> bool {
+    let hash = crate::elf::gnu_hash(text);
+    let other = crate::elf::sysv_hash(text) ^ hash.rotate_left(16);
+    known[(hash % 64) as usize].swap(other | 1, Ordering::Relaxed) != other | 1
+}
+
+/// Notes a name of something that libc or the loader looks for by itself.
+///
+/// # Safety
+/// `name` is null or a C string.
+#[inline(never)]
+pub unsafe fn name(kind: u16, name: *const u8) {
+    static KNOWN: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
+    if !name.is_null() && log().is_some() {
+        // SAFETY: the caller's promise.
+        let name = unsafe { raw::bytes(name) };
+        if kind != kind::LOAD || is_new(&KNOWN, name) {
+            append(&Entry { kind, path: [name, b"", b""], ..Entry::default() });
+        }
+    }
+}
+
+/// Notes that messages of a domain are looked for below a directory.
+///
+/// # Safety
+/// Both are null or C strings.
+#[inline(never)]
+pub unsafe fn text_domain(domain: *const u8, directory: *const u8) {
+    static KNOWN: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
+    if domain.is_null() || directory.is_null() || log().is_none() {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let path = unsafe { raw::bytes(domain) };
+    // SAFETY: the caller's promise.
+    let second = unsafe { raw::bytes(directory) };
+    if is_new(&KNOWN, path) || second != DEFAULT_DIRECTORY.to_bytes() {
+        append(&Entry {
+            kind: kind::TEXT_DOMAIN,
+            path: [path, b"", b""],
+            second: [second, b"", b""],
+            ..Entry::default()
+        });
+    }
+}
+
+/// Where libc looks for messages of a domain that was bound to no directory.
+pub const DEFAULT_DIRECTORY: &core::ffi::CStr = c"/usr/share/locale";
+
+/// Notes a call of `time` with the object that made it, once for each of the first few.
+#[inline(never)]
+pub fn time(caller: usize) {
+    static KNOWN: [AtomicPtr<Object>; 8] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 8];
+    if log().is_none() {
+        return;
+    }
+    let Some(object) = link::objects().find(|object| object.contains(caller)) else {
+        return fact(fact::TIME);
+    };
+    let object_mut = core::ptr::from_ref(object).cast_mut();
+    for place in &KNOWN {
+        match place.load(Ordering::Relaxed) {
+            known if known == object_mut => return,
+            known if known.is_null() => {
+                place.store(object_mut, Ordering::Relaxed);
+                return append(&Entry {
+                    kind: kind::FACT,
+                    flags: fact::TIME,
+                    path: [object.path(), b"", b""],
+                    ..Entry::default()
+                });
+            }
+            _ => {}
+        }
+    }
+    fact(fact::TIME);
+}
+
 /// Notes that a variable was asked for; the last names are remembered, so that loops do not fill the log.
 ///
 /// # Safety
@@ -347,9 +434,7 @@ pub unsafe fn variable(name: *const u8) {
     }
     // SAFETY: the caller's promise.
     let name = unsafe { raw::bytes(name) };
-    let hash = crate::elf::gnu_hash(name);
-    let other = crate::elf::sysv_hash(name) ^ hash.rotate_left(16);
-    if KNOWN[(hash % 64) as usize].swap(other | 1, Ordering::Relaxed) != other | 1 {
+    if is_new(&KNOWN, name) {
         append(&Entry { kind: kind::GETENV, path: [name, b"", b""], ..Entry::default() });
     }
 }

@@ -30,8 +30,15 @@ impl ReadAt for File {
     }
 }
 
-/// Looks at a program's file and at the interpreters of scripts; `Err` says why the shim cannot live in it.
+/// As `look_at`, once more when all else is done: whoever removes the cache directory removes the shim.
 unsafe fn examine(dirfd: i32, path: Path) -> Result<(), &'static str> {
+    // SAFETY: the caller's path is a C string.
+    unsafe { look_at(dirfd, path) }?;
+    if note::is_shim_there() { Ok(()) } else { Err("could not be given the shim, which is gone") }
+}
+
+/// Looks at a program's file and at the interpreters of scripts; `Err` says why the shim cannot live in it.
+unsafe fn look_at(dirfd: i32, path: Path) -> Result<(), &'static str> {
     let mut head = [0; HEAD_LEN_BYTES];
     let mut place = (dirfd, path);
     let mut name;
@@ -433,6 +440,8 @@ unsafe fn start_child(
         return run(child, given);
     }
     // SAFETY: a C string, by the contract of posix_spawn.
+    crate::files::given_to_child(unsafe { raw::bytes(path) });
+    // SAFETY: as above.
     let verdict = unsafe { examine(AT_FDCWD, path) };
     // SAFETY: an environment, by the contract of posix_spawn.
     let environment = unsafe { environment(given, verdict.is_ok()) };
@@ -513,6 +522,34 @@ pub unsafe extern "C" fn posix_spawnp(
     })
 }
 
+/// Takes the shim out of `LD_PRELOAD` where it stands; what stays is shorter.
+unsafe fn leave_own_environment() {
+    let shim = note::own_path();
+    // SAFETY: the process's own environment.
+    let Some(value) = (unsafe { note::find_variable(own_environment(), PRELOAD) }) else { return };
+    // SAFETY: as above.
+    let bytes = unsafe { raw::bytes(value) };
+    let is_separator = |byte: &u8| matches!(byte, b':' | b' ');
+    let mut at = value.cast_mut();
+    let mut from = 0;
+    for part in bytes.split(is_separator) {
+        if part != shim && !part.is_empty() {
+            let separator = usize::from(from > 0 && at.cast_const() != value);
+            // SAFETY: parts only move towards the front of their own string, by whole parts.
+            unsafe {
+                at.write_bytes(b':', separator);
+                core::ptr::copy(part.as_ptr(), at.wrapping_add(separator), part.len());
+            }
+            at = at.wrapping_add(separator + part.len());
+        }
+        from += part.len() + 1;
+    }
+    if at.cast_const() != value.wrapping_add(bytes.len()) {
+        // SAFETY: as above.
+        unsafe { at.write(0) };
+    }
+}
+
 /// Notes that libc starts its shell.
 unsafe fn shell() {
     let path = c"/bin/sh".as_ptr().cast();
@@ -523,7 +560,11 @@ unsafe fn shell() {
             path: [b"/bin/sh", b"", b""],
             ..Entry::default()
         }),
-        Err(reason) => not_observed(reason, [b"/bin/sh", b"", b""]),
+        Err(reason) => {
+            // SAFETY: libc gives the process's own environment to the shell.
+            unsafe { leave_own_environment() };
+            not_observed(reason, [b"/bin/sh", b"", b""]);
+        }
     }
 }
 
