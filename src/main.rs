@@ -17,17 +17,17 @@ use ibid::shm::start::start_from;
 use ibid::wrapper;
 
 fn main() -> ExitCode {
-    ExitCode::from(run(env::args()))
+    ExitCode::from(run(&env::args()))
 }
 
-fn run(words: Vec<OsString>) -> u8 {
-    let start = start_from(words.clone(), env::all());
+fn run(words: &[OsString]) -> u8 {
+    let start = start_from(words.iter().cloned(), env::all());
     let call = Call::read(&start);
     let is_subcommand = !call.is_some_and(|call| call.masquerade || call.forced)
         && words.get(1).is_none_or(|word| cli::is_ours(word));
     match call {
         Some(call) if !is_subcommand => wrapper::run(start, call, before()),
-        _ => subcommand(&words),
+        _ => subcommand(words),
     }
 }
 

@@ -85,7 +85,7 @@ fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
         (number("invocation_hits"), number("portable_hits"), number("misses"));
     let cacheable = invocation + portable + misses;
     let share = |part: u64| {
-        if cacheable == 0 { String::new() } else { format!("  ({} %)", part * 100 / cacheable) }
+        (part * 100).checked_div(cacheable).map_or(String::new(), |share| format!("  ({share} %)"))
     };
     writeln!(out, "cache directory    {}", figures["cache_dir"].as_str().unwrap_or(""))?;
     writeln!(out, "hits               {}{}", invocation + portable, share(invocation + portable))?;

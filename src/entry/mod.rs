@@ -6,10 +6,10 @@
 mod memory;
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use ibid::probe::{self, Answer, Before};
 use ibid::shm::start::Start;
+use ibid::shm::words::{Ordering, Word};
 use ibid::shm::{net, raw};
 
 /// The probe's only memory beside its stack: a record is copied into it. Untouched pages cost nothing.
@@ -21,7 +21,7 @@ unsafe impl Sync for Arena {}
 static ARENA: Arena = Arena(UnsafeCell::new([0; ARENA_BYTES]));
 
 /// What the probe came to, see [`before`].
-static BEFORE: AtomicU8 = AtomicU8::new(Before::Faulted as u8);
+static BEFORE: Word = Word::new(Before::Faulted as u64);
 
 /// What happened before libc started.
 pub fn before() -> Before {
@@ -33,7 +33,7 @@ pub fn before() -> Before {
 }
 
 /// The initial stack pointer, for going on at `_start` after a fault.
-static INITIAL_STACK: AtomicUsize = AtomicUsize::new(0);
+static INITIAL_STACK: Word = Word::new(0);
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
@@ -101,7 +101,7 @@ unsafe extern "C" {
 
 /// Called by `ibid_entry`; returns if the tool must run.
 unsafe extern "C" fn ibid_probe(stack: *const usize) {
-    INITIAL_STACK.store(stack as usize, Ordering::Relaxed);
+    INITIAL_STACK.store(stack as u64, Ordering::Relaxed);
     // SAFETY: the entry passes the kernel's initial stack pointer.
     let start = unsafe { Start::from_stack(stack) };
     // SAFETY: there is one thread yet, and `ibid_resume` disarms the net and goes to `_start`.
@@ -118,7 +118,7 @@ unsafe extern "C" fn ibid_probe(stack: *const usize) {
         Some(Answer::Miss | Answer::Undelivered(_)) => Before::Missed,
         None => Before::NotLooked,
     };
-    BEFORE.store(before as u8, Ordering::Relaxed);
+    BEFORE.store(before as u64, Ordering::Relaxed);
     if is_armed {
         ibid_disarm();
     }

@@ -1,5 +1,7 @@
 //! The preload observer on real tools.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tools themselves")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;

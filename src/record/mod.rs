@@ -295,7 +295,7 @@ impl<'a> Cold<'a> {
 }
 
 /// Entries of a table. An entry that does not lie inside the bytes is `None`: the record is damaged.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Table<'a, T> {
     bytes: &'a [u8],
     at: usize,

@@ -90,8 +90,10 @@ impl Map {
         if at.align_offset(8) != 0 {
             return None;
         }
+        #[allow(clippy::cast_ptr_alignment, reason = "checked above")]
+        let first = at.cast::<Word>();
         // SAFETY: the range is mapped for the life of `self` and aligned; `Word` allows changes from elsewhere.
-        Some(unsafe { core::slice::from_raw_parts(at.cast::<Word>(), count) })
+        Some(unsafe { core::slice::from_raw_parts(first, count) })
     }
 
     /// XXH3-128 of `len` bytes from `offset`.

@@ -15,6 +15,9 @@ use super::raw::{self, AsFd, Handle};
 /// How many segments one process keeps mapped.
 const OPEN_MAX: usize = 64;
 
+const UNIT_SIZE: usize = 64;
+const _: () = assert!(UNIT_SIZE as u64 == UNIT_BYTES);
+
 /// Where an entry begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -27,7 +30,7 @@ pub struct Place {
 impl Place {
     /// Bytes from the beginning of the segment.
     pub fn offset(self) -> usize {
-        self.unit as usize * UNIT_BYTES as usize
+        self.unit as usize * UNIT_SIZE
     }
 }
 
@@ -110,7 +113,7 @@ impl Segments {
     }
 }
 
-impl<'a> Entry<'a> {
+impl Entry<'_> {
     /// Copies `into.len()` bytes of the body from `offset`.
     pub fn copy_out(&self, offset: u64, into: &mut [u8]) -> Option<()> {
         let offset = usize::try_from(offset).ok()?;

@@ -3,7 +3,13 @@
 //! The trait is what lets the index run on a plain vector, on a mapping, and under a model checker.
 //! Orderings: readers load `Relaxed` and fence `Acquire` once; a publisher's compare-and-swap is `Release`.
 
-pub use core::sync::atomic::{AtomicU64 as Word, Ordering, fence};
+#![allow(clippy::disallowed_types, reason = "this is where the house has its atomics")]
+
+pub use core::sync::atomic::Ordering;
+use core::sync::atomic::fence;
+
+/// A word that several processes change.
+pub type Word = core::sync::atomic::AtomicU64;
 
 /// A row of shared words.
 pub trait Words {

@@ -138,9 +138,8 @@ impl World {
         // The directory's stamp is taken before the name is looked at: what appears from then on changes it.
         if self.directory(parent).is_none() {
             return match self.missing_parent(parent) {
-                Absent::There => Absent::hot(path),
-                Absent::Otherwise(_) => Absent::hot(path),
-                missing => missing,
+                missing @ Absent::In(..) => missing,
+                Absent::There | Absent::Otherwise(_) => Absent::hot(path),
             };
         }
         match c_path(path).map(|path| raw::lstat(&path)) {

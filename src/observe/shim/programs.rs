@@ -69,7 +69,11 @@ unsafe fn examine_one(
     // SAFETY: the caller's path is a C string.
     let fd = match unsafe { raw::open(dirfd, path, raw::O_RDONLY | raw::O_CLOEXEC) } {
         Ok(fd) => fd,
-        Err(EACCES) => return Some(Preloading::Impossible("cannot be read")),
+        // It can be run, but not looked into.
+        // SAFETY: the caller's path is a C string.
+        Err(EACCES) if unsafe { raw::may_run(dirfd, path) } => {
+            return Some(Preloading::Impossible("cannot be read"));
+        }
         Err(_) => return None,
     };
     let stat = raw::stat_fd(fd);

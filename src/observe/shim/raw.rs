@@ -154,6 +154,16 @@ pub unsafe fn open(dirfd: i32, path: *const u8, flags: i32) -> Result<i32, u16> 
     if fd < 0 { Err(-fd as u16) } else { Ok(fd as i32) }
 }
 
+/// Whether a path may be run by this user.
+///
+/// # Safety
+/// `path` must be a C string.
+pub unsafe fn may_run(dirfd: i32, path: *const u8) -> bool {
+    let x_ok = 1;
+    // SAFETY: the caller vouches for the path.
+    unsafe { call(number::FACCESSAT, [fd_argument(dirfd), path as usize, x_ok, 0, 0, 0]) == 0 }
+}
+
 pub fn read_at(fd: i32, offset: u64, into: &mut [u8]) -> usize {
     let args = [fd_argument(fd), into.as_mut_ptr() as usize, into.len(), offset as usize, 0, 0];
     // SAFETY: the kernel writes into `into` only.

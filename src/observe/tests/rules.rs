@@ -180,7 +180,7 @@ fn clang_on_a_terminal() {
     assert!(preload.check(&clang));
     let mut words = String::from("TERM=xterm");
     for (name, value) in preload.environment() {
-        words.push_str(&format!(" {}={}", name.display(), value.display()));
+        words.extend([" ", &name.to_string_lossy(), "=", &value.to_string_lossy()]);
     }
     place.run_args(&["script", "-qec", &format!("{words} {} -c a.c", clang.display()), "log"]);
     let what = preload.finish();

@@ -1,0 +1,122 @@
+//! What `ibid explain` says: would this command be a hit, and if not, what differs first? It runs and stores nothing.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::{ARENA_BYTES, Asked, Invocation, portable};
+use crate::compilers::Verdict;
+use crate::env;
+use crate::probe;
+use crate::probe::command::{Call, Command};
+use crate::probe::judge::Difference;
+use crate::shm::layout::Kind;
+use crate::shm::start::start_from;
+use crate::store::Store;
+
+/// What `ibid explain` has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether the command would be a hit.
+    pub is_hit: bool,
+    /// Why, in one line.
+    pub because: String,
+}
+
+/// Says whether a command would be a hit, and if not, what differs first from the nearest record.
+pub fn explain(words: Vec<OsString>) -> Explanation {
+    let miss = |because: String| Explanation { is_hit: false, because };
+    let start = start_from([OsString::from("ibid")].into_iter().chain(words), env::all());
+    let Some(call) = Call::read(&start) else { return miss("no tool is named".into()) };
+    let invocation = match Invocation::find(start, call) {
+        Ok(invocation) => invocation,
+        Err(name) => return miss(format!("there is no {}", name.display())),
+    };
+    if let Verdict::PassThrough(reason) = invocation.verdict() {
+        return miss(format!("this command passes through: {}", reason.name()));
+    }
+    let store = match invocation.open_store() {
+        Ok(store) => store,
+        Err(error) => return miss(format!("no cache: {error}")),
+    };
+    let Some(asked) = Asked::new(start, call) else { return miss("no working directory".into()) };
+    let mut arena = vec![0; ARENA_BYTES];
+    let Asked { command, environment } = &asked;
+    let told = probe::first_difference(&store.cache, command, environment, &mut arena, |verdict| {
+        verdict.map_err(describe)
+    });
+    if let Some(Ok(())) = told {
+        return Explanation { is_hit: true, because: "every input has its recorded stamp".into() };
+    }
+    if portable::is_true(&store, command, environment, &mut arena) {
+        let because = "every input has its recorded content; stamps, PATH or PWD differ".into();
+        return Explanation { is_hit: true, because };
+    }
+    match told {
+        Some(Err(difference)) => miss(difference),
+        _ => miss(nearest(&store, command, &mut arena)),
+    }
+}
+
+/// A difference in plain words.
+fn describe(difference: Difference<'_>) -> String {
+    let show = |path: &CStr| OsStr::from_bytes(path.to_bytes()).display().to_string();
+    match difference {
+        Difference::Damaged => "the record is damaged".into(),
+        Difference::Command => "another command".into(),
+        Difference::Variable(name) if name.is_empty() => "the environment differs".into(),
+        Difference::Variable(name) => format!("variable {} differs", show(name)),
+        Difference::Input(path) => format!("file {} differs", show(path)),
+        Difference::Link(path) => format!("symlink {} differs", show(path)),
+        Difference::Existence(path) => format!("{} is gone or of another kind", show(path)),
+        Difference::Listing(path) => format!("directory {} may have another listing", show(path)),
+        Difference::Appeared(path) => format!("absence {} is no more", show(path)),
+        Difference::AppearedIn(directory, name) => {
+            let path = Path::new(OsStr::from_bytes(directory.to_bytes())).join(show(name));
+            format!("absence {} is no more", path.display())
+        }
+        Difference::Terminal => "the text would go to another kind of terminal or file".into(),
+        Difference::Cpu => "another CPU".into(),
+        Difference::StandardInput => {
+            "the tool may read standard input, which is another one".into()
+        }
+    }
+}
+
+/// Compares with the stored command that shares the most fields.
+fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
+    let mut bytes = Vec::new();
+    command.visit(|piece| bytes.extend_from_slice(piece));
+    let ours: Vec<&[u8]> = probe::command::fields(&bytes).collect();
+    let mut best: Option<(usize, String)> = None;
+    store.each_entry(|place, kind| {
+        if kind != Kind::Record {
+            return;
+        }
+        let Some(entry) = store.cache.segments.entry(place) else { return };
+        let Some((record, _)) = probe::hot_part(&entry, arena) else { return };
+        let theirs: Vec<&[u8]> = probe::command::fields(record.command().unwrap_or(&[])).collect();
+        let shared = theirs.iter().filter(|field| ours.contains(field)).count();
+        if best.as_ref().is_some_and(|(most, _)| *most >= shared) || theirs.get(3) != ours.get(3) {
+            return;
+        }
+        best = Some((shared, first_other_field(&ours, &theirs)));
+    });
+    best.map_or_else(|| "nothing is stored for this tool".into(), |(_, difference)| difference)
+}
+
+fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]]) -> String {
+    let show = |field: Option<&&[u8]>| {
+        field.map_or("nothing".into(), |field| OsStr::from_bytes(field).display().to_string())
+    };
+    let at = (0..ours.len().max(theirs.len())).find(|at| ours.get(*at) != theirs.get(*at));
+    let what = match at {
+        None => return "the umask differs".into(),
+        Some(0) => "IBID_ROOT",
+        Some(1) => "IBID_REMAP",
+        Some(2) => "working directory",
+        Some(_) => "argument",
+    };
+    let at = at.unwrap_or(0);
+    format!("{what} {} was {}", show(ours.get(at)), show(theirs.get(at)))
+}
