@@ -1,0 +1,361 @@
+//! The rooms of a hit and of a miss one by one: key, judge, deliver, append, publish, find, digest table, observer.
+//!
+//! `cargo bench --bench rooms -- [--quick] [FILTER]`; the options are criterion's. Each room works on a cache and on
+//! files of its own. Not here: the look-up by content and the learning, which only whole processes reach (`hit.rs`).
+#![allow(clippy::disallowed_methods, reason = "a bench starts programs and reads the environment")]
+#![allow(clippy::print_stderr, reason = "what is not measured is told")]
+#![allow(missing_docs, reason = "criterion's macro makes public functions")]
+
+use std::ffi::{CStr, CString, OsString};
+use std::fs;
+use std::hint::black_box;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ibid::index::cache::SHARED_MEMORY;
+use ibid::observe::preload::Preload;
+use ibid::probe::command::{Call, Command};
+use ibid::probe::judge::{Environment, judge};
+use ibid::probe::{deliver_record, hot_part};
+use ibid::record::{self, BlobRef, Cold, Record};
+use ibid::shm::raw;
+use ibid::shm::start::{Start, start_from};
+use ibid::shm::stat::Stamp;
+use ibid::store::Store;
+use ibid::store::draft::{Draft, Encoded, Input, Output, Variable};
+use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// How many inputs a record has: a small C file, a large C++ file, something extreme.
+const INPUTS: [usize; 3] = [60, 600, 3000];
+/// Sizes of an output.
+const OUTPUTS: [(&str, usize); 3] = [("4KiB", 4 << 10), ("100KiB", 100 << 10), ("4MiB", 4 << 20)];
+/// Small enough that appending without end only evicts.
+const CACHE_BYTES_MAX: u64 = 512 << 20;
+const ARENA_BYTES: usize = 16 << 20;
+const VARIABLES: usize = 60;
+
+/// A cache and a directory for files, which go at the end.
+struct Room {
+    store: Store,
+    root: TempDir,
+}
+
+impl Room {
+    fn new() -> Room {
+        let root = tempfile::Builder::new().prefix("ibid-rooms-").tempdir().expect("a directory");
+        for below in ["cache", "files"] {
+            let made = fs::DirBuilder::new().mode(0o700).create(root.path().join(below));
+            made.expect("a directory");
+        }
+        let store = Store::open(&root.path().join("cache"), CACHE_BYTES_MAX).expect("a cache");
+        Room { store, root }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.root.path().join("files").join(name)
+    }
+
+    /// A record of a compile with this many headers, all of which are there.
+    fn draft(&self, start: Start, inputs: usize) -> Draft {
+        let command = command(start);
+        let mut bytes = Vec::new();
+        command.visit(|piece| bytes.extend_from_slice(piece));
+        let input = |number: usize| {
+            let path = self.file(&format!("some_header_{number}.h"));
+            fs::write(&path, format!("int declared_{number};\n")).expect("a header");
+            let path = c_path(&path);
+            let state = raw::stat(&path).expect("it was just written");
+            Input {
+                path,
+                kind: record::CONTENT,
+                mode: state.mode,
+                stamp: state.stat.stamp(),
+                digest: *blake3::hash(&number.to_le_bytes()).as_bytes(),
+                group: u32::try_from(number).expect("a few thousand"),
+            }
+        };
+        let variable = |number: usize| Variable {
+            name: CString::new(format!("NAME_{number}")).expect("no NUL"),
+            value: Some(xxh3_128(format!("value {number}").as_bytes()).to_le_bytes()),
+            flags: 0,
+        };
+        Draft {
+            command: bytes,
+            invocation_key: command.invocation_key(),
+            portable_key: command.portable_key(),
+            inputs: (0..inputs).map(input).collect(),
+            variables: (0..VARIABLES).step_by(6).map(variable).collect(),
+            ..Draft::default()
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let name = self.store.cache.index.header().volatile;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        if let (Ok(directory), Ok(name)) = (SHARED_MEMORY.to_str(), std::str::from_utf8(name))
+            && !name.is_empty()
+        {
+            let _ = fs::remove_file(Path::new(directory).join(name));
+        }
+    }
+}
+
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("no NUL")
+}
+
+/// `ibid g++ …` with this many arguments, in an environment like a login's.
+fn start(args: usize) -> Start {
+    let first = ["ibid", "g++", "-c", "file.cpp", "-o", "file.o"].map(OsString::from);
+    let more = (first.len()..args).map(|number| format!("-I/usr/include/some/{number}").into());
+    let variable = |number| (format!("NAME_{number}").into(), format!("value {number}").into());
+    start_from(first.into_iter().chain(more), (0..VARIABLES).map(variable))
+}
+
+fn command(start: Start) -> Command {
+    Command::new(start, Call::read(&start).expect("a tool is named")).expect("a directory")
+}
+
+fn environment(start: &Start) -> Environment {
+    Environment::read(start).expect("few variables")
+}
+
+fn keys(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("key");
+    for args in [10, 100, 1000] {
+        let start = start(args);
+        let command = command(start);
+        group.bench_function(BenchmarkId::new("invocation", args), |bencher| {
+            bencher.iter(|| black_box(&command).invocation_key());
+        });
+    }
+    let start = start(10);
+    group.bench_function("command", |bencher| bencher.iter(|| command(black_box(start))));
+}
+
+fn environments(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("environment");
+    let start = start(10);
+    group.bench_function("read", |bencher| bencher.iter(|| environment(black_box(&start))));
+    let environment = environment(&start);
+    group.bench_function("whole", |bencher| bencher.iter(|| black_box(&environment).whole()));
+}
+
+fn judges(criterion: &mut Criterion) {
+    let room = Room::new();
+    let start = start(10);
+    let (command, environment) = (command(start), environment(&start));
+    let mut group = criterion.benchmark_group("judge");
+    for inputs in INPUTS {
+        let Encoded { hot, cold } = room.draft(start, inputs).encode();
+        let record = Record::read(&hot).expect("a record");
+        group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
+            bencher.iter(|| {
+                let verdict = judge(&record, &command, &environment, || Some(Cold(&cold)));
+                assert!(verdict.is_ok(), "{verdict:?}");
+            });
+        });
+    }
+}
+
+fn hot_parts(criterion: &mut Criterion) {
+    let room = Room::new();
+    let mut arena = vec![0; ARENA_BYTES];
+    let mut group = criterion.benchmark_group("hot_part");
+    for inputs in INPUTS {
+        let draft = room.draft(start(10 + inputs), inputs);
+        room.store.put_record(&draft).expect("stored");
+        let found = room.store.cache.records(&draft.invocation_key).next();
+        let (_, entry) = found.expect("published");
+        group.throughput(Throughput::Bytes(entry.header.hot_bytes));
+        group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
+            bencher.iter(|| assert!(hot_part(black_box(&entry), &mut arena).is_some()));
+        });
+    }
+}
+
+fn deliveries(criterion: &mut Criterion) {
+    let room = Room::new();
+    let start = start(10);
+    let mask = command(start).creation_mask;
+    let mut group = criterion.benchmark_group("deliver");
+    for (size, len) in OUTPUTS {
+        let path = c_path(&room.file(&format!("output_{size}.o")));
+        let blob = room.store.put_blob(&content(len, 0)).expect("stored");
+        let mut draft = room.draft(start, 0);
+        draft.outputs.push(output(path.clone(), mask, blob));
+        let Encoded { hot, .. } = draft.encode();
+        let record = Record::read(&hot).expect("a record");
+        let deliver = || {
+            let done = deliver_record(&room.store.cache, &record, mask, || {});
+            assert!(done.is_ok(), "{done:?}");
+        };
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("fresh", size), |bencher| {
+            bencher.iter_batched(|| remove(&path), |()| deliver(), BatchSize::PerIteration);
+        });
+        deliver();
+        group.bench_function(BenchmarkId::new("over", size), |bencher| bencher.iter(deliver));
+    }
+}
+
+fn output(path: CString, mask: u32, blob: BlobRef) -> Output {
+    Output { path, create_mode: 0o666, mode: 0o666 & !mask, flags: 0, blob }
+}
+
+fn remove(path: &CStr) {
+    let _ = raw::unlink(path);
+}
+
+/// Bytes that no other `number` gives.
+fn content(len: usize, number: u64) -> Vec<u8> {
+    let mut bytes = vec![7; len];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+fn appends(criterion: &mut Criterion) {
+    let room = Room::new();
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        number
+    };
+    let mut group = criterion.benchmark_group("append_publish");
+    for (size, len) in OUTPUTS {
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("blob", size), |bencher| {
+            let fresh = || content(len, next());
+            bencher.iter_batched(
+                fresh,
+                |bytes| room.store.put_blob(&bytes).expect("stored"),
+                BatchSize::PerIteration,
+            );
+        });
+        let same = content(len, 0);
+        room.store.put_blob(&same).expect("stored");
+        group.bench_function(BenchmarkId::new("blob_again", size), |bencher| {
+            bencher.iter(|| room.store.put_blob(black_box(&same)).expect("stored"));
+        });
+    }
+}
+
+fn append_records(criterion: &mut Criterion) {
+    let room = Room::new();
+    let mut group = criterion.benchmark_group("append_publish");
+    for inputs in INPUTS {
+        let mut draft = room.draft(start(10), inputs);
+        let mut number = 0u64;
+        group.bench_function(BenchmarkId::new("record", inputs), |bencher| {
+            bencher.iter(|| {
+                // Another invocation each time, as a miss is.
+                number += 1;
+                draft.invocation_key = xxh3_128(&number.to_le_bytes()).to_le_bytes();
+                draft.portable_key = xxh3_128(&(!number).to_le_bytes()).to_le_bytes();
+                room.store.put_record(&draft).expect("stored");
+            });
+        });
+    }
+}
+
+fn look_ups(criterion: &mut Criterion) {
+    let room = Room::new();
+    let cache = &room.store.cache;
+    let known = room.store.put_blob(&content(4096, 1)).expect("stored").digest;
+    let unknown = [0x5a; 32];
+    let draft = room.draft(start(10), 60);
+    room.store.put_record(&draft).expect("stored");
+    let mut group = criterion.benchmark_group("index");
+    group.bench_function("blob_hit", |bencher| {
+        bencher.iter(|| assert!(cache.find_blob(black_box(&known)).is_some()));
+    });
+    group.bench_function("blob_miss", |bencher| {
+        bencher.iter(|| assert!(cache.find_blob(black_box(&unknown)).is_none()));
+    });
+    group.bench_function("record_hit", |bencher| {
+        bencher.iter(|| assert!(cache.records(black_box(&draft.invocation_key)).next().is_some()));
+    });
+    group.bench_function("record_miss", |bencher| {
+        bencher.iter(|| assert!(cache.records(black_box(&[0x5a; 16])).next().is_none()));
+    });
+}
+
+fn digests(criterion: &mut Criterion) {
+    let room = Room::new();
+    let table = room.store.cache.volatile.digests();
+    let stamp = |number: u64| Stamp(xxh3_128(&number.to_le_bytes()).to_le_bytes());
+    for number in 0..1000 {
+        table.enter(&stamp(number), &[3; 32]);
+    }
+    let (known, unknown) = (stamp(999), stamp(1 << 40));
+    let mut group = criterion.benchmark_group("digests");
+    group.bench_function("find_hit", |bencher| {
+        bencher.iter(|| assert!(table.find(black_box(&known)).is_some()));
+    });
+    group.bench_function("find_miss", |bencher| {
+        bencher.iter(|| assert!(table.find(black_box(&unknown)).is_none()));
+    });
+    group.bench_function("enter", |bencher| {
+        bencher.iter(|| table.enter(black_box(&known), &[3; 32]));
+    });
+    let path = room.file("header.h");
+    fs::write(&path, vec![b' '; 20 << 10]).expect("a header");
+    let path = c_path(&path);
+    let state = raw::stat(&path).expect("it was just written");
+    group.bench_function("hash_20KiB_file", |bencher| {
+        bencher.iter(|| assert!(room.store.digest_file(&path, &state, false).is_some()));
+    });
+}
+
+fn observers(criterion: &mut Criterion) {
+    let room = Room::new();
+    let mut group = criterion.benchmark_group("observer");
+    group.sample_size(10);
+    let files = room.file("");
+    group.bench_function("prepare", |bencher| {
+        bencher.iter(|| Preload::prepare_in(room.store.directory(), &files).expect("an observer"));
+    });
+    fs::write(room.file("a.c"), "#include <stdio.h>\nint main(void) { return puts(\"a\"); }\n")
+        .expect("a source");
+    fs::write(room.file("a.cc"), "#include <iostream>\nint main() { std::cout << 1; }\n")
+        .expect("a source");
+    for (compiler, source) in [("gcc", "a.c"), ("g++", "a.cc")] {
+        let Some(program) = find(compiler) else {
+            eprintln!("observer/finish/{compiler}: absent");
+            continue;
+        };
+        let observed = || observed(&room, &program, source);
+        let observation = observed().finish();
+        assert!(observation.incomplete.is_none(), "{:?}", observation.incomplete);
+        group.bench_function(BenchmarkId::new("finish", compiler), |bencher| {
+            bencher.iter_batched(observed, Preload::finish, BatchSize::PerIteration);
+        });
+    }
+}
+
+/// A compile that has ended, its log not yet read.
+fn observed(room: &Room, program: &Path, source: &str) -> Preload {
+    let files = room.root.path().join("files");
+    let mut observer = Preload::prepare_in(room.store.directory(), &files).expect("an observer");
+    assert!(observer.check(program), "{} can be observed", program.display());
+    let mut compile = Process::new(program);
+    compile.args(["-c", source, "-o", "a.o"]).current_dir(&files).stdin(Stdio::null());
+    let status = compile.envs(observer.environment()).status().expect("a compiler");
+    assert!(status.success(), "{} {source}: {status}", program.display());
+    observer
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+criterion_group!(hit, keys, environments, look_ups, hot_parts, judges, deliveries);
+criterion_group!(miss, appends, append_records, digests, observers);
+criterion_main!(hit, miss);
