@@ -244,6 +244,9 @@ fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<
             (raw::lstat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Link(path))
         }
         record::EXISTS => {
+            (raw::lstat(path).is_ok_and(|s| s.mode == input.mode), Difference::Existence(path))
+        }
+        record::LEADS => {
             (raw::stat(path).is_ok_and(|s| s.mode == input.mode), Difference::Existence(path))
         }
         record::LISTING => (
@@ -272,8 +275,11 @@ fn judge_directories<'a>(
         let directory = directory.ok_or(Difference::Damaged)?;
         let path = record.string(directory.path).ok_or(Difference::Damaged)?;
         let shown = if path.is_empty() { c"." } else { path };
-        if raw::stat(shown).is_ok_and(|s| s.stat.stamp() == directory.stamp) {
-            continue;
+        match raw::stat(shown) {
+            Ok(state) if state.stat.stamp() == directory.stamp => continue,
+            Ok(state) if state.is_directory() => {}
+            // Its being there was seen too, and is not noted elsewhere.
+            _ => return Err(Difference::Existence(path)),
         }
         if let Some(load) = load.take() {
             loaded = load();

@@ -128,8 +128,10 @@ pub struct Input {
 pub const CONTENT: u32 = 0;
 /// A symlink counts: `lstat` gives the stamp.
 pub const LINK: u32 = 1;
-/// Existence, type and permissions count.
+/// Existence, type and permissions count, and that it is no symlink.
 pub const EXISTS: u32 = 2;
+/// Existence, type and permissions of what a symlink leads to count.
+pub const LEADS: u32 = 4;
 /// The names in a directory count: `stat` gives the stamp.
 pub const LISTING: u32 = 3;
 

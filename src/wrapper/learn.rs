@@ -24,7 +24,7 @@ use crate::shm::cpu;
 use crate::shm::raw::{self, FileState};
 use crate::store::Store;
 use crate::store::digest::{digest_link, digest_listing};
-use crate::store::draft::{Draft, Input, Output, Variable};
+use crate::store::draft::{Directory, Draft, Input, Output, Variable};
 
 /// A run of a tool, and all that is known of it.
 pub struct Lesson<'a> {
@@ -79,7 +79,10 @@ impl Lesson<'_> {
             stderr: self.blob(&text.stderr)?,
             inputs: Vec::new(),
         };
-        draft.inputs = self.inputs(world, &unusable)?;
+        let path_of =
+            |directory: &Directory| PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
+        let vouching: Vec<PathBuf> = draft.directories.iter().map(path_of).collect();
+        draft.inputs = self.inputs(world, &unusable, &vouching)?;
         Ok(draft)
     }
 
@@ -268,7 +271,12 @@ impl Lesson<'_> {
         Ok((absences, unusable))
     }
 
-    fn inputs(&self, mut world: World, unusable: &[PathBuf]) -> Result<Vec<Input>, NotStored> {
+    fn inputs(
+        &self,
+        mut world: World,
+        unusable: &[PathBuf],
+        vouching: &[PathBuf],
+    ) -> Result<Vec<Input>, NotStored> {
         let mut inputs = Inputs { lesson: self, groups: HashMap::new(), list: Vec::new() };
         for input in &self.observation.inputs {
             inputs.content(&mut world, &input.path, input.stat)?;
@@ -280,8 +288,12 @@ impl Lesson<'_> {
             inputs.listing(&mut world, path)?;
         }
         let passed = self.found.passed.iter().chain(unusable);
+        let mut seen: HashSet<&Path> = vouching.iter().map(PathBuf::as_path).collect();
         for path in self.observation.existing.iter().chain(passed) {
-            inputs.existing(&mut world, path)?;
+            // A directory whose stamp vouches for absences is judged there.
+            if seen.insert(bare_directory(path)) {
+                inputs.existing(&mut world, path)?;
+            }
         }
         for (path, state) in world.links() {
             let digest = digest_link(&path).ok_or(NotStored::InputChanged)?;
@@ -327,7 +339,9 @@ impl Inputs<'_> {
         }
         let digest =
             self.lesson.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
-        world.walk(path);
+        // The loader asks no link where it leads: if one leads elsewhere, the stamp is that of another file.
+        let is_library = seen.is_none() && is_shared_object(path);
+        world.walk(path.parent().filter(|_| is_library).unwrap_or(path));
         self.push(spelled, record::CONTENT, &state, digest);
         Ok(())
     }
@@ -350,21 +364,41 @@ impl Inputs<'_> {
     fn existing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
         world.walk(path);
-        match raw::stat(&spelled) {
-            Ok(state) if state.is_regular() && self.lesson.is_judged_by_stamps_only() => {
-                self.content(world, path, None)?;
-            }
-            Ok(state) => self.push(spelled, record::EXISTS, &state, [0; 32]),
-            // A dangling symlink whose own text was read: the walk has noted it.
-            Err(_) if raw::lstat(&spelled).is_ok() => {}
-            Err(_) => return Err(NotStored::InputChanged),
+        let state = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        // What a dangling symlink says was read: the walk has noted it.
+        let (kind, state) = match raw::stat(&spelled) {
+            Ok(behind) if state.is_symlink() => (record::LEADS, behind),
+            Err(_) => return Ok(()),
+            Ok(_) => (record::EXISTS, state),
+        };
+        if state.is_regular() && self.lesson.is_judged_by_stamps_only() {
+            return self.content(world, path, None);
         }
+        self.push(spelled, kind, &state, [0; 32]);
         Ok(())
     }
 }
 
 fn when(condition: bool, flag: u32) -> u32 {
     if condition { flag } else { 0 }
+}
+
+/// By its name: `libc.so.6`, `plugin.so`.
+fn is_shared_object(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
+}
+
+/// A directory without the `/` or `/.` at its end, which change nothing.
+fn bare_directory(path: &Path) -> &Path {
+    let mut bytes = path.as_os_str().as_bytes();
+    while let Some(shorter) = bytes.strip_suffix(b"/.").or_else(|| bytes.strip_suffix(b"/")) {
+        if shorter.is_empty() {
+            break;
+        }
+        bytes = shorter;
+    }
+    Path::new(OsStr::from_bytes(bytes))
 }
 
 fn is_silent(text: &Text) -> bool {

@@ -172,12 +172,13 @@ impl<'a> Now<'a> {
 
     /// Compares an input's content, and takes over its stamp; whether that tells the content from any later one.
     fn refresh_input(&mut self, input: &mut Input, same: &mut Sameness) -> Option<bool> {
-        let state = self.state(&input.path, input.kind == record::LINK)?;
+        let is_itself = matches!(input.kind, record::LINK | record::EXISTS);
+        let state = self.state(&input.path, is_itself)?;
         if !same.agrees(input.group, (state.stat.dev, state.stat.ino)) {
             return None;
         }
         let stamp = state.stat.stamp();
-        if input.kind == record::EXISTS {
+        if matches!(input.kind, record::EXISTS | record::LEADS) {
             input.stamp = stamp;
             return (state.mode == input.mode).then_some(true);
         }
@@ -231,8 +232,20 @@ impl<'a> Now<'a> {
                     stamp: state.stat.stamp(),
                     names: directory.names,
                 }),
-                // A directory that has gone, or whose stamp vouches no more: name by name from now on.
-                None => draft.absences.extend(hot_absences(&path, &directory.names)?),
+                // Its stamp vouches no more: name by name from now on, and that it is there.
+                None => {
+                    let state = state?;
+                    let group = draft.inputs.iter().map(|input| input.group + 1).max();
+                    draft.inputs.push(Input {
+                        path: shown,
+                        kind: record::LEADS,
+                        mode: state.mode,
+                        stamp: state.stat.stamp(),
+                        digest: [0; 32],
+                        group: group.unwrap_or(0),
+                    });
+                    draft.absences.extend(hot_absences(&path, &directory.names)?);
+                }
             }
         }
         Some(())
