@@ -14,6 +14,7 @@ mod loader;
 pub mod log;
 #[allow(dead_code, reason = "the shim uses the rest of it")]
 mod log_layout;
+mod log_outer;
 pub mod preload;
 mod programs;
 mod pseudo;

@@ -8,15 +8,14 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, StatVfsMountFlags};
-use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-use super::log_layout::{self as layout, Entry, FileStat, Log, kind};
-use super::{Observation, log, trace};
+use super::log_layout::{self as layout, Entry, FileStat, kind};
+use super::{Observation, log, log_outer, trace};
 use crate::env;
 use crate::os::elf::{self, Preloading};
 
@@ -250,30 +249,7 @@ fn write_header(log: &File, nonce: u64, cwd: &Path, is_memory: bool) -> io::Resu
 
 /// Whether another ibid further out observes this process.
 pub fn nested() -> bool {
-    outer_log().is_some()
-}
-
-fn outer_log() -> Option<Log> {
-    let observed = env::get_nonempty(IBID_OBSERVED)?.into_vec();
-    let nonce = u64::from_str_radix(std::str::from_utf8(observed.get(..16)?).ok()?, 16).ok()?;
-    let path = observed.get(16..)?.strip_prefix(b":")?;
-    let file = OpenOptions::new().read(true).write(true).open(OsStr::from_bytes(path)).ok()?;
-    if file.metadata().ok()?.len() != layout::LOG_LEN_BYTES as u64 {
-        return None;
-    }
-    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-    // SAFETY: a fresh mapping at an address that the kernel chooses; it is never unmapped.
-    let base = unsafe {
-        rustix::mm::mmap(std::ptr::null_mut(), layout::LOG_LEN_BYTES, protection, flags, &file, 0)
-    }
-    .ok()?;
-    // SAFETY: just mapped as `at` demands.
-    unsafe { Log::at(base.cast(), nonce) }
-}
-
-fn populate(address: *mut u8, len: usize) -> bool {
-    // SAFETY: the advice changes no content; the pages are those of a mapped log.
-    unsafe { rustix::mm::madvise(address.cast(), len, Advice::LinuxPopulateWrite) }.is_ok()
+    log_outer::open().is_some()
 }
 
 /// What a nested ibid, which is static and so has no shim, tells the outer observer before it becomes the tool.
@@ -289,13 +265,16 @@ pub struct Report<'a> {
 
 /// Reports a nested ibid to the outer observer; says whether there is one. Call it last before the exec.
 pub fn report_in(report: &Report) -> bool {
-    let Some(log) = outer_log() else { return false };
+    let Some(log) = log_outer::open() else { return false };
     let pid = std::process::id();
     let image = fs::read_link("/proc/self/exe").unwrap_or_default();
     let parent = std::os::unix::process::parent_id();
     let append = |kind: u16, text: &OsStr, flags: u32, errno: u16| {
         let path = [text.as_bytes(), b"", b""];
-        log.append(&Entry { kind, errno, pid, flags, path, ..Entry::default() }, populate);
+        log.append(
+            &Entry { kind, errno, pid, flags, path, ..Entry::default() },
+            log_outer::populate,
+        );
     };
     append(kind::START, image.as_os_str(), parent, 0);
     if let Some(name) = report.searched {

@@ -65,7 +65,6 @@ replays! {
     assembler_depfile: GCC, ["-pipe -Wa,-MD,as.d -c SOURCE -o a.o"];
     assembler_listing: GCC, ["-Wa,-adhln=list -g -c SOURCE -o a.o"];
     optimisation_record: CLANG, ["-O2 -fsave-optimization-record -c SOURCE -o a.o", "-O2 -fsave-optimization-record=yaml -foptimization-record-file=rec -c SOURCE -o a.o"];
-    optimisation_report_of_gcc: GCC, ["-O3 -fopt-info-all=report -c SOURCE -o a.o"];
     serialized_diagnostics: CLANG, ["--serialize-diagnostics diag -Wall -c SOURCE -o a.o"];
     profile_arcs_of_clang: CLANG, ["-fprofile-instr-generate -fcoverage-mapping -c SOURCE -o a.o"];
     bitcode: CLANG, ["-emit-llvm -c SOURCE -o a.bc", "-flto -c SOURCE -o a.o", "-flto=thin -c SOURCE -o a.o"];
@@ -286,5 +285,21 @@ fn names_with_blanks_quotes_and_other_bytes() {
             call.check().expect(&Outcome::Miss);
             call.check().expect_hit();
         }
+    }
+}
+
+/// gcc appends its report to what is there: a hit where nothing is, and never a hit where something is.
+#[test]
+fn an_appended_report() {
+    for tool in tools::present(GCC) {
+        let (cache, project) = (Cache::new(), project());
+        let source = if tool.contains("++") { "a.cc" } else { "a.c" };
+        let line = format!("{tool} -O3 -fopt-info-all=report -c {source} -o a.o");
+        let call = project.call(&cache, &line);
+        call.check().expect(&Outcome::Miss);
+        let over = call.check();
+        assert_eq!(over.outcome, Outcome::NotStored("input_modified".into()), "{line}");
+        project.remove("report");
+        call.check().expect_hit();
     }
 }
