@@ -23,7 +23,7 @@ use crate::shm::raw::{self, Errno, FileState};
 use crate::shm::segments::Entry;
 use crate::store::Store;
 use crate::store::digest::{digest_link, digest_listing};
-use crate::store::draft::{Draft, Input, is_searched};
+use crate::store::draft::{Directory, Draft, Input, is_searched};
 
 /// How a look-up by content ended.
 pub enum Portable {
@@ -226,27 +226,23 @@ impl<'a> Now<'a> {
                     return None;
                 }
             }
-            match vouching {
-                Some((path, state)) => draft.directories.push(crate::store::draft::Directory {
-                    path,
-                    stamp: state.stat.stamp(),
-                    names: directory.names,
-                }),
-                // Its stamp vouches no more: name by name from now on, and that it is there.
-                None => {
-                    let state = state?;
-                    let group = draft.inputs.iter().map(|input| input.group + 1).max();
-                    draft.inputs.push(Input {
-                        path: shown,
-                        kind: record::LEADS,
-                        mode: state.mode,
-                        stamp: state.stat.stamp(),
-                        digest: [0; 32],
-                        group: group.unwrap_or(0),
-                    });
-                    draft.absences.extend(hot_absences(&path, &directory.names)?);
-                }
+            if let Some((path, state)) = vouching {
+                let stamp = state.stat.stamp();
+                draft.directories.push(Directory { path, stamp, names: directory.names });
+                continue;
             }
+            // Its stamp vouches no more: name by name from now on, and that it is there.
+            let state = state?;
+            let group = draft.inputs.iter().map(|input| input.group + 1).max();
+            draft.inputs.push(Input {
+                path: shown,
+                kind: record::LEADS,
+                mode: state.mode,
+                stamp: state.stat.stamp(),
+                digest: [0; 32],
+                group: group.unwrap_or(0),
+            });
+            draft.absences.extend(hot_absences(&path, &directory.names)?);
         }
         Some(())
     }
