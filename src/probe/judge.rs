@@ -154,6 +154,12 @@ pub fn standard_input() -> u32 {
     }
 }
 
+/// Whether standard output or standard error is closed. Then a tool may fail to speak, or open a file in that place.
+pub fn is_mute() -> bool {
+    let is_closed = |stream| raw::stat_fd(raw::standard(stream)) == Err(Errno::BADF);
+    is_closed(Stream::Output) || is_closed(Stream::Error)
+}
+
 /// Judges what is neither file nor variable: the CPU, standard input, and where text would go.
 pub fn judge_machine<'a>(record: &Record<'a>) -> Result<(), Difference<'a>> {
     if record.has(record::NEEDS_CPU) && record.head.cpu != cpu::identity() {

@@ -468,3 +468,30 @@ fn standard_input_that_is_not_read_does_not_count() {
         }
     }
 }
+
+/// A result that was made with nobody to talk to is of no use to others, and the other way round.
+#[test]
+fn closed_output_and_error() {
+    for tool in tools::present(tools::C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "int f(void) { int unused; return 1; }\n")]);
+        let open = format!("{tool} -Wall -c a.c -o a.o");
+        for redirection in ["2>&-", ">&-", ">&- 2>&-"] {
+            let run = |launcher: &str| {
+                let line = format!("{launcher}{open} {redirection}");
+                let mut sh = cache.command("/bin/sh");
+                let done = sh.arg("-c").arg(&line).current_dir(project.path()).output().unwrap();
+                let object = project.at("a.o").exists().then(|| project.read("a.o"));
+                let _ = std::fs::remove_file(project.at("a.o"));
+                (done.status, done.stdout, done.stderr, object)
+            };
+            let launcher = format!("{} ", tools::ibid().display());
+            let counted =
+                cache.count(|| assert_eq!(run(&launcher), run(""), "{tool} {redirection}"));
+            assert_eq!(counted.outcome(), passed("closed_stream"));
+            project.call(&cache, &open).check();
+            project.call(&cache, &open).check().expect_hit();
+            assert_eq!(run(&launcher), run(""), "{tool} {redirection}, behind a hit");
+        }
+    }
+}
