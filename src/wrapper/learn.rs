@@ -219,7 +219,9 @@ impl Lesson<'_> {
         let is_plain = state.is_regular() && state.links == 1 && state.uid == raw::user();
         // The mode of a file that was there before is its own, not the tool's.
         let kept_mode = seen.existed_before && seen.how == Made::Truncated && mode != plain_mode;
-        if !is_plain || kept_mode || seen.create_mode == 0 {
+        // A mode that is not the tool's doing, but comes from the directory.
+        let given_mode = mode != plain_mode && has_default_acl(&seen.path);
+        if !is_plain || kept_mode || given_mode || seen.create_mode == 0 {
             return Err(NotStored::SpecialOutput);
         }
         if seen.how == Made::Modified && seen.existed_before {
@@ -375,6 +377,22 @@ fn when(condition: bool, flag: u32) -> u32 {
 
 fn is_silent(text: &Text) -> bool {
     text.stdout.is_empty() && text.stderr.is_empty()
+/// Whether two files have the same content: gcc takes them for one under `#pragma once` if their times are the same too.
+fn has_twins(inputs: &[Input]) -> bool {
+    let mut files = HashMap::new();
+    inputs
+        .iter()
+        .filter(|input| input.kind == record::CONTENT)
+        .any(|input| *files.entry(input.digest).or_insert(input.group) != input.group)
+}
+
+/// Whether the directory of `path` gives new files a mode of its own (an access control list for what is made in it).
+fn has_default_acl(path: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    rustix::fs::getxattr(parent, c"system.posix_acl_default", &mut [0u8; 0]).is_ok()
+}
+
 }
 
 /// What `name` is in today's `PATH`, past ourselves; empty if nothing.
