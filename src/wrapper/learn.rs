@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::portable::names_directory;
 use super::world::{World, c_path};
-use crate::compilers::{Policy, reads_variables_by_name};
+use crate::compilers::{Family, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation};
 use crate::os::path::Found;
@@ -91,6 +91,8 @@ impl Lesson<'_> {
             Fact::SideEffect => Some(NotStored::SideEffect),
             Fact::InputModified => Some(NotStored::InputModified),
             Fact::LocalTime | Fact::Locale => None,
+            // Of a tool that is not known to ask for it only to show a file's time.
+            Fact::LocalTime if self.policy.family == Family::Unknown => Some(NotStored::UsedTime),
         };
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);

@@ -80,6 +80,17 @@ fn an_unknown_tool_is_cached_if_it_is_forced() {
     assert_eq!(project.read("out"), b"other text\n");
 }
 
+/// What an unknown tool makes of the calendar is not known: a compiler only shows a file's time.
+#[test]
+fn an_unknown_tool_that_asks_for_the_local_time() {
+    let (cache, project) = (Cache::new(), Project::new());
+    project.write("now.sh", "date > out\n");
+    let call = project.call(&cache, "sh now.sh").through(Through::Exec).unstable(&["out".into()]);
+    for _ in 0..2 {
+        call.check().expect(&Outcome::NotStored("used_time".into()));
+    }
+}
+
 #[test]
 fn failures_are_the_tools_and_are_not_stored() {
     for tool in tools::present(ALL) {
