@@ -252,6 +252,9 @@ fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<
         record::EXISTS => {
             (raw::stat(path).is_ok_and(|s| s.mode == input.mode), Difference::Existence(path))
         }
+        record::PLACE => {
+            (raw::lstat(path).is_ok_and(|s| s.is_directory()), Difference::Existence(path))
+        }
         record::LISTING => (
             raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp),
             Difference::Listing(path),

@@ -132,6 +132,8 @@ pub const LINK: u32 = 1;
 pub const EXISTS: u32 = 2;
 /// The names in a directory count: `stat` gives the stamp.
 pub const LISTING: u32 = 3;
+/// A directory on the way to an input: that it is one, and no symlink to one, counts (where do paths really lead?).
+pub const PLACE: u32 = 4;
 
 /// A directory whose stamp vouches for the absence of names in it.
 #[repr(C)]

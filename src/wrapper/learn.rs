@@ -80,6 +80,7 @@ impl Lesson<'_> {
             inputs: Vec::new(),
         };
         draft.inputs = self.inputs(world)?;
+        draft.flags |= when(has_twins(&draft.inputs), record::STAMPS_ONLY);
         Ok(draft)
     }
 
@@ -90,9 +91,9 @@ impl Lesson<'_> {
             Fact::UnrepeatableInput => Some(NotStored::UnrepeatableInput),
             Fact::SideEffect => Some(NotStored::SideEffect),
             Fact::InputModified => Some(NotStored::InputModified),
-            Fact::LocalTime | Fact::Locale => None,
             // Of a tool that is not known to ask for it only to show a file's time.
             Fact::LocalTime if self.policy.family == Family::Unknown => Some(NotStored::UsedTime),
+            Fact::LocalTime | Fact::Locale => None,
         };
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
@@ -294,8 +295,11 @@ impl Lesson<'_> {
             inputs.existing(&mut world, &path)?;
         }
         for (path, state) in world.links() {
-            let digest = digest_link(&path).ok_or(NotStored::InputChanged)?;
-            inputs.push(path, record::LINK, &state, digest);
+            let digest = digest_link(path).ok_or(NotStored::InputChanged)?;
+            inputs.push(path.clone(), record::LINK, state, digest);
+        }
+        for (path, state) in world.places() {
+            inputs.push(path.clone(), record::PLACE, state, [0; 32]);
         }
         Ok(inputs.list)
     }
@@ -373,12 +377,6 @@ impl Inputs<'_> {
     }
 }
 
-fn when(condition: bool, flag: u32) -> u32 {
-    if condition { flag } else { 0 }
-}
-
-fn is_silent(text: &Text) -> bool {
-    text.stdout.is_empty() && text.stderr.is_empty()
 /// Whether two files have the same content: gcc takes them for one under `#pragma once` if their times are the same too.
 fn has_twins(inputs: &[Input]) -> bool {
     let mut files = HashMap::new();
@@ -395,6 +393,12 @@ fn has_default_acl(path: &Path) -> bool {
     rustix::fs::getxattr(parent, c"system.posix_acl_default", &mut [0u8; 0]).is_ok()
 }
 
+fn when(condition: bool, flag: u32) -> u32 {
+    if condition { flag } else { 0 }
+}
+
+fn is_silent(text: &Text) -> bool {
+    text.stdout.is_empty() && text.stderr.is_empty()
 }
 
 /// What `name` is in today's `PATH`, past ourselves; empty if nothing.

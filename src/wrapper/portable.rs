@@ -100,7 +100,10 @@ fn judge_entry(
     let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
     refresh_variables(&mut draft, command, environment)?;
     let mut judging =
-        Judging { store, world: World::default(), groups: HashMap::new(), vouches: true };
+        Judging { store, world: World::default(), files: Files::default(), vouches: true };
+    if leads_elsewhere(&draft.inputs) {
+        return None;
+    }
     for input in &mut draft.inputs {
         judging.refresh(input)?;
     }
@@ -159,26 +162,49 @@ pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
 struct Judging<'a> {
     store: &'a Store,
     world: World,
-    groups: HashMap<u32, (u64, u64)>,
+    files: Files,
     vouches: bool,
+}
+
+/// Which file, by device and inode, each of a record's groups is now.
+#[derive(Default)]
+struct Files {
+    of_group: HashMap<u32, (u64, u64)>,
+    groups: HashMap<(u64, u64), u32>,
+}
+
+impl Files {
+    /// Files that were one and the same still are, and others are not (`#pragma once`).
+    fn agree(&mut self, group: u32, file: (u64, u64)) -> bool {
+        *self.of_group.entry(group).or_insert(file) == file
+            && *self.groups.entry(file).or_insert(group) == group
+    }
+}
+
+/// Whether something is a symlink now that was none.
+fn leads_elsewhere(inputs: &[Input]) -> bool {
+    let is_link = |input: &&Input| input.kind == record::LINK;
+    let links: HashSet<_> = inputs.iter().filter(is_link).map(|input| &input.path).collect();
+    inputs.iter().any(|input| {
+        !links.contains(&input.path) && raw::lstat(&input.path).is_ok_and(|s| s.is_symlink())
+    })
 }
 
 impl Judging<'_> {
     /// Compares an input's content, and takes over its stamp.
     fn refresh(&mut self, input: &mut Input) -> Option<()> {
         let state = match input.kind {
-            record::LINK => raw::lstat(&input.path),
+            record::LINK | record::PLACE => raw::lstat(&input.path),
             _ => raw::stat(&input.path),
         }
         .ok()?;
-        // Files that were one and the same still are, and others are not (`#pragma once`).
-        let file = (state.stat.dev, state.stat.ino);
-        if *self.groups.entry(input.group).or_insert(file) != file {
+        if !self.files.agree(input.group, (state.stat.dev, state.stat.ino)) {
             return None;
         }
         let stamp = state.stat.stamp();
         let agrees = match input.kind {
             record::EXISTS => state.mode == input.mode,
+            record::PLACE => state.is_directory(),
             _ if stamp == input.stamp => true,
             record::CONTENT => self.has_content(input, &state),
             record::LINK => state.is_symlink() && digest_link(&input.path) == Some(input.digest),

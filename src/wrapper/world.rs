@@ -49,6 +49,7 @@ pub struct World {
     file_systems: HashMap<u64, u64>,
     walked: HashSet<PathBuf>,
     links: Vec<(CString, FileState)>,
+    places: Vec<(CString, FileState)>,
 }
 
 /// Absences, as a record holds them.
@@ -80,7 +81,8 @@ impl World {
         youngest.saturating_add(granularity) <= taken_ns
     }
 
-    /// Notes every symlink on the way to `path`, those behind links too; `path` itself only if it is one.
+    /// Notes every symlink and every directory on the way to `path`, those behind links too; `path` itself only if it is
+    /// one of the two. Compilers ask where a path really leads, and write that into depfiles and debug information.
     pub fn walk(&mut self, path: &Path) {
         self.walk_at(path, 0);
     }
@@ -97,6 +99,9 @@ impl World {
             let Some(spelled) = c_path(&prefix) else { return };
             let Ok(state) = raw::lstat(&spelled) else { return };
             if !state.is_symlink() {
+                if state.is_directory() {
+                    self.places.push((spelled, state));
+                }
                 continue;
             }
             self.links.push((spelled, state));
@@ -110,8 +115,13 @@ impl World {
     }
 
     /// All symlinks that were met.
-    pub fn links(self) -> Vec<(CString, FileState)> {
-        self.links
+    pub fn links(&self) -> &[(CString, FileState)] {
+        &self.links
+    }
+
+    /// All directories that were met and are no symlinks.
+    pub fn places(&self) -> &[(CString, FileState)] {
+        &self.places
     }
 
     /// Sorts paths that lead nowhere into directories that vouch for them and those that must be looked at; `None` if
