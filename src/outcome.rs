@@ -53,6 +53,8 @@ named! {
         UnsupportedFlag = "unsupported_flag",
         /// The working directory has no name (it was removed), or the environment is larger than a look-up takes.
         NoWorkingDirectory = "no_working_directory",
+        /// Standard output or standard error is closed: what a tool makes of that, no other call can use.
+        ClosedStream = "closed_stream",
     }
 }
 

@@ -115,6 +115,12 @@ pub fn our_streams() -> Streams {
     }
 }
 
+/// Whether our stdout or stderr was closed when we began: Rust's runtime has opened something there since.
+pub fn is_mute() -> bool {
+    let [_, out_closed, err_closed] = inherited().closed;
+    out_closed || err_closed
+}
+
 /// Runs a tool to its end. An error means that it was not started.
 pub fn run(spec: &Spawn) -> io::Result<Ended> {
     let started = Instant::now();

@@ -154,6 +154,12 @@ pub fn standard_input() -> u32 {
     }
 }
 
+/// Whether standard output or standard error is closed. Then a tool may fail to speak, or open a file in that place.
+pub fn is_mute() -> bool {
+    let is_closed = |stream| raw::stat_fd(raw::standard(stream)) == Err(Errno::BADF);
+    is_closed(Stream::Output) || is_closed(Stream::Error)
+}
+
 /// Judges what is neither file nor variable: the CPU, standard input, and where text would go.
 pub fn judge_machine<'a>(record: &Record<'a>) -> Result<(), Difference<'a>> {
     if record.has(record::NEEDS_CPU) && record.head.cpu != cpu::identity() {
@@ -277,7 +283,7 @@ fn judge_directories<'a>(
         let shown = if path.is_empty() { c"." } else { path };
         match raw::stat(shown) {
             Ok(state) if state.stat.stamp() == directory.stamp => continue,
-            Ok(state) if state.is_directory() => {}
+            Ok(state) if state.is_directory() && !became_link(record, path, shown) => {}
             // Its being there was seen too, and is not noted elsewhere.
             _ => return Err(Difference::Existence(path)),
         }
@@ -287,6 +293,16 @@ fn judge_directories<'a>(
         judge_names(path, &loaded.ok_or(Difference::Damaged)?, directory.names)?;
     }
     Ok(())
+}
+
+/// Whether a directory is a symlink to one now, and was none.
+fn became_link(record: &Record<'_>, path: &CStr, shown: &CStr) -> bool {
+    let was_link = |input: Option<Input>| {
+        input.is_some_and(|input| {
+            input.kind == record::LINK && record.string(input.path) == Some(path)
+        })
+    };
+    raw::lstat(shown).is_ok_and(|state| state.is_symlink()) && !record.inputs().any(was_link)
 }
 
 /// Judges all names of `directory` one by one: each must lead nowhere.

@@ -145,6 +145,9 @@ pub fn before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Opt
     if LEAVE.iter().any(|name| environment.value(name).is_some_and(|v| !matches!(v, b"" | b"0"))) {
         return None;
     }
+    if judge::is_mute() {
+        return None;
+    }
     let mut path = [0u8; PATH_BYTES_MAX];
     // Never closed: the process ends here or runs the tool, and unmapping takes longer than the kernel's own sweep.
     let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, &mut path)?)?);

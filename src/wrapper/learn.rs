@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::portable::names_directory;
-use super::world::{Absences, Absent, World, c_path};
-use crate::compilers::{Policy, reads_variables_by_name};
+use super::world::{Absences, Absent, World, c_path, is_shared_object};
+use crate::compilers::{Family, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation};
 use crate::os::path::Found;
@@ -83,6 +83,7 @@ impl Lesson<'_> {
             |directory: &Directory| PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
         let vouching: Vec<PathBuf> = draft.directories.iter().map(path_of).collect();
         draft.inputs = self.inputs(world, &unusable, &vouching)?;
+        draft.flags |= when(has_twins(&draft.inputs), record::STAMPS_ONLY);
         Ok(draft)
     }
 
@@ -93,6 +94,8 @@ impl Lesson<'_> {
             Fact::UnrepeatableInput => Some(NotStored::UnrepeatableInput),
             Fact::SideEffect => Some(NotStored::SideEffect),
             Fact::InputModified => Some(NotStored::InputModified),
+            // Of a tool that is not known to ask for it only to show a file's time.
+            Fact::LocalTime if self.policy.family == Family::Unknown => Some(NotStored::UsedTime),
             Fact::LocalTime | Fact::Locale => None,
         };
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
@@ -222,7 +225,9 @@ impl Lesson<'_> {
         let is_plain = state.is_regular() && state.links == 1 && state.uid == raw::user();
         // The mode of a file that was there before is its own, not the tool's.
         let kept_mode = seen.existed_before && seen.how == Made::Truncated && mode != plain_mode;
-        if !is_plain || kept_mode || seen.create_mode == 0 {
+        // A mode that is not the tool's doing, but comes from the directory.
+        let given_mode = mode != plain_mode && has_default_acl(&seen.path);
+        if !is_plain || kept_mode || given_mode || seen.create_mode == 0 {
             return Err(NotStored::SpecialOutput);
         }
         if seen.how == Made::Modified && seen.existed_before {
@@ -296,8 +301,13 @@ impl Lesson<'_> {
             }
         }
         for (path, state) in world.links() {
-            let digest = digest_link(&path).ok_or(NotStored::InputChanged)?;
-            inputs.push(path, record::LINK, &state, digest);
+            let digest = digest_link(path).ok_or(NotStored::InputChanged)?;
+            inputs.push(path.clone(), record::LINK, state, digest);
+        }
+        for (path, state) in world.places() {
+            if !seen.contains(Path::new(OsStr::from_bytes(path.to_bytes()))) {
+                inputs.push(path.clone(), record::EXISTS, state, [0; 32]);
+            }
         }
         Ok(inputs.list)
     }
@@ -379,14 +389,24 @@ impl Inputs<'_> {
     }
 }
 
-fn when(condition: bool, flag: u32) -> u32 {
-    if condition { flag } else { 0 }
+/// Whether two files have the same content: gcc takes them for one under `#pragma once` if their times are the same too.
+fn has_twins(inputs: &[Input]) -> bool {
+    let mut files = HashMap::new();
+    inputs
+        .iter()
+        .filter(|input| input.kind == record::CONTENT)
+        .any(|input| *files.entry(input.digest).or_insert(input.group) != input.group)
 }
 
-/// By its name: `libc.so.6`, `plugin.so`.
-fn is_shared_object(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
+/// Whether the directory of `path` gives new files a mode of its own (an access control list for what is made in it).
+fn has_default_acl(path: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    rustix::fs::getxattr(parent, c"system.posix_acl_default", &mut [0u8; 0]).is_ok()
+}
+
+fn when(condition: bool, flag: u32) -> u32 {
+    if condition { flag } else { 0 }
 }
 
 /// A directory without the `/` or `/.` at its end, which change nothing.

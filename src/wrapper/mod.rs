@@ -20,7 +20,7 @@ use crate::error::StoreError;
 use crate::observe::preload::{self, Preload, Report};
 use crate::os::exec::{EnvChange, end_like, exec};
 use crate::os::path::{Found, Ourselves, find_tool};
-use crate::os::run::{Ended, Spawn, run as run_tool};
+use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::probe::command::{Call, Command};
 use crate::probe::deliver::Undelivered;
@@ -68,6 +68,9 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
         Verdict::Cache(policy) => policy,
         Verdict::PassThrough(reason) => return invocation.pass_through(&store, reason),
     };
+    if is_mute() {
+        return invocation.pass_through(&store, PassReason::ClosedStream);
+    }
     let Some(asked) = Asked::new(start, call) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };

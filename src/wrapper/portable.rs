@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::learn::search;
-use super::world::World;
+use super::world::{World, is_shared_object};
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
 use crate::probe::judge::{self, Environment};
@@ -111,6 +111,9 @@ impl<'a> Now<'a> {
         let cold = cold_part(entry, &record, rest)?;
         let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
         self.refresh_variables(&mut draft)?;
+        if leads_elsewhere(&draft) {
+            return None;
+        }
         let mut vouches = true;
         let mut same = Sameness::default();
         for input in &mut draft.inputs {
@@ -246,6 +249,20 @@ impl<'a> Now<'a> {
         }
         Some(())
     }
+}
+
+/// Whether something is a symlink now that was none.
+fn leads_elsewhere(draft: &Draft) -> bool {
+    let is_link = |input: &&Input| input.kind == record::LINK;
+    let links: HashSet<_> = draft.inputs.iter().filter(is_link).map(|input| &input.path).collect();
+    // Of the loader's libraries no link was noted, see `learn.rs`.
+    let is_library =
+        |path: &CString| is_shared_object(Path::new(OsStr::from_bytes(path.to_bytes())));
+    let inputs = draft.inputs.iter().filter(|input| input.kind != record::LEADS);
+    let paths = inputs.map(|input| &input.path).chain(draft.directories.iter().map(|d| &d.path));
+    paths
+        .filter(|path| !links.contains(path) && !is_library(path))
+        .any(|path| raw::lstat(path).is_ok_and(|state| state.is_symlink()))
 }
 
 /// Files that were one and the same still are, and others still are others (`#pragma once`).

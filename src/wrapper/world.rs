@@ -53,6 +53,7 @@ pub struct World {
     missing: HashMap<PathBuf, Absent>,
     walked: HashSet<PathBuf>,
     links: Vec<(CString, FileState)>,
+    places: Vec<(CString, FileState)>,
 }
 
 /// Absences, as a record holds them.
@@ -74,6 +75,7 @@ impl World {
             missing: HashMap::new(),
             walked: HashSet::new(),
             links: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -96,7 +98,8 @@ impl World {
         youngest.saturating_add(granularity) <= taken_ns
     }
 
-    /// Notes every symlink on the way to `path`, those behind links too; `path` itself only if it is one.
+    /// Notes every symlink and every directory on the way to `path`, those behind links too; `path` itself only if it is
+    /// one of the two. Compilers ask where a path really leads, and write that into depfiles and debug information.
     pub fn walk(&mut self, path: &Path) {
         self.walk_at(path, 0);
     }
@@ -113,6 +116,9 @@ impl World {
             let Some(spelled) = c_path(&prefix) else { return };
             let Ok(state) = raw::lstat(&spelled) else { return };
             if !state.is_symlink() {
+                if state.is_directory() {
+                    self.places.push((spelled, state));
+                }
                 continue;
             }
             self.links.push((spelled, state));
@@ -126,8 +132,13 @@ impl World {
     }
 
     /// All symlinks that were met.
-    pub fn links(self) -> Vec<(CString, FileState)> {
-        self.links
+    pub fn links(&self) -> &[(CString, FileState)] {
+        &self.links
+    }
+
+    /// All directories that were met and are no symlinks.
+    pub fn places(&self) -> &[(CString, FileState)] {
+        &self.places
     }
 
     /// Where a path that was looked for in vain leads now.
@@ -243,6 +254,12 @@ impl Absent {
             _ => Absent::There,
         }
     }
+}
+
+/// By its name: `libc.so.6`, `plugin.so`.
+pub fn is_shared_object(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
 }
 
 /// Whether the kernel gives a file that somebody has looked at a new change time with every change (Linux 6.13,

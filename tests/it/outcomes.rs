@@ -80,6 +80,17 @@ fn an_unknown_tool_is_cached_if_it_is_forced() {
     assert_eq!(project.read("out"), b"other text\n");
 }
 
+/// What an unknown tool makes of the calendar is not known: a compiler only shows a file's time.
+#[test]
+fn an_unknown_tool_that_asks_for_the_local_time() {
+    let (cache, project) = (Cache::new(), Project::new());
+    project.write("now.sh", "date > out\n");
+    let call = project.call(&cache, "sh now.sh").through(Through::Exec).unstable(&["out".into()]);
+    for _ in 0..2 {
+        call.check().expect(&Outcome::NotStored("used_time".into()));
+    }
+}
+
 #[test]
 fn failures_are_the_tools_and_are_not_stored() {
     for tool in tools::present(ALL) {
@@ -465,6 +476,33 @@ fn standard_input_that_is_not_read_does_not_count() {
         project.call(&cache, &line).check().expect(&Outcome::Miss);
         for stdin in [StdIn::Pipe(Vec::new()), StdIn::File("a.c".into()), StdIn::Null] {
             project.call(&cache, &line).stdin(stdin).check().expect_hit();
+        }
+    }
+}
+
+/// A result that was made with nobody to talk to is of no use to others, and the other way round.
+#[test]
+fn closed_output_and_error() {
+    for tool in tools::present(tools::C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "int f(void) { int unused; return 1; }\n")]);
+        let open = format!("{tool} -Wall -c a.c -o a.o");
+        for redirection in ["2>&-", ">&-", ">&- 2>&-"] {
+            let run = |launcher: &str| {
+                let line = format!("{launcher}{open} {redirection}");
+                let mut sh = cache.command("/bin/sh");
+                let done = sh.arg("-c").arg(&line).current_dir(project.path()).output().unwrap();
+                let object = project.at("a.o").exists().then(|| project.read("a.o"));
+                let _ = std::fs::remove_file(project.at("a.o"));
+                (done.status, done.stdout, done.stderr, object)
+            };
+            let launcher = format!("{} ", tools::ibid().display());
+            let counted =
+                cache.count(|| assert_eq!(run(&launcher), run(""), "{tool} {redirection}"));
+            assert_eq!(counted.outcome(), passed("closed_stream"));
+            project.call(&cache, &open).check();
+            project.call(&cache, &open).check().expect_hit();
+            assert_eq!(run(&launcher), run(""), "{tool} {redirection}, behind a hit");
         }
     }
 }

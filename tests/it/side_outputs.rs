@@ -303,3 +303,33 @@ fn an_appended_report() {
         call.check().expect_hit();
     }
 }
+
+/// A list of access rights that a directory gives to new files decides their mode, not what the tool asked for.
+#[test]
+fn a_directory_that_gives_modes() {
+    for tool in tools::present(C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "int a;\n"), ("rw/x", ""), ("plain/x", "")]);
+        // Version 2; owner, group and others, each with rw.
+        let list = [2, 0, 0, 0].into_iter().chain(
+            [1u8, 4, 0x20].into_iter().flat_map(|who| [who, 0, 6, 0, 0xff, 0xff, 0xff, 0xff]),
+        );
+        let list: Vec<u8> = list.collect();
+        let name = "system.posix_acl_default";
+        let flags = rustix::fs::XattrFlags::empty();
+        if rustix::fs::setxattr(project.at("rw"), name, &list, flags).is_err() {
+            return;
+        }
+        let line = format!("{tool} -MD -c a.c -o out/a.o");
+        for order in [["rw", "plain", "rw"], ["plain", "rw", "plain"]] {
+            for to in order {
+                project.symlink(to, "out");
+                for below in ["out/a.o", "out/a.d"] {
+                    let _ = std::fs::remove_file(project.at(below));
+                }
+                project.call(&cache, &line).check();
+                project.call(&cache, &line).check();
+            }
+        }
+    }
+}

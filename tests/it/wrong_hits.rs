@@ -9,6 +9,8 @@ use crate::scene::{play, play_at_once};
 use crate::tools::{ALL, C, CLANG, CXX, GCC};
 
 const PLAIN: &str = "int f(void) { return 1; }\n";
+/// Shows how often it is included.
+const ONCE_AND_COUNTED: &str = "#pragma once\n#define JOIN2(a, b) a##b\n#define JOIN(a, b) JOIN2(a, b)\nint JOIN(v, __COUNTER__) = 1;\n";
 
 // Arguments.
 cases! {
@@ -191,9 +193,32 @@ cases! {
     symlinked_source_leads_elsewhere: C,
         |s| { s.write("v1.c", "int a = 1;\n"); s.write("v2.c", "int a = 2;\n"); s.symlink("v1.c", "a.c"); s.args("-c a.c -o a.o"); },
         |s| { s.symlink("v2.c", "a.c"); };
+    /// gcc writes the shortest real path of a system header; a header that moves with its directory keeps its stamp.
+    directory_moves_and_leaves_a_symlink: GCC,
+        |s| { s.write("some/long/way/h.h", "static inline int h(void) { return 1; }\n"); s.source("-g -MD -isystem {root}/some/long/way", "#include <h.h>\nint f(void) { return h(); }\n"); },
+        |s| { s.rename("some", "s"); s.symlink("s", "some"); };
+    directory_is_replaced_by_a_symlink_to_its_copy: GCC,
+        |s| { s.write("some/long/way/h.h", "static inline int h(void) { return 1; }\n"); s.source("-g -MD -isystem {root}/some/long/way", "#include <h.h>\nint f(void) { return h(); }\n"); },
+        |s| { s.sh("cp -a some s && rm -r some && ln -s s some"); };
+    header_is_replaced_by_a_symlink_to_its_copy: GCC,
+        |s| { s.write("some/long/way/h.h", "static inline int h(void) { return 1; }\n"); s.source("-g -MD -isystem {root}/some/long/way", "#include <h.h>\nint f(void) { return h(); }\n"); },
+        |s| { s.sh("cp -a some/long/way/h.h h.h && ln -sf ../../../h.h some/long/way/h.h"); };
+    pwd_comes_to_name_the_working_directory: C,
+        |s| { s.write("there/p/a.c", PLAIN); s.mkdir("here/p"); s.cwd("there/p"); s.env("PWD", "{root}/here/p"); s.args("-g -c a.c -o a.o"); },
+        |s| { s.remove("here"); s.symlink("there", "here"); };
     hard_linked_header_parts: C,
         |s| { s.write("x.h", "#pragma once\nint a;\n"); s.hard_link("x.h", "y.h"); s.source("-I.", "#include \"x.h\"\n#include \"y.h\"\nint b;\n"); s.same_result(); },
         |s| { s.remove("y.h"); s.write("y.h", "#pragma once\nint a;\n"); };
+    equal_headers_become_one_file: CLANG,
+        |s| { for name in ["x.h", "y.h"] { s.write(name, ONCE_AND_COUNTED); } s.source("-I.", "#include \"x.h\"\n#include \"y.h\"\n"); },
+        |s| { s.remove("y.h"); s.hard_link("x.h", "y.h"); };
+    equal_headers_become_one_by_a_symlink: CLANG,
+        |s| { for name in ["x.h", "y.h"] { s.write(name, ONCE_AND_COUNTED); } s.source("-I.", "#include \"x.h\"\n#include \"y.h\"\n"); },
+        |s| { s.remove("y.h"); s.symlink("x.h", "y.h"); };
+    /// gcc takes headers of the same content for one only if their times are the same.
+    equal_headers_come_to_differ_in_time: GCC,
+        |s| { for name in ["x.h", "y.h"] { s.write(name, ONCE_AND_COUNTED); s.set_time(name, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)); } s.source("-I.", "#include \"x.h\"\n#include \"y.h\"\n"); },
+        |s| { s.touch("y.h"); };
     pragma_once_files_come_to_differ: C,
         |s| { s.write("p/x.h", "#pragma once\nenum { A };\n"); s.mkdir("q"); s.symlink("../p/x.h", "q/x.h"); s.source("-I.", "#include \"p/x.h\"\n#include \"q/x.h\"\nint b;\n"); },
         |s| { s.remove("q/x.h"); s.write("q/x.h", "#pragma once\nenum { B };\n#include \"p/x.h\"\nint only;\n"); };
