@@ -300,6 +300,9 @@ impl Lesson<'_> {
                 inputs.existing(&mut world, path)?;
             }
         }
+        for path in vouching {
+            world.note_link(path);
+        }
         for (path, state) in world.links() {
             let digest = digest_link(path).ok_or(NotStored::InputChanged)?;
             inputs.push(path.clone(), record::LINK, state, digest);
