@@ -218,7 +218,10 @@ impl Invocation {
         let name = OsStr::from_bytes(call.tool.to_bytes());
         let ourselves = Ourselves::default();
         let mut found = find_tool(name, env::get(env::PATH).as_deref(), &|path| ourselves.is(path));
-        let Some(program) = found.path.clone() else {
+        // `ibid ibid gcc`, or `ibid` before a symlink to us that a build tool made a whole path of: there is one word less
+        // each time, so it ends.
+        let again = found.passed.first().filter(|_| !call.masquerade);
+        let Some(program) = found.path.clone().or(again.cloned()) else {
             // There, but not to be run (no permission): the system says what is wrong.
             let there = found.absent.iter().find(|(path, _)| path.exists());
             return match there.filter(|_| call.tool.to_bytes().contains(&b'/')) {

@@ -80,6 +80,46 @@ fn an_unknown_tool_is_cached_if_it_is_forced() {
     assert_eq!(project.read("out"), b"other text\n");
 }
 
+/// `ar r` adds to an archive that is there, and makes one that is not.
+#[test]
+fn an_unknown_tool_that_makes_a_file_or_adds_to_it() {
+    let cache = Cache::new();
+    let project = Project::with(&[("one", "1\n"), ("two", "2\n")]);
+    let call = project.call(&cache, "ar rcDS lib.a one").through(Through::Exec);
+    call.check().expect_miss();
+    project.remove("lib.a");
+    call.check().expect_hit();
+    call.check();
+    call.check();
+    project.shell(&cache, "rm lib.a && ar rcDS lib.a two");
+    call.check();
+    call.check();
+    project.remove("lib.a");
+    call.check();
+}
+
+/// `CC="ibid gcc"` under a launcher; a launcher before a compiler that is a symlink to ibid.
+#[test]
+fn ibid_before_ibid() {
+    for tool in tools::present(C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "int a;\n")]);
+        std::fs::create_dir(project.at("bin")).unwrap();
+        symlink(tools::ibid(), project.at("bin").join(tool)).unwrap();
+        let bare = format!("{tool} -g -c a.c -o a.o");
+        project.shell(&cache, &bare);
+        let object = project.read("a.o");
+        let ibid = tools::ibid().display();
+        for line in [format!("{ibid} {ibid} {bare}"), format!("{ibid} $PWD/bin/{bare}")] {
+            for _ in 0..3 {
+                project.remove("a.o");
+                project.shell(&cache, &line);
+                assert_eq!(project.read("a.o"), object, "{line}");
+            }
+        }
+    }
+}
+
 /// What an unknown tool makes of the calendar is not known: a compiler only shows a file's time.
 #[test]
 fn an_unknown_tool_that_asks_for_the_local_time() {
