@@ -120,6 +120,32 @@ fn ibid_before_ibid() {
     }
 }
 
+/// Two wrappers on `PATH`, each of which looks for the compiler behind itself only.
+#[test]
+fn another_wrapper_on_path_that_finds_us_again() {
+    for tool in tools::present(C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "int a;\n"), ("ours/x", ""), ("theirs/x", "")]);
+        symlink(tools::ibid(), project.at("ours").join(tool)).unwrap();
+        let (root, path) = (project.path().display(), std::env::var("PATH").unwrap());
+        let script = format!("#!/bin/sh\nPATH={root}/ours:$PATH exec {tool} \"$@\"\n");
+        project.write_program("other-wrapper", &script);
+        symlink("../other-wrapper", project.at("theirs").join(tool)).unwrap();
+        for setting in ["", "IBID_DISABLE=1 "] {
+            for _ in 0..2 {
+                let line = format!(
+                    "{setting}PATH={root}/ours:{root}/theirs:{path} timeout 20 {tool} -c a.c -o a.o"
+                );
+                project.shell(&cache, &line);
+                let object = project.read("a.o");
+                project.shell(&cache, &format!("{tool} -c a.c -o a.o"));
+                assert_eq!(object, project.read("a.o"));
+                project.remove("a.o");
+            }
+        }
+    }
+}
+
 /// What an unknown tool makes of the calendar is not known: a compiler only shows a file's time.
 #[test]
 fn an_unknown_tool_that_asks_for_the_local_time() {
