@@ -25,6 +25,8 @@ pub const IBID_OBSERVER: &str = "IBID_OBSERVER";
 pub const IBID_LOG: &str = "IBID_LOG";
 /// The configuration file.
 pub const IBID_CONFIG: &str = "IBID_CONFIG";
+/// Other wrappers that ibid, called by a tool's name, has run already; set by itself.
+pub const IBID_TRIED: &str = "IBID_TRIED";
 /// Where caches live by the XDG base directory specification.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Where configuration lives by the XDG base directory specification.

@@ -104,7 +104,7 @@ pub fn deliver(
 /// What stands at an output's place: nothing, or a plain file such as the tool itself would have left there.
 fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
     match raw::lstat(path) {
-        Err(Errno::NOENT) => Ok(false),
+        Err(Errno::NOENT) if output.flags & record::ONLY_IF_PRESENT == 0 => Ok(false),
         Err(_) => Err(Undelivered::Special),
         Ok(state) => {
             let is_plain = state.is_regular()

@@ -181,6 +181,8 @@ pub struct Output {
 pub const SET_MODE: u32 = 1;
 /// The tool appends to what is there: true only where nothing is.
 pub const ONLY_IF_ABSENT: u32 = 2;
+/// Delivered only where something is there already.
+pub const ONLY_IF_PRESENT: u32 = 4;
 
 /// What the portable look-up compares of an input (cold part).
 #[repr(C)]

@@ -242,7 +242,13 @@ impl Lesson<'_> {
         }
         let blob = self.store.put_blob(&bytes).map_err(|_| NotStored::StoreFailed)?;
         let flags = when(mode != plain_mode, record::SET_MODE)
-            | when(seen.how == Made::Modified, record::ONLY_IF_ABSENT);
+            | when(seen.how == Made::Modified, record::ONLY_IF_ABSENT)
+            // What an unknown tool makes may depend on what was there (`ar r`).
+            | match (self.policy.family, seen.existed_before) {
+                (Family::Unknown, true) => record::ONLY_IF_PRESENT,
+                (Family::Unknown, false) => record::ONLY_IF_ABSENT,
+                _ => 0,
+            };
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
     }
 

@@ -61,7 +61,7 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
         Ok(store) => store,
         Err(error) => return invocation.become_tool(format_args!("no cache: {error}")),
     };
-    if preload::nested() {
+    if preload::nested() || env::get(env::IBID_TRIED).is_some() {
         return invocation.pass_through(&store, PassReason::Nested);
     }
     let policy = match invocation.verdict() {
@@ -117,8 +117,16 @@ impl Invocation {
     fn find(start: Start, call: Call) -> Result<Invocation, OsString> {
         let name = OsStr::from_bytes(call.tool.to_bytes());
         let ourselves = Ourselves::default();
-        let mut found = find_tool(name, env::get(env::PATH).as_deref(), &|path| ourselves.is(path));
-        let Some(program) = found.path.clone() else {
+        let tried = env::get(env::IBID_TRIED).unwrap_or_default();
+        let was_tried = |path: &Path| {
+            tried.as_bytes().split(|b| *b == b':').any(|t| t == path.as_os_str().as_bytes())
+        };
+        let is_passed = |path: &Path| ourselves.is(path) || call.masquerade && was_tried(path);
+        let mut found = find_tool(name, env::get(env::PATH).as_deref(), &is_passed);
+        // `ibid ibid gcc`, or `ibid` before a symlink to us that a build tool made a whole path of: there is one word less
+        // each time, so it ends.
+        let again = found.passed.first().filter(|_| !call.masquerade);
+        let Some(program) = found.path.clone().or(again.cloned()) else {
             // There, but not to be run (no permission): the system says what is wrong.
             let there = found.absent.iter().find(|(path, _)| path.exists());
             return match there.filter(|_| call.tool.to_bytes().contains(&b'/')) {
@@ -152,6 +160,19 @@ impl Invocation {
         if self.call.masquerade { self.program.as_os_str() } else { self.tool() }
     }
 
+    /// Another wrapper (ccache, another ibid) that stands on `PATH` under the tool's name may find us there again: we tell
+    /// ourselves to look behind it then, or we would call each other for ever.
+    fn tried(&self) -> Option<EnvChange> {
+        let real = self.program.canonicalize().ok()?;
+        if !self.call.masquerade || compilers::family(real.file_name()?).is_some() {
+            return None;
+        }
+        let mut tried = env::get(env::IBID_TRIED).unwrap_or_default();
+        tried.push(":");
+        tried.push(&self.program);
+        Some((env::IBID_TRIED.into(), Some(tried)))
+    }
+
     fn open_store(&self) -> Result<Store, StoreError> {
         let directory = self.config.cache_dir.as_deref().ok_or(StoreError::NoDirectory)?;
         Store::open(directory, self.config.max_size_bytes)
@@ -175,7 +196,7 @@ impl Invocation {
     /// Replaces this process by the tool; comes back only if that fails.
     fn become_tool(&self, why: impl std::fmt::Display) -> u8 {
         self.log.line(format_args!("passed through, {why}: {}", self.program.display()));
-        let error = exec(&self.program, self.arg0(), &self.args, &[]);
+        let error = exec(&self.program, self.arg0(), &self.args, self.tried().as_slice());
         say(format_args!("ibid: {}: {error}", self.program.display()));
         NOT_RUNNABLE
     }
@@ -247,8 +268,8 @@ impl Invocation {
         self.log.line("run");
         let streams = Streams::now();
         let started_ns = world::now_ns();
-        let env: Vec<EnvChange> =
-            observer.environment().into_iter().map(|(name, value)| (name, Some(value))).collect();
+        let env = observer.environment().into_iter().map(|(name, value)| (name, Some(value)));
+        let env: Vec<EnvChange> = env.chain(self.tried()).collect();
         let ended = match run_tool(&Spawn {
             program: &self.program,
             arg0: self.arg0(),

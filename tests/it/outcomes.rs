@@ -80,6 +80,72 @@ fn an_unknown_tool_is_cached_if_it_is_forced() {
     assert_eq!(project.read("out"), b"other text\n");
 }
 
+/// `ar r` adds to an archive that is there, and makes one that is not.
+#[test]
+fn an_unknown_tool_that_makes_a_file_or_adds_to_it() {
+    let cache = Cache::new();
+    let project = Project::with(&[("one", "1\n"), ("two", "2\n")]);
+    let call = project.call(&cache, "ar rcDS lib.a one").through(Through::Exec);
+    call.check().expect_miss();
+    project.remove("lib.a");
+    call.check().expect_hit();
+    call.check();
+    call.check();
+    project.shell(&cache, "rm lib.a && ar rcDS lib.a two");
+    call.check();
+    call.check();
+    project.remove("lib.a");
+    call.check();
+}
+
+/// `CC="ibid gcc"` under a launcher; a launcher before a compiler that is a symlink to ibid.
+#[test]
+fn ibid_before_ibid() {
+    for tool in tools::present(C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "int a;\n")]);
+        std::fs::create_dir(project.at("bin")).unwrap();
+        symlink(tools::ibid(), project.at("bin").join(tool)).unwrap();
+        let bare = format!("{tool} -g -c a.c -o a.o");
+        project.shell(&cache, &bare);
+        let object = project.read("a.o");
+        let ibid = tools::ibid().display();
+        for line in [format!("{ibid} {ibid} {bare}"), format!("{ibid} $PWD/bin/{bare}")] {
+            for _ in 0..3 {
+                project.remove("a.o");
+                project.shell(&cache, &line);
+                assert_eq!(project.read("a.o"), object, "{line}");
+            }
+        }
+    }
+}
+
+/// Two wrappers on `PATH`, each of which looks for the compiler behind itself only.
+#[test]
+fn another_wrapper_on_path_that_finds_us_again() {
+    for tool in tools::present(C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "int a;\n"), ("ours/x", ""), ("theirs/x", "")]);
+        symlink(tools::ibid(), project.at("ours").join(tool)).unwrap();
+        let (root, path) = (project.path().display(), std::env::var("PATH").unwrap());
+        let script = format!("#!/bin/sh\nPATH={root}/ours:$PATH exec {tool} \"$@\"\n");
+        project.write_program("other-wrapper", &script);
+        symlink("../other-wrapper", project.at("theirs").join(tool)).unwrap();
+        for setting in ["", "IBID_DISABLE=1 "] {
+            for _ in 0..2 {
+                let line = format!(
+                    "{setting}PATH={root}/ours:{root}/theirs:{path} timeout 20 {tool} -c a.c -o a.o"
+                );
+                project.shell(&cache, &line);
+                let object = project.read("a.o");
+                project.shell(&cache, &format!("{tool} -c a.c -o a.o"));
+                assert_eq!(object, project.read("a.o"));
+                project.remove("a.o");
+            }
+        }
+    }
+}
+
 /// What an unknown tool makes of the calendar is not known: a compiler only shows a file's time.
 #[test]
 fn an_unknown_tool_that_asks_for_the_local_time() {
