@@ -11,7 +11,7 @@ mod world;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::compilers::{self, Family, Policy, Verdict};
 use crate::config::{self, Config, Observer};
