@@ -121,7 +121,8 @@ impl Store {
             self.has_epoch.set(true);
             return Ok(());
         }
-        let _lock = create::lock(&self.directory, "lock", false)?;
+        // Held for the few milliseconds in which a segment is made; results that come meanwhile wait for it.
+        let _lock = create::lock(&self.directory, "lock", true)?;
         if stored.load(Ordering::Acquire) == epoch {
             return Ok(());
         }
