@@ -4,7 +4,10 @@
 //! Read next: "The store" in `ARCHITECTURE.md`, which draws the same map.
 
 use bytemuck::{Pod, Zeroable};
+use crossbeam_utils::CachePadded;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::words::Word;
 
 /// Counted up with every change of meaning that sizes and offsets do not show.
 pub const FORMAT: u32 = 1;
@@ -26,12 +29,12 @@ pub const BUCKET_WORDS: usize = 16;
 /// Where the buckets begin in the index file.
 pub const INDEX_WORDS_OFFSET: usize = 4096;
 
-/// `cursor` in the index header: `seq << 32 | unit` of the next free place.
-pub const CURSOR_OFFSET: usize = 512;
-/// `oldest` in the index header: the lowest segment number that is still there.
-pub const OLDEST_OFFSET: usize = 640;
-/// `epoch` in the index header: hash of boot id, device and inode; appending under another epoch is forbidden.
-pub const EPOCH_OFFSET: usize = 768;
+/// Where [`Control`] stands in the index file.
+pub const CONTROL_OFFSET: usize = 512;
+/// `cursor` of [`Control`] in the index file.
+pub const CURSOR_OFFSET: usize = CONTROL_OFFSET + core::mem::offset_of!(Control, cursor);
+/// `oldest` of [`Control`] in the index file.
+pub const OLDEST_OFFSET: usize = CONTROL_OFFSET + core::mem::offset_of!(Control, oldest);
 
 /// First bytes of an index.
 pub const INDEX_MAGIC: [u8; 8] = *b"ibidIDX1";
@@ -64,6 +67,18 @@ pub struct IndexHeader {
     pub volatile: [u8; 64],
     /// XXH3-64 of all bytes before.
     pub check: u64,
+}
+
+/// The words of an index that change, each on cache lines of its own.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Control {
+    /// `seq << 32 | unit` of the next free place.
+    pub cursor: CachePadded<Word>,
+    /// The lowest segment number that is still there.
+    pub oldest: CachePadded<Word>,
+    /// Hash of boot id, device and inode of the index; under another one nothing is appended.
+    pub epoch: CachePadded<Word>,
 }
 
 /// The head of a segment file.
@@ -136,6 +151,8 @@ pub struct EntryHeader {
 const _: () = assert!(size_of::<EntryHeader>() == 128);
 const _: () = assert!(core::mem::offset_of!(EntryHeader, key) == 32);
 const _: () = assert!(size_of::<IndexHeader>() == 128);
+const _: () = assert!(size_of::<Control>() == 3 * 128);
+const _: () = assert!(CONTROL_OFFSET + size_of::<Control>() <= INDEX_WORDS_OFFSET);
 const _: () = assert!(size_of::<SegmentHeader>() == 48);
 const _: () = assert!(size_of::<VolatileHeader>() == 32);
 
@@ -216,7 +233,8 @@ mod tests {
     fn layout_is_pinned() {
         let text = std::format!(
             "{FORMAT} {DIRECTORY} {UNIT_BYTES} {SEGMENT_BYTES} {SEGMENT_FIRST_UNIT} {BUCKET_WORDS} {INDEX_WORDS_OFFSET} \
-             {CURSOR_OFFSET} {OLDEST_OFFSET} {EPOCH_OFFSET} {} {} {} {}",
+             {CURSOR_OFFSET} {OLDEST_OFFSET} {} {} {} {} {}",
+            CONTROL_OFFSET + core::mem::offset_of!(Control, epoch),
             size_of::<IndexHeader>(),
             size_of::<SegmentHeader>(),
             size_of::<VolatileHeader>(),

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use super::layout::{CONTROL_OFFSET, Control};
 use super::syscall;
 use super::words::{Word, Words};
 
@@ -159,6 +160,18 @@ impl MapMut {
     /// `count` words from `offset`, which must be a multiple of 8.
     pub fn words_mut(&self, offset: usize, count: usize) -> Option<&[Word]> {
         self.0.atomics(offset, count)
+    }
+
+    /// The words of an index that change.
+    pub fn control(&self) -> Option<&Control> {
+        let at = self.0.range(CONTROL_OFFSET, size_of::<Control>())?;
+        #[allow(
+            clippy::cast_ptr_alignment,
+            reason = "a mapping begins at a page, and the offset is a multiple"
+        )]
+        let control = at.cast::<Control>();
+        // SAFETY: the range is mapped for the life of `self` and aligned; it holds nothing but atomics.
+        Some(unsafe { &*control })
     }
 
     /// Makes sure that the page of `offset` can be written: a full disk or a cut file is an error here, not a SIGBUS.

@@ -15,11 +15,11 @@ use crate::error::StoreError;
 use crate::outcome::InternalError;
 use crate::shm::counters::Counter;
 use crate::shm::layout::{
-    CURSOR_OFFSET, ENTRY_BYTES_MAX, ENTRY_MAGIC, EPOCH_OFFSET, EntryHeader, Kind, OLDEST_OFFSET,
-    SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
+    Control, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind, SEGMENT_BYTES, SEGMENT_FIRST_UNIT,
+    SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
 };
 use crate::shm::segments::Place;
-use crate::shm::words::{Ordering, Word};
+use crate::shm::words::Ordering;
 
 /// An entry to append.
 pub(super) struct NewEntry<'a> {
@@ -36,11 +36,8 @@ pub(super) struct NewEntry<'a> {
 const ROTATIONS_MAX: usize = 3;
 
 impl Store {
-    fn control(&self, offset: usize) -> Result<&Word, StoreError> {
-        match self.index.words_mut(offset, 1) {
-            Some([word]) => Ok(word),
-            _ => Err(StoreError::Corrupt(self.directory.join("index"))),
-        }
+    fn control(&self) -> Result<&Control, StoreError> {
+        self.index.control().ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))
     }
 
     /// Appends an entry; it cannot be found before it is published.
@@ -87,7 +84,7 @@ impl Store {
     /// Reserves units for one entry; nobody else gets them.
     fn reserve(&self, units: u64) -> Result<Place, StoreError> {
         self.renew_epoch()?;
-        let cursor = self.control(CURSOR_OFFSET)?;
+        let cursor = &self.control()?.cursor;
         for _ in 0..=ROTATIONS_MAX {
             let got = cursor.fetch_add(units, Ordering::Relaxed);
             let (seq, unit) = (got >> 32, got & 0xffff_ffff);
@@ -116,7 +113,7 @@ impl Store {
         text.extend(state.dev().to_le_bytes());
         text.extend(state.ino().to_le_bytes());
         let epoch = xxhash_rust::xxh3::xxh3_64(&text) | 1;
-        let stored = self.control(EPOCH_OFFSET)?;
+        let stored = &self.control()?.epoch;
         if stored.load(Ordering::Acquire) == epoch {
             self.has_epoch.set(true);
             return Ok(());
@@ -126,12 +123,13 @@ impl Store {
         if stored.load(Ordering::Acquire) == epoch {
             return Ok(());
         }
-        let cursor = self.control(CURSOR_OFFSET)?;
+        let cursor = &self.control()?.cursor;
         let last = create::segment_numbers(&self.directory).into_iter().max().unwrap_or(0);
         let seq = last.max(cursor.load(Ordering::Relaxed) >> 32) + 1;
         self.make_segment(seq)?;
-        if self.control(OLDEST_OFFSET)?.load(Ordering::Relaxed) == 0 {
-            self.control(OLDEST_OFFSET)?.store(seq, Ordering::Release);
+        let oldest = &self.control()?.oldest;
+        if oldest.load(Ordering::Relaxed) == 0 {
+            oldest.store(seq, Ordering::Release);
         }
         cursor.store(seq << 32 | u64::from(SEGMENT_FIRST_UNIT), Ordering::Relaxed);
         stored.store(epoch, Ordering::Release);
@@ -141,7 +139,7 @@ impl Store {
     /// Leaves segment `seq` for the next one; any process may help, and all but one find it done.
     fn rotate(&self, seq: u64) -> Result<(), StoreError> {
         self.make_segment(seq + 1)?;
-        let cursor = self.control(CURSOR_OFFSET)?;
+        let cursor = &self.control()?.cursor;
         let next = (seq + 1) << 32 | u64::from(SEGMENT_FIRST_UNIT);
         let mut seen = cursor.load(Ordering::Relaxed);
         while seen >> 32 == seq {
@@ -185,7 +183,7 @@ impl Store {
     /// Gives the oldest segments up while there are more than may be. Whoever is at it already does it for all.
     fn evict(&self) {
         let Ok(_lock) = create::lock(&self.directory, "lock-evict", false) else { return };
-        let Ok(oldest) = self.control(OLDEST_OFFSET) else { return };
+        let Ok(Control { oldest, .. }) = self.control() else { return };
         let segments_max = (self.max_bytes / SEGMENT_BYTES).max(2);
         loop {
             let first = oldest.load(Ordering::Relaxed);
@@ -207,7 +205,7 @@ fn reserve_and_head(file: &File, head: &[u8]) -> io::Result<()> {
 
 /// Bytes of all entries, the unused rest of sealed segments included.
 pub(super) fn bytes_used(store: &Store) -> u64 {
-    let Ok(cursor) = store.control(CURSOR_OFFSET) else { return 0 };
+    let Ok(Control { cursor, .. }) = store.control() else { return 0 };
     let cursor = cursor.load(Ordering::Relaxed);
     let window = store.window();
     if window.oldest == 0 {
