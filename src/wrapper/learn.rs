@@ -343,7 +343,9 @@ impl Inputs<'_> {
         seen: Option<crate::shm::stat::Stat>,
     ) -> Result<(), NotStored> {
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
-        let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        let itself = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        let state = if itself.is_symlink() { raw::stat(&spelled) } else { Ok(itself) };
+        let state = state.map_err(|_| NotStored::InputChanged)?;
         if !state.is_regular() {
             return Err(NotStored::UnrepeatableInput);
         }
@@ -360,7 +362,8 @@ impl Inputs<'_> {
             self.lesson.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
         // The loader asks no link where it leads: if one leads elsewhere, the stamp is that of another file.
         let is_library = seen.is_none() && is_shared_object(path);
-        world.walk(path.parent().filter(|_| is_library).unwrap_or(path));
+        let is_link = itself.is_symlink() && !is_library;
+        world.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
         self.push(spelled, record::CONTENT, &state, digest);
         Ok(())
     }
@@ -385,10 +388,10 @@ impl Inputs<'_> {
         world.walk(path);
         let state = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
         // What a dangling symlink says was read: the walk has noted it.
-        let (kind, state) = match raw::stat(&spelled) {
-            Ok(behind) if state.is_symlink() => (record::LEADS, behind),
-            Err(_) => return Ok(()),
-            Ok(_) => (record::EXISTS, state),
+        let (kind, state) = match state.is_symlink().then(|| raw::stat(&spelled)) {
+            None => (record::EXISTS, state),
+            Some(Ok(behind)) => (record::LEADS, behind),
+            Some(Err(_)) => return Ok(()),
         };
         if state.is_regular() && self.lesson.is_judged_by_stamps_only() {
             return self.content(world, path, None);
