@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[OsString]) -> u8 {
+    ibid::os::bridge_missing_pages();
     let start = start_from(words.iter().cloned(), env::all());
     let call = Call::read(&start);
     let is_subcommand = !call.is_some_and(|call| call.masquerade || call.forced)

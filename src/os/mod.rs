@@ -10,3 +10,5 @@ pub mod run;
 
 mod signals;
 mod stream;
+
+pub use signals::bridge_missing_pages;

@@ -110,6 +110,37 @@ fn new_action(handler: libc::sighandler_t, flags: c_int) -> libc::sigaction {
     action
 }
 
+/// What is cut from a file of the cache while we have it mapped reads as zeros from now on, instead of killing us. The
+/// look-up before libc has a net of its own.
+pub fn bridge_missing_pages() {
+    let is_default =
+        |old: &libc::sigaction| old.sa_sigaction != libc::SIG_IGN && old.sa_sigaction != on_fault();
+    if action(libc::SIGBUS).as_ref().is_some_and(is_default) {
+        set_action(libc::SIGBUS, &new_action(on_fault(), libc::SA_SIGINFO | libc::SA_ONSTACK));
+    }
+}
+
+fn on_fault() -> libc::sighandler_t {
+    on_missing_page as *const () as libc::sighandler_t
+}
+
+/// Async-signal-safe: system calls and atomics only.
+extern "C" fn on_missing_page(signal: c_int, from: *mut libc::siginfo_t, _context: *mut c_void) {
+    // SAFETY: with SA_SIGINFO the kernel passes a valid structure.
+    let from = unsafe { &*from };
+    let code = from.si_code;
+    // SAFETY: the field is there in every `siginfo_t`; for other codes than that of a fault it is not looked at.
+    let address = unsafe { from.si_addr() } as usize;
+    if code == libc::BUS_ADRERR && crate::shm::map::bridge(address) {
+        return;
+    }
+    // Back at the instruction, it does what it would have done without us; what somebody sent is sent again.
+    set_disposition(signal, libc::SIG_DFL);
+    if code <= 0 {
+        let _ = kill_process(getpid(), Signal::BUS);
+    }
+}
+
 /// The tool's pidfd, or -1 while no tool runs.
 static TOOL: AtomicI32 = AtomicI32::new(-1);
 /// Signals (bit n: signal n) that came while there was no tool to take them.

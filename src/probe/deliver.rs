@@ -7,6 +7,7 @@ use core::ffi::CStr;
 
 use crate::record::{self, BlobRef, Output, Record};
 use crate::shm::layout::Kind;
+use crate::shm::map::was_bridged;
 use crate::shm::raw::{self, AsFd, Errno, Stream};
 use crate::shm::segments::{Entry, Place, Segments};
 
@@ -67,12 +68,13 @@ impl<'s> Blobs<'s> {
     }
 }
 
-/// Delivers all outputs and texts. `ready` is called when all is checked, before the first output is touched.
+/// Delivers all outputs and texts. `delivered` is called when all outputs are there, before any text is written; from then
+/// on it cannot fail.
 pub fn deliver(
     record: &Record<'_>,
     blobs: Blobs<'_>,
     creation_mask: u32,
-    ready: impl FnOnce(),
+    delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let mut occupied = [false; OUTPUTS_MAX];
     if record.outputs().len() > OUTPUTS_MAX {
@@ -86,7 +88,6 @@ pub fn deliver(
     }
     let stdout = blobs.checked(&record.head.stdout)?;
     let stderr = blobs.checked(&record.head.stderr)?;
-    ready();
     for (at, output) in record.outputs().flatten().enumerate() {
         let occupied = occupied.get(at).copied().unwrap_or(true);
         if let Err(why) = write_output(record, &output, occupied, blobs, creation_mask) {
@@ -96,6 +97,7 @@ pub fn deliver(
             return Err(why);
         }
     }
+    delivered();
     replay(stdout, Stream::Output);
     replay(stderr, Stream::Error);
     Ok(())
@@ -125,10 +127,15 @@ fn write_output(
     creation_mask: u32,
 ) -> Result<(), Undelivered> {
     let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
+    // Found before anything is touched: a page that is gone shows here, not between creating a file and filling it.
+    let entry = blobs.find(&output.blob);
+    if was_bridged() {
+        return Err(Undelivered::Corrupt);
+    }
     let file = create(path, output.create_mode, occupied).map_err(Undelivered::Failed)?;
     let is_other_mode =
         output.flags & record::SET_MODE != 0 && output.mode != output.create_mode & !creation_mask;
-    let mut result = match blobs.find(&output.blob) {
+    let mut result = match entry {
         Some(entry) => entry.write_to(file.as_fd()).map_err(Undelivered::Failed),
         None if output.blob.len_bytes == 0 => Ok(()),
         None => Err(Undelivered::Gone),

@@ -55,16 +55,16 @@ pub fn cold_part<'a>(
     (xxhash_rust::xxh3::xxh3_128(cold).to_le_bytes() == record.head.cold_sum).then_some(Cold(cold))
 }
 
-/// Looks a command up by stamps and delivers what is found. `ready` is called before the first output is touched.
+/// Looks a command up by stamps and delivers what is found. `delivered` is called before the first output is touched.
 pub fn look(
     cache: &Cache,
     command: &Command,
     environment: &Environment,
     arena: &mut [u8],
-    ready: impl FnOnce(),
+    delivered: impl FnOnce(),
 ) -> Answer {
     let key = command.invocation_key();
-    let ready = Cell::new(Some(ready));
+    let delivered = Cell::new(Some(delivered));
     let mut answer = Answer::Miss;
     for (_, entry) in cache.records(&key) {
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
@@ -74,8 +74,8 @@ pub fn look(
             continue;
         }
         match deliver_record(cache, &record, command.creation_mask, || {
-            if let Some(ready) = ready.take() {
-                ready();
+            if let Some(delivered) = delivered.take() {
+                delivered();
             }
         }) {
             Ok(()) => {
@@ -93,11 +93,11 @@ pub fn deliver_record(
     cache: &Cache,
     record: &Record<'_>,
     creation_mask: u32,
-    ready: impl FnOnce(),
+    delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let find = |digest: &[u8; 32]| cache.find_blob(digest);
     let blobs = Blobs { segments: &cache.segments, find: &find };
-    deliver::deliver(record, blobs, creation_mask, ready)
+    deliver::deliver(record, blobs, creation_mask, delivered)
 }
 
 /// Counts a hit and what it saved.
@@ -137,9 +137,9 @@ pub enum Before {
     Faulted = 2,
 }
 
-/// The whole hit, before libc starts; `None` if nothing could be looked up. `disarm` is called before the first output
-/// is touched.
-pub fn before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Option<Answer> {
+/// The whole hit, before libc starts; `None` if nothing could be looked up. `delivered` is called when all
+/// outputs are there, before any text is written: from then on the tool must not run.
+pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce()) -> Option<Answer> {
     let call = Call::read(&start)?;
     let environment = Environment::read(&start)?;
     if LEAVE.iter().any(|name| environment.value(name).is_some_and(|v| !matches!(v, b"" | b"0"))) {
@@ -152,7 +152,7 @@ pub fn before_libc(start: Start, arena: &mut [u8], disarm: impl FnOnce()) -> Opt
     // Never closed: the process ends here or runs the tool, and unmapping takes longer than the kernel's own sweep.
     let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, &mut path)?)?);
     let command = Command::new(start, call)?;
-    Some(look(&cache, &command, &environment, arena, disarm))
+    Some(look(&cache, &command, &environment, arena, delivered))
 }
 
 /// `IBID_DIR`, else `$XDG_CACHE_HOME/ibid`, else `$HOME/.cache/ibid`.

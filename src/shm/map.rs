@@ -9,17 +9,68 @@ use bytemuck::{Pod, Zeroable};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::layout::{CONTROL_OFFSET, Control};
 use super::syscall;
-use super::words::{Word, Words};
+use super::words::{Ordering, Word, Words};
 
 /// How much is hashed at a time: fits the first-level cache.
 const BOUNCE_BYTES: usize = 8 << 10;
 /// `MADV_POPULATE_WRITE`: fault pages in, reporting an error instead of raising SIGBUS (Linux 5.14).
 const POPULATE_WRITE: usize = 23;
+
+/// How many mappings [`bridge`] knows: the index twice, the volatile segment, all segments that are kept open.
+const RANGES_MAX: usize = 72;
+
+/// Beginning and end of each mapping.
+static RANGES: [[Word; 2]; RANGES_MAX] = [const { [const { Word::new(0) }; 2] }; RANGES_MAX];
+/// How many pages were bridged.
+static BRIDGED: Word = Word::new(0);
+
+/// Puts an empty page where the file behind a mapping has none any more, so that the access goes on and finds zeros,
+/// which no check sum takes for anything; false if `address` is in no mapping. Async-signal-safe.
+pub fn bridge(address: usize) -> bool {
+    let is_inside = |[from, to]: &[Word; 2]| {
+        from.load(Ordering::Relaxed) <= address as u64
+            && (address as u64) < to.load(Ordering::Relaxed)
+    };
+    if !RANGES.iter().any(is_inside) {
+        return false;
+    }
+    BRIDGED.fetch_add(1, Ordering::Relaxed);
+    // The page's size is not known here; a wrong one is refused.
+    [12, 14, 16].into_iter().any(|bits| {
+        let page = (address >> bits << bits) as *mut core::ffi::c_void;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the page lies in a mapping of ours, of which nobody expects any particular bytes.
+        unsafe { mmap_anonymous(page, 1 << bits, access, MapFlags::PRIVATE | MapFlags::FIXED) }
+            .is_ok()
+    })
+}
+
+/// Whether a page was missing since this process began: nothing that it reads or writes is to be relied on.
+pub fn was_bridged() -> bool {
+    BRIDGED.load(Ordering::Relaxed) != 0
+}
+
+/// Lets [`bridge`] know a mapping; one too many is not known.
+fn note(from: u64, to: u64) {
+    let free = |range: &&[Word; 2]| range[1].load(Ordering::Relaxed) == 0;
+    if let Some([start, end]) = RANGES.iter().find(free) {
+        start.store(from, Ordering::Relaxed);
+        end.store(to, Ordering::Relaxed);
+    }
+}
+
+fn forget(from: u64) {
+    let mut ranges = RANGES.iter();
+    if let Some([start, end]) = ranges.find(|range| range[0].load(Ordering::Relaxed) == from) {
+        end.store(0, Ordering::Relaxed);
+        start.store(0, Ordering::Relaxed);
+    }
+}
 
 /// A mapping that is only read.
 #[derive(Debug)]
@@ -46,6 +97,7 @@ impl Map {
     fn with(file: BorrowedFd<'_>, len: usize, access: ProtFlags) -> Result<Map, Errno> {
         // SAFETY: the kernel chooses a free place; nothing that exists is replaced.
         let at = unsafe { mmap(core::ptr::null_mut(), len, access, MapFlags::SHARED, file, 0) }?;
+        note(at as u64, at as u64 + len as u64);
         Ok(Map { at: at.cast(), len })
     }
 
@@ -146,6 +198,7 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
+        forget(self.at as u64);
         // SAFETY: the range was mapped by `with` and nothing borrowed from it is left.
         let _ = unsafe { munmap(self.at.cast(), self.len) };
     }

@@ -45,6 +45,17 @@ pub unsafe fn arm(handler: unsafe extern "C" fn()) {
     }
 }
 
+/// Lets faults end the process in `end`, which must never return: once all is done that was asked for.
+///
+/// # Safety
+/// The process must have one thread only, and `end` must keep its word.
+pub unsafe fn arm_for_the_end(end: unsafe extern "C" fn()) {
+    let action = Action { handler: end as usize, flags: FLAGS, restorer: end as usize, mask: 0 };
+    for signal in SIGNALS {
+        sigaction(signal, &raw const action, core::ptr::null_mut());
+    }
+}
+
 /// Puts back the dispositions that were there before [`arm`].
 ///
 /// # Safety

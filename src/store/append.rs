@@ -5,19 +5,22 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use bytemuck::Zeroable;
 
 use super::{Store, create};
 use crate::error::StoreError;
+use crate::index;
 use crate::outcome::InternalError;
 use crate::shm::counters::Counter;
 use crate::shm::layout::{
-    Control, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind, SEGMENT_BYTES, SEGMENT_FIRST_UNIT,
-    SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
+    Checked, Control, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind, SEGMENT_BYTES,
+    SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
 };
+use crate::shm::map::was_bridged;
+use crate::shm::raw::{self, AsFd};
 use crate::shm::segments::Place;
 use crate::shm::words::Ordering;
 
@@ -47,7 +50,7 @@ impl Store {
         if bytes > ENTRY_BYTES_MAX.min(self.max_bytes / 8) {
             return Err(StoreError::TooLarge(bytes));
         }
-        let place = self.reserve(bytes.div_ceil(UNIT_BYTES))?;
+        let (place, file) = self.reserve_in_file(bytes.div_ceil(UNIT_BYTES))?;
         let header = EntryHeader {
             magic: ENTRY_MAGIC,
             kind: entry.kind.number(),
@@ -65,7 +68,6 @@ impl Store {
         .sealed();
         let path = self.segment_path(place.seq);
         let write = || -> io::Result<()> {
-            let file = OpenOptions::new().write(true).open(&path)?;
             let mut at = place.offset() as u64 + size_of::<EntryHeader>() as u64;
             for part in entry.body {
                 file.write_all_at(part, at)?;
@@ -75,6 +77,43 @@ impl Store {
         };
         write().map_err(StoreError::io("cannot write", &path, InternalError::Append))?;
         Ok(place)
+    }
+
+    /// Reserves units in a segment whose file is as it was made; one that is cut, gone or something else is left.
+    fn reserve_in_file(&self, units: u64) -> Result<(Place, File), StoreError> {
+        for _ in 0..=ROTATIONS_MAX {
+            let place = self.reserve(units)?;
+            if was_bridged() {
+                break;
+            }
+            match self.open_for_append(place.seq) {
+                Some(file) => return Ok((place, file)),
+                None => self.rotate(place.seq)?,
+            }
+        }
+        Err(StoreError::Corrupt(self.directory.join("index")))
+    }
+
+    fn open_for_append(&self, seq: u64) -> Option<File> {
+        // What somebody put in the segment's place must not hold us (a FIFO), nor be written to (behind a symlink).
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(self.segment_path(seq))
+            .ok()?;
+        let state = file.metadata().ok()?;
+        if !state.is_file() || state.len() != SEGMENT_BYTES {
+            return None;
+        }
+        let mut header = SegmentHeader::zeroed();
+        file.read_exact_at(bytemuck::bytes_of_mut(&mut header), 0).ok()?;
+        let is_ours = header.magic == SEGMENT_MAGIC
+            && header.uuid == self.cache.index.header().uuid
+            && header.seq == seq
+            && header.is_intact();
+        is_ours.then_some(file)
     }
 
     fn segment_path(&self, seq: u64) -> PathBuf {
@@ -136,8 +175,19 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the index that we have mapped is the one that new processes open: after `clear` both would go on to a
+    /// segment of the same name.
+    fn is_current(&self) -> bool {
+        raw::open_read_at(self.cache.segments.directory(), index::NAME)
+            .and_then(|file| raw::stat_fd(file.as_fd()))
+            .is_ok_and(|state| (state.stat.dev, state.stat.ino) == self.index_file)
+    }
+
     /// Leaves segment `seq` for the next one; any process may help, and all but one find it done.
     fn rotate(&self, seq: u64) -> Result<(), StoreError> {
+        if !self.is_current() {
+            return Err(StoreError::Busy);
+        }
         self.make_segment(seq + 1)?;
         let cursor = &self.control()?.cursor;
         let next = (seq + 1) << 32 | u64::from(SEGMENT_FIRST_UNIT);
@@ -155,7 +205,7 @@ impl Store {
     /// Makes a segment file with its space reserved; that somebody else has made it is as good.
     fn make_segment(&self, seq: u64) -> Result<(), StoreError> {
         let path = self.segment_path(seq);
-        if path.exists() {
+        if fs::symlink_metadata(&path).is_ok() {
             return Ok(());
         }
         let header = SegmentHeader {
@@ -185,14 +235,15 @@ impl Store {
         let Ok(_lock) = create::lock(&self.directory, "lock-evict", false) else { return };
         let Ok(Control { oldest, .. }) = self.control() else { return };
         let segments_max = (self.max_bytes / SEGMENT_BYTES).max(2);
-        loop {
-            let first = oldest.load(Ordering::Relaxed);
-            if self.window().newest + 1 - first <= segments_max {
-                return;
+        // Both numbers may be nonsense: nothing here counts from one to the other.
+        let first = (self.window().newest + 1).saturating_sub(segments_max);
+        if first > oldest.load(Ordering::Relaxed) {
+            oldest.store(first, Ordering::Release);
+        }
+        for number in create::segment_numbers(&self.directory) {
+            if number < first && fs::remove_file(self.segment_path(number)).is_ok() {
+                self.count(Counter::EVICTIONS);
             }
-            oldest.store(first + 1, Ordering::Release);
-            let _ = fs::remove_file(self.segment_path(first));
-            self.count(Counter::EVICTIONS);
         }
     }
 }

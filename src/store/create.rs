@@ -2,7 +2,7 @@
 //!
 //! Everything appears under its name in one step, complete. Only one process makes it: a lock decides which.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -28,6 +28,8 @@ use crate::shm::raw;
 const BYTES_PER_WORD: u64 = 8 << 10;
 /// The fewest buckets: 128 KiB of words.
 const BUCKETS_MIN: u64 = 1 << 10;
+/// Where the counters of the volatile segment begin: what it says of its owner ends before.
+const OWNER_END: usize = 4096;
 /// The most buckets: 1 GiB of words.
 const BUCKETS_MAX: u64 = 1 << 23;
 
@@ -66,6 +68,9 @@ pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> 
 /// A lock file of the cache, locked. The kernel releases it when the process ends, however it ends.
 pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, StoreError> {
     let path = directory.join(name);
+    if fs::symlink_metadata(&path).is_ok_and(|state| !state.is_file()) {
+        let _ = make_way(&path).and_then(|()| fs::remove_file(&path));
+    }
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -141,10 +146,12 @@ fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
     let name = String::from_utf8_lossy(&header.volatile[..len]).into_owned();
     sweep_shared_memory();
     let mut bytes = bytemuck::bytes_of(&head).to_vec();
-    if let Ok(index) = fs::canonicalize(directory.join("index")) {
-        bytes.extend(index.as_os_str().as_bytes());
+    let index = fs::canonicalize(directory.join("index")).unwrap_or_default();
+    let owner = [index.as_os_str().as_bytes(), b"\0", mount_namespace().as_bytes(), b"\0"].concat();
+    // A path that is too long for the room before the counters is left out: this one is never swept away.
+    if bytes.len() + owner.len() <= OWNER_END {
+        bytes.extend(owner);
     }
-    bytes.push(0);
     if shared_memory(&name, &bytes).is_ok() {
         return Ok(());
     }
@@ -156,7 +163,13 @@ fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
     ))
 }
 
-/// Removes the volatile segments of caches that are no more: they name the index that they belong to.
+/// Where paths mean the same.
+fn mount_namespace() -> OsString {
+    fs::read_link("/proc/self/ns/mnt").unwrap_or_default().into_os_string()
+}
+
+/// Removes the volatile segments of caches that are no more: they name the index that they belong to, and the mount
+/// namespace in which it has that name (a container's cache is not gone because we do not see it).
 fn sweep_shared_memory() {
     let prefix = format!("ibid-{}-", raw::user());
     let Ok(objects) = fs::read_dir("/dev/shm") else { return };
@@ -170,12 +183,17 @@ fn sweep_shared_memory() {
 
 fn belongs_to_nothing(object: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
-    File::open(object)?.take(4096).read_to_end(&mut head)?;
-    let index = head.get(size_of::<VolatileHeader>()..).unwrap_or(&[]);
-    let index = index.split(|byte| *byte == 0).next().unwrap_or(&[]);
+    let options = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file =
+        OpenOptions::new().read(true).custom_flags(options.bits().cast_signed()).open(object)?;
+    file.take(OWNER_END as u64).read_to_end(&mut head)?;
+    let owner = head.get(size_of::<VolatileHeader>()..).unwrap_or(&[]);
+    let mut owner = owner.split(|byte| *byte == 0);
+    let (index, namespace) = (owner.next().unwrap_or(&[]), owner.next().unwrap_or(&[]));
     let gone =
         |path| fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    Ok(index.starts_with(b"/") && gone(Path::new(OsStr::from_bytes(index))))
+    let is_here = namespace == mount_namespace().as_bytes();
+    Ok(is_here && index.starts_with(b"/") && gone(Path::new(OsStr::from_bytes(index))))
 }
 
 fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {

@@ -37,6 +37,8 @@ pub struct Store {
     pub cache: Cache,
     directory: PathBuf,
     index: MapMut,
+    /// Device and inode of the index.
+    index_file: (u64, u64),
     max_bytes: u64,
     /// Whether the epoch was found to be this boot's: it cannot change while this process lives.
     has_epoch: Cell<bool>,
@@ -68,13 +70,22 @@ impl Store {
         };
         let file =
             raw::open_read_write_at(cache.segments.directory(), index::NAME).map_err(failed)?;
-        let len = raw::stat_fd(file.as_fd()).map_err(failed)?.stat.size;
+        let state = raw::stat_fd(file.as_fd()).map_err(failed)?.stat;
+        let len = state.size;
+        let index_file = (state.dev, state.ino);
         if !index::is_trusted(cache.index.header(), len) {
             return Err(StoreError::Corrupt(index_path));
         }
         let index = MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
             .map_err(failed)?;
-        Ok(Store { cache, directory: inside, index, max_bytes, has_epoch: Cell::new(false) })
+        Ok(Store {
+            cache,
+            directory: inside,
+            index,
+            index_file,
+            max_bytes,
+            has_epoch: Cell::new(false),
+        })
     }
 
     /// The directory of this layout, inside the cache directory.

@@ -284,6 +284,100 @@ fn a_damaged_store() {
     }
 }
 
+/// A file of the cache is cut, by turns, while others compile: nobody may die of a page that has gone (SIGBUS).
+#[test]
+fn cut_while_it_is_used() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    project.call(&cache, "gcc -c a.c -o a.o").check();
+    let expected = project.read("a.o");
+    let inside = fs::read_dir(cache.dir()).unwrap().next().unwrap().unwrap().path();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|worker| {
+                let (cache, project, expected) = (&cache, &project, &expected);
+                scope.spawn(move || {
+                    let object = format!("{worker}.o");
+                    for _ in 0..15 {
+                        let mut compile = cache.ibid(["gcc", "-c", "a.c", "-o", &object]);
+                        let done = compile.current_dir(project.path()).output().unwrap();
+                        assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+                        assert!(project.read(&object) == *expected);
+                    }
+                })
+            })
+            .collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            for entry in fs::read_dir(&inside).unwrap().flatten() {
+                let name = entry.file_name().into_string().unwrap();
+                let is_cut = name == "index" || name == "volatile" || name.starts_with("seg-");
+                if is_cut && let Ok(file) = fs::OpenOptions::new().write(true).open(entry.path()) {
+                    file.set_len(0).unwrap();
+                }
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        }
+    });
+    project.call(&cache, "gcc -c b.c -o b.o").check();
+    project.call(&cache, "gcc -c b.c -o b.o").check().expect_hit();
+}
+
+/// Something else stands in the place of a segment or a lock: it is not waited for, not written to, and soon left.
+#[test]
+fn something_else_in_a_file_s_place() {
+    for what in
+        ["mkfifo '{}'", "mkdir '{}'", "ln -s '{victim}' '{}'", "true", "truncate -s 999 '{}'"]
+    {
+        for place in ["seg-0000000000000001", "lock"] {
+            let (cache, project) = (Cache::new(), Project::with(HELLO));
+            project.write("victim", "precious");
+            project.call(&cache, "gcc -c a.c -o a.o").check().expect(&Outcome::Miss);
+            let inside = fs::read_dir(cache.dir()).unwrap().next().unwrap().unwrap().path();
+            if place == "lock" {
+                fs::remove_file(inside.join("index")).unwrap();
+            }
+            fs::remove_file(inside.join(place)).unwrap();
+            let path = inside.join(place).to_str().unwrap().to_owned();
+            let victim = project.at("victim").to_str().unwrap().to_owned();
+            project.shell(&cache, &what.replace("{}", &path).replace("{victim}", &victim));
+            project.call(&cache, "gcc -c b.c -o b.o").check().expect(&Outcome::Miss);
+            project.call(&cache, "gcc -c b.c -o b.o").check().expect_hit();
+            assert_eq!(project.read("victim"), b"precious");
+        }
+    }
+}
+
+/// A container that shares `/dev/shm` with us has a cache where we see none: its counters are not ours to sweep away.
+#[test]
+fn the_volatile_segment_of_another_mount_namespace() {
+    if !tools::is_root() || !tools::have("unshare") {
+        return;
+    }
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let hidden = cache.root().join("hidden");
+    fs::create_dir(&hidden).unwrap();
+    // Two namespaces with a `/dev/shm` of their own; the outer one makes a cache after the inner one has made its.
+    let inner = format!(
+        "mount -t tmpfs -o size=200m,mode=700 ibid-test '{0}' || exit 9; IBID_DIR='{0}/cache'; \
+         export IBID_DIR; '{1}' gcc -c a.c -o a.o; touch made; \
+         while [ ! -e go ]; do sleep 0.02; done; '{1}' stats --json",
+        hidden.display(),
+        tools::ibid().display()
+    );
+    project.write("inner.sh", inner);
+    let outer = format!(
+        "mount -t tmpfs ibid-test /dev/shm || exit 9; unshare -m sh inner.sh & \
+         while [ ! -e made ] && kill -0 $!; do sleep 0.02; done; '{}' gcc -c b.c -o b.o; touch go; wait $!",
+        tools::ibid().display()
+    );
+    let mut shell = cache.command("unshare");
+    let done = shell.args(["-m", "sh", "-c", &outer]).current_dir(project.path()).output().unwrap();
+    if !done.status.success() {
+        return tools::skip("no mounts or namespaces here");
+    }
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(text.contains("\"misses\": 1"), "{text}");
+}
+
 fn collect(dir: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         if entry.path().is_dir() {
