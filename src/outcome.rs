@@ -89,6 +89,10 @@ named! {
         TooMuchText = "too_much_text",
         /// A file system object was made or changed in a way that cannot be repeated (a symlink, a directory, a mode).
         SideEffect = "side_effect",
+        /// A program that no policy knows drew random numbers, or asked for a process number.
+        UsedRandom = "used_random",
+        /// A program that no policy knows asked for the state or the name of the machine.
+        UsedSystem = "used_system",
     }
 }
 

@@ -16,7 +16,7 @@ mod names;
 mod response;
 mod variables;
 
-pub use names::{family, is_tool_name};
+pub use names::{family, is_tool_name, is_wrapper};
 pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.

@@ -28,6 +28,20 @@ const PREFIXED_BY_TRIPLE: &[&str] = &["cc", "c++"];
 const OTHERS: &[&str] =
     &["clang-cl", "clippy-driver", "cpp", "em++", "emcc", "gfortran", "nvcc", "rustc", "rustdoc"];
 
+/// Programs that stand before a compiler: shells and interpreters of scripts, launchers. By themselves they ask for the
+/// time, random numbers and process numbers when they start.
+const WRAPPERS: &[&str] = &[
+    "ash", "bash", "busybox", "ccache", "dash", "distcc", "icecc", "ksh", "mksh", "perl", "python",
+    "sccache", "sh", "zsh",
+];
+
+/// Whether a program is one that stands before a compiler; `image` is the file that the kernel runs.
+pub fn is_wrapper(image: &Path) -> bool {
+    let name = image.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    WRAPPERS
+        .contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-')))
+}
+
 /// The family of a tool, by the last part of its path.
 pub fn family(tool: &OsStr) -> Option<Family> {
     let name = Path::new(tool).file_name()?.to_str()?;

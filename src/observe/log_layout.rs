@@ -31,7 +31,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// The first eight bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ibid-log");
 /// Changes whenever anything in this file changes its meaning.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The length of the whole log, most of it a hole.
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
@@ -128,6 +128,19 @@ pub mod fact {
     pub const HOST: u32 = 6;
     /// The login session was asked about.
     pub const SESSION: u32 = 7;
+    /// The time was asked for by another way than `time`; this one and those that follow come with their process.
+    pub const CLOCK: u32 = 8;
+    /// Random numbers were drawn.
+    pub const RANDOM: u32 = 9;
+    /// A process number was asked for.
+    pub const PROCESS: u32 = 10;
+    /// The state of the machine was asked for.
+    pub const SYSTEM: u32 = 11;
+
+    /// Whether it comes with its process.
+    pub const fn has_process(fact: u32) -> bool {
+        fact == HOST || fact >= CLOCK
+    }
 }
 
 /// What is noted of a file; six numbers, 48 bytes.
@@ -160,7 +173,8 @@ pub struct EntryHead {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`].
+    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`]; also of some facts, and
+    /// where it is about a device or a pseudo file.
     pub pid: u32,
     /// See the kind.
     pub flags: u32,
@@ -200,7 +214,8 @@ pub struct Entry<'a> {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`].
+    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`]; also of some facts, and
+    /// where it is about a device or a pseudo file.
     pub pid: u32,
     /// See the kind.
     pub flags: u32,

@@ -49,8 +49,26 @@ pub struct Observation {
     pub path_searches: BTreeSet<OsString>,
     /// What was done that needs a decision, see [`Fact`].
     pub facts: BTreeSet<Fact>,
+    /// What was asked that is another at each run, and by which image (empty: by one that is not known).
+    pub unsteady: BTreeSet<(Unsteady, PathBuf)>,
     /// `None`: this is the whole truth. Otherwise why it is not, in plain words.
     pub incomplete: Option<String>,
+}
+
+/// Something that differs from run to run, or from machine to machine. Compilers ask for it without use of the answer;
+/// of a program that is not known, the answer may be in the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unsteady {
+    /// The time (by another way than `time()`, see [`Fact::Time`]), or how much of it was used.
+    Clock,
+    /// Random numbers.
+    Random,
+    /// The number of a process, of its parent, group or session.
+    Process,
+    /// The load and the room of machine and file systems, or a pseudo file that is not the same at all times.
+    System,
+    /// The name of the machine and its kernel's version.
+    Host,
 }
 
 /// A file whose content was read.

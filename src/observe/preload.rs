@@ -103,8 +103,9 @@ impl Preload {
         if self.unseen.is_some() || File::open(&self.shim).is_err() {
             return Vec::new();
         }
-        let mut preload = env::get_nonempty(LD_PRELOAD).unwrap_or_default();
-        if !preload.is_empty() {
+        // The shim takes itself out again before the tool looks: an empty value must stay one.
+        let mut preload = env::get(LD_PRELOAD).unwrap_or_default();
+        if env::get(LD_PRELOAD).is_some() {
             preload.push(":");
         }
         preload.push(&self.shim);

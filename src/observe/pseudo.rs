@@ -3,6 +3,8 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::Unsteady;
+
 /// Paths, and directories that end in `/`, that cannot make a result unrepeatable.
 const HARMLESS: &[(&str, &str)] = &[
     ("/dev/null", "always empty"),
@@ -31,6 +33,40 @@ const HARMLESS: &[(&str, &str)] = &[
     ("/sys/devices/system/node", "number of processors"),
     ("/sys/kernel/mm/", "huge pages"),
 ];
+
+/// Those of them (not all below the directories) that are the same at each run.
+const STEADY: &[&str] = &[
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/tty",
+    "/proc/filesystems",
+    "/proc/mounts",
+    "/proc/sys/vm/overcommit_memory",
+    "/sys/kernel/mm/",
+];
+
+/// What a harmless path (see [`is_harmless`]) says that is not the same at each run.
+pub fn unsteady(path: &Path) -> Option<Unsteady> {
+    let bytes = path.as_os_str().as_bytes();
+    let is_steady = |name: &&str| {
+        bytes == name.as_bytes() || name.ends_with('/') && bytes.starts_with(name.as_bytes())
+    };
+    if matches!(bytes, b"/dev/random" | b"/dev/urandom")
+        || bytes.starts_with(b"/proc/sys/kernel/random/")
+    {
+        Some(Unsteady::Random)
+    } else if STEADY.iter().any(is_steady) || is_job_server(bytes) {
+        None
+    } else {
+        Some(Unsteady::System)
+    }
+}
+
+/// Whether a path is a link whose text is the number of the process that asks.
+pub fn is_own_number(path: &Path) -> bool {
+    matches!(path.as_os_str().as_bytes(), b"/proc/self" | b"/proc/thread-self")
+}
 
 /// Whether a path may be read without being an input.
 pub fn is_harmless(path: &Path) -> bool {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::log::{Event, Log, What};
 use super::log_layout::FileStat;
 use super::programs::Programs;
-use super::{Absence, Fact, Input, Made, Observation, Output, loader, pseudo};
+use super::{Absence, Fact, Input, Made, Observation, Output, Unsteady, loader, pseudo};
 use crate::shm::stat::Stat;
 
 const ENOENT: i32 = 2;
@@ -45,6 +45,7 @@ pub fn observation(log: Log, ran: &[(PathBuf, FileStat)]) -> Observation {
         trace.read(path, Some(stat));
     }
     for event in &log.events {
+        trace.unsteady(event);
         trace.event(event);
     }
     let programs = Programs::of(&log.events);
@@ -112,6 +113,8 @@ pub struct Trace {
     files: BTreeMap<Key, File>,
     inodes: HashMap<Inode, Vec<Key>>,
     order: usize,
+    /// The image that each process runs now.
+    images: HashMap<u32, PathBuf>,
     /// What is already known of the whole.
     pub seen: Observation,
 }
@@ -246,7 +249,8 @@ impl Trace {
             What::Incomplete { reason } => {
                 self.seen.incomplete.get_or_insert_with(|| reason.clone());
             }
-            // Those of the loader and libc, and those of `Programs`.
+            // Those of `unsteady`, of the loader and libc, and those of `Programs`.
+            What::Clock | What::Random | What::Process | What::System => {}
             What::Users
             | What::Iconv
             | What::Host
@@ -258,6 +262,32 @@ impl Trace {
             | What::Spawn { .. }
             | What::Shell { .. } => {}
         }
+    }
+
+    /// Notes what differs from run to run, with the image that asked for it.
+    fn unsteady(&mut self, event: &Event) {
+        let unsteady = match &event.what {
+            What::Start { image, .. } => {
+                self.images.insert(event.pid, image.clone());
+                return;
+            }
+            What::Clock => Unsteady::Clock,
+            What::Random => Unsteady::Random,
+            What::Process => Unsteady::Process,
+            What::System => Unsteady::System,
+            What::Host => Unsteady::Host,
+            What::Look { path, errno: 0 } if pseudo::is_own_number(path) => Unsteady::Process,
+            What::Open { path, errno: 0, flags, .. }
+                if flags & O_ACCMODE != O_WRONLY && pseudo::is_harmless(path) =>
+            {
+                let Some(unsteady) = pseudo::unsteady(path) else { return };
+                unsteady
+            }
+            What::List { path, errno: 0 } if pseudo::is_harmless(path) => Unsteady::System,
+            _ => return,
+        };
+        let image = self.images.get(&event.pid).cloned().unwrap_or_default();
+        self.seen.unsteady.insert((unsteady, image));
     }
 
     fn fact(&mut self, fact: Fact) {

@@ -11,9 +11,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::portable::names_directory;
 use super::world::{Absences, Absent, World, c_path, is_shared_object};
-use crate::compilers::{Family, Policy, reads_variables_by_name};
+use crate::compilers::{Family, Policy, is_wrapper, reads_variables_by_name};
 use crate::env;
-use crate::observe::{Fact, Made, Observation};
+use crate::observe::{Fact, Made, Observation, Unsteady};
 use crate::os::path::Found;
 use crate::os::run::{Ended, Text};
 use crate::outcome::NotStored;
@@ -101,6 +101,9 @@ impl Lesson<'_> {
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
         }
+        if let Some(reason) = self.unsteady() {
+            return Err(reason);
+        }
         if self.policy.reads_standard_input && self.standard_input == 0 {
             return Err(NotStored::UnrepeatableInput);
         }
@@ -108,6 +111,35 @@ impl Lesson<'_> {
             return Err(NotStored::ObservationIncomplete);
         }
         Ok(())
+    }
+
+    /// Of what differs from run to run, the first that may have entered the result.
+    fn unsteady(&self) -> Option<NotStored> {
+        let is_unknown = self.policy.family == Family::Unknown;
+        let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
+            let is_idle = if is_unknown {
+                // A compiler's own clock is for its statistics, its number for the names of its temporary files.
+                reads_variables_by_name(image)
+                    && matches!(unsteady, Unsteady::Clock | Unsteady::Process)
+            } else {
+                // What a shell or launcher before the compiler asks at its start, and the kernel's name by which a
+                // script chooses, cannot be told from what enters the result; they rarely do.
+                !self.policy.runs_foreign_code
+                    && (image.as_os_str().is_empty()
+                        || reads_variables_by_name(image)
+                        || *unsteady == Unsteady::Host
+                        || is_wrapper(image) && *unsteady != Unsteady::System)
+            };
+            if is_idle {
+                return None;
+            }
+            Some(match unsteady {
+                Unsteady::Clock => NotStored::UsedTime,
+                Unsteady::Random | Unsteady::Process => NotStored::UsedRandom,
+                Unsteady::System | Unsteady::Host => NotStored::UsedSystem,
+            })
+        };
+        self.observation.unsteady.iter().find_map(refused)
     }
 
     fn flags(&self, text: &Text) -> u32 {

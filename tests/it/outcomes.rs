@@ -572,3 +572,116 @@ fn closed_output_and_error() {
         }
     }
 }
+
+/// What differs from run to run and cannot be compared; one outcome would be as good as another, so only the counting is
+/// looked at, and that no two runs wrote the same.
+#[test]
+fn what_differs_from_run_to_run_is_not_stored() {
+    let lines = [
+        ("sh", "date +%N >o", true),
+        ("bash", "echo $EPOCHREALTIME >o", true),
+        ("sh", "head -c8 /dev/urandom >o", true),
+        ("bash", "echo $RANDOM$RANDOM$RANDOM >o", true),
+        ("sh", "echo $$ >o", true),
+        ("bash", "echo $BASHPID >o", true),
+        ("sh", "cat /proc/uptime >o", false),
+        ("sh", "cat /proc/sys/kernel/random/uuid >o", true),
+        ("sh", "readlink /proc/self >o", true),
+        ("sh", "df . >o", false),
+        ("sh", "uname -a >o", false),
+    ];
+    for (shell, line, differs) in lines.into_iter().filter(|(shell, ..)| tools::have(shell)) {
+        let (cache, project) = (Cache::new(), Project::new());
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let mut call = cache.ibid(["exec", "--", shell, "-c", line]);
+            let counted = cache.count(|| {
+                let call = call.current_dir(project.path()).stdin(std::process::Stdio::null());
+                assert!(call.status().unwrap().success(), "{line}");
+            });
+            assert_eq!(counted.hits(), 0, "{line}");
+            seen.push(project.read("o"));
+            project.remove("o");
+        }
+        seen.sort();
+        seen.dedup();
+        assert!(!differs || seen.len() == 3, "{line}: {seen:?}");
+    }
+}
+
+/// The same calls in programs that are no shells, whose start-up asks for nothing of that.
+#[test]
+fn a_tool_that_asks_for_the_time_or_the_like() {
+    let lines = [
+        "mktemp tmp.XXXXXXXX",
+        "dd if=/dev/urandom of=o bs=8 count=1 status=none",
+        "cp /proc/uptime o",
+        "cp /proc/self/stat o",
+    ];
+    for line in lines {
+        let (cache, project) = (Cache::new(), Project::new());
+        for _ in 0..3 {
+            let mut call = cache.ibid(["exec", "--"]);
+            call.args(line.split(' ')).current_dir(project.path());
+            let call = call.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+            let counted = cache.count(|| assert!(call.status().unwrap().success(), "{line}"));
+            assert_eq!(counted.hits(), 0, "{line}");
+            let _ = fs::remove_file(project.at("o"));
+        }
+    }
+}
+
+#[test]
+fn plain_tools_are_cached_if_they_are_forced() {
+    for line in
+        ["cp in o", "sed -n -e wo in", "sort -o o in", "ar rcDS o in", "dd if=in of=o status=none"]
+    {
+        let (cache, project) = (Cache::new(), Project::with(&[("in", "b\na\n")]));
+        let call = project.call(&cache, line).through(Through::Exec);
+        call.check().expect_miss();
+        project.remove("o");
+        call.check().expect_hit();
+    }
+}
+
+/// A compiler that is a script is a shell first, and a shell asks for its number, the time and random numbers.
+#[test]
+fn a_compiler_behind_a_shell_script_is_cached() {
+    for shell in ["sh", "bash", "dash"] {
+        for tool in tools::present(C).into_iter().filter(|_| tools::have(shell)) {
+            let (cache, project) = (Cache::new(), Project::with(HELLO));
+            let real = tools::path_of(tool);
+            let script = format!("#!/usr/bin/env {shell}\nexec {} \"$@\"\n", real.display());
+            project.write_program(&format!("bin/{tool}"), &script);
+            let call = project.call(&cache, &format!("./bin/{tool} -c a.c -o a.o"));
+            call.check().expect(&Outcome::Miss);
+            call.check().expect(&Outcome::InvocationHit);
+        }
+    }
+}
+
+/// The tool's environment is the one that it has without us.
+#[test]
+fn the_environment_is_not_altered() {
+    for line in
+        ["env | sort >o", "printf '%s\\n' \"$LD_PRELOAD.$IBID_OBSERVED\" >o; env -i env >>o"]
+    {
+        for preload in [None, Some(""), Some("/nowhere/a.so  /nowhere/b.so")] {
+            let (cache, project) = (Cache::new(), Project::new());
+            let run = |words: &[&str]| {
+                let mut call = cache.command(words[0]);
+                call.args(&words[1..]).args(["sh", "-c", line]).current_dir(project.path());
+                if let Some(preload) = preload {
+                    call.env("LD_PRELOAD", preload);
+                }
+                assert!(call.output().unwrap().status.success());
+                let seen = project.read("o");
+                project.remove("o");
+                String::from_utf8(seen).unwrap()
+            };
+            let bare = run(&["/usr/bin/env"]);
+            let ibid = tools::ibid().to_str().unwrap();
+            assert_eq!(run(&[ibid, "exec", "--"]), bare, "{line} {preload:?}");
+        }
+    }
+}

@@ -11,6 +11,17 @@ use crate::raw;
 type Text = *const u8;
 type Any = *mut c_void;
 
+/// `CLOCK_MONOTONIC`, `_RAW`, `_COARSE`, `CLOCK_BOOTTIME`, `_ALARM`.
+const CLOCKS_SINCE_BOOT: [i32; 5] = [1, 4, 6, 7, 9];
+
+/// Notes a clock that is read, unless it counts since the machine was started: with that programs measure how long
+/// something took.
+fn read_clock(clock: i32) {
+    if !CLOCKS_SINCE_BOOT.contains(&clock) {
+        note::fact(fact::CLOCK);
+    }
+}
+
 /// Notes a locale that is set, and whether it is taken from the environment.
 unsafe fn locale(name: Text) {
     if name.is_null() {
@@ -86,6 +97,18 @@ extern "C" fn no_loader() -> Any {
     core::ptr::null_mut()
 }
 
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn arc4random_buf(out: Any, len: usize) {
+    note::fact(fact::RANDOM);
+    real!(arc4random_buf(out: Any, len: usize) -> ());
+}
+
+// That a descriptor is no terminal says as much as `isatty` does: bash asks at its start, where there is no terminal.
+after! {
+    fn ttyname(fd: i32) -> *mut u8, |name| if !name.is_null() { note::fact(fact::SESSION) };
+    fn ttyname_r(fd: i32, out: Any, len: usize) -> i32, |error| if error == 0 { note::fact(fact::SESSION) };
+}
+
 before! {
     fn getenv(name: Text) -> *mut u8, note::variable(name);
     fn secure_getenv(name: Text) -> *mut u8, note::variable(name);
@@ -151,10 +174,35 @@ before! {
     fn getlogin_r(out: Any, len: usize) -> i32, note::fact(fact::SESSION);
     fn __getlogin_r_chk(out: Any, len: usize, room: usize) -> i32, note::fact(fact::SESSION);
     fn cuserid(out: Any) -> *mut u8, note::fact(fact::SESSION);
-    fn ttyname(fd: i32) -> *mut u8, note::fact(fact::SESSION);
-    fn ttyname_r(fd: i32, out: Any, len: usize) -> i32, note::fact(fact::SESSION);
     fn getutent() -> Any, note::fact(fact::SESSION);
     fn getutxent() -> Any, note::fact(fact::SESSION);
+    fn clock_gettime(which: i32, out: Any) -> i32, read_clock(which);
+    fn __clock_gettime(which: i32, out: Any) -> i32, read_clock(which);
+    fn gettimeofday(out: Any, zone: Any) -> i32, note::fact(fact::CLOCK);
+    fn __gettimeofday(out: Any, zone: Any) -> i32, note::fact(fact::CLOCK);
+    fn timespec_get(out: Any, base: i32) -> i32, note::fact(fact::CLOCK);
+    fn ftime(out: Any) -> i32, note::fact(fact::CLOCK);
+    fn clock() -> isize, note::fact(fact::CLOCK);
+    fn times(out: Any) -> isize, note::fact(fact::CLOCK);
+    fn getrusage(who: i32, out: Any) -> i32, note::fact(fact::CLOCK);
+    fn getrandom(out: Any, len: usize, flags: u32) -> isize, note::fact(fact::RANDOM);
+    fn getentropy(out: Any, len: usize) -> i32, note::fact(fact::RANDOM);
+    fn arc4random() -> i32, note::fact(fact::RANDOM);
+    fn arc4random_uniform(end: u32) -> i32, note::fact(fact::RANDOM);
+    fn getpid() -> i32, note::fact(fact::PROCESS);
+    fn __getpid() -> i32, note::fact(fact::PROCESS);
+    fn getppid() -> i32, note::fact(fact::PROCESS);
+    fn gettid() -> i32, note::fact(fact::PROCESS);
+    fn getpgrp() -> i32, note::fact(fact::PROCESS);
+    fn getpgid(process: i32) -> i32, note::fact(fact::PROCESS);
+    fn __getpgid(process: i32) -> i32, note::fact(fact::PROCESS);
+    fn getsid(process: i32) -> i32, note::fact(fact::PROCESS);
+    fn sysinfo(out: Any) -> i32, note::fact(fact::SYSTEM);
+    fn getloadavg(out: Any, count: i32) -> i32, note::fact(fact::SYSTEM);
+    fn fstatfs(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
+    fn fstatfs64(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
+    fn fstatvfs(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
+    fn fstatvfs64(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
     fn iconv_open(to: Text, from: Text) -> Any, note::fact(fact::ICONV);
     fn iconv_close(conversion: Any) -> i32, note::mapped_objects();
 }

@@ -334,6 +334,13 @@ impl Answer for isize {
     }
 }
 
+impl Answer for () {
+    const MISSING: () = ();
+    fn is_failure(self) -> bool {
+        false
+    }
+}
+
 impl<T> Answer for *mut T {
     const MISSING: *mut T = core::ptr::null_mut();
     fn is_failure(self) -> bool {

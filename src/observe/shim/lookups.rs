@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use crate::link::failure;
+use crate::log_layout::fact;
 use crate::note::{self, list, look};
 use crate::raw::{self, AT_FDCWD};
 
@@ -33,6 +34,17 @@ unsafe fn look_at(dirfd: i32, path: Path, errno: u16) {
     }
 }
 
+/// Notes a question about a file system's size and room. Not those of libselinux, which every program asks at its start.
+unsafe fn looked_at_file_system(path: Path, errno: u16) {
+    // SAFETY: the caller's path is null or a C string.
+    unsafe { look(AT_FDCWD, path, errno) };
+    // SAFETY: as above.
+    let is_selinux = matches!(unsafe { raw::bytes(path) }, b"/sys/fs/selinux" | b"/selinux");
+    if errno == 0 && !is_selinux {
+        note::fact(fact::SYSTEM);
+    }
+}
+
 after! {
     fn stat(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
     fn stat64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
@@ -47,10 +59,10 @@ after! {
     fn __fxstatat(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
     fn __fxstatat64(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
     fn statx(dirfd: i32, path: Path, flags: i32, mask: u32, out: Any) -> i32, |r| look_at(dirfd, path, failure(r));
-    fn statfs(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn statfs64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn statvfs(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn statvfs64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn statfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn statfs64(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn statvfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn statvfs64(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
     fn access(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
     fn eaccess(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
     fn euidaccess(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
@@ -66,7 +78,7 @@ after! {
     fn lgetxattr(path: Path, name: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
     fn listxattr(path: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
     fn llistxattr(path: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
-    fn __statfs(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn __statfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
     fn pathconf(path: Path, what: i32) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
     fn ftok(path: Path, number: i32) -> i32, |r| look(AT_FDCWD, path, failure(r));
     fn name_to_handle_at(dirfd: i32, path: Path, out: Any, mount: Any, flags: i32) -> i32, |r| look_access(dirfd, path, failure(r));

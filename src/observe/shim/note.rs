@@ -68,6 +68,8 @@ pub fn start() {
     if opened.is_some() {
         // SAFETY: as above.
         unsafe { report_in(environment) };
+        // SAFETY: as above, and nobody else looks at it before `main`.
+        unsafe { crate::programs::hide(environment.cast_mut()) };
     }
 }
 
@@ -193,7 +195,14 @@ unsafe fn report_in(environment: *const *const u8) {
 #[inline(never)]
 pub fn append(entry: &Entry) {
     if let Some(log) = log() {
-        let has_pid = entry.kind <= kind::SHELL || entry.kind == kind::LOAD;
+        let has_pid = match entry.kind {
+            kind::LOAD => true,
+            kind::FACT => fact::has_process(entry.flags),
+            kind::OPEN | kind::LOOK | kind::LIST => [&b"/dev/"[..], b"/proc/", b"/sys/"]
+                .iter()
+                .any(|kernel| entry.path[0].starts_with(kernel)),
+            kind => kind <= kind::SHELL,
+        };
         let pid = if has_pid { raw::pid() } else { 0 };
         log.append(&Entry { pid, ..*entry }, raw::populate);
     }
@@ -320,7 +329,9 @@ pub fn written(stat: FileStat) {
 #[inline(never)]
 pub fn fact(fact: u32) {
     static KNOWN: AtomicU32 = AtomicU32::new(0);
-    if log().is_some() && KNOWN.fetch_or(1 << fact, Ordering::Relaxed) & 1 << fact == 0 {
+    let is_known = KNOWN.load(Ordering::Relaxed) & 1 << fact != 0;
+    if !is_known && log().is_some() {
+        KNOWN.fetch_or(1 << fact, Ordering::Relaxed);
         append(&Entry { kind: kind::FACT, flags: fact, ..Entry::default() });
     }
 }

@@ -6,6 +6,7 @@
 
 use core::arch::naked_asm;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 
 use crate::elf::{self, HEAD_LEN_BYTES, Preloading, ReadAt};
 use crate::link::{Slot, errno, set_errno};
@@ -94,19 +95,28 @@ unsafe fn examine_one(
     Some(verdict)
 }
 
+/// Room for a program's environment on the stack: what a child of `vfork` maps would stay in its parent.
+struct Scratch {
+    texts: [MaybeUninit<Path>; 512],
+    preload: [MaybeUninit<u8>; 4608],
+}
+
+impl Scratch {
+    const fn new() -> Scratch {
+        Scratch { texts: [MaybeUninit::uninit(); 512], preload: [MaybeUninit::uninit(); 4608] }
+    }
+}
+
 /// An environment for a program: the caller's, or a changed copy.
 struct Environment {
-    given: Texts,
-    copy: Option<(*mut u8, usize)>,
+    texts: Texts,
+    is_copy: bool,
+    mapped: Option<(*mut u8, usize)>,
 }
 
 impl Environment {
-    fn texts(&self) -> Texts {
-        self.copy.map_or(self.given, |(copy, _)| copy.cast_const().cast())
-    }
-
     fn release(self) {
-        if let Some((copy, len)) = self.copy {
+        if let Some((copy, len)) = self.mapped {
             // SAFETY: nobody else knows the copy, and the call that used it is over.
             unsafe { raw::unmap(copy, len) };
         }
@@ -128,15 +138,16 @@ fn without_shim<'a>(preload: &'a [u8], shim: &'a [u8]) -> impl Iterator<Item = &
 }
 
 /// The given environment with (or without) the shim and the log.
-unsafe fn environment(given: Texts, observed: bool) -> Environment {
+unsafe fn environment(given: Texts, observed: bool, scratch: Option<&mut Scratch>) -> Environment {
+    let unchanged = Environment { texts: given, is_copy: false, mapped: None };
     let shim = note::own_path();
-    let (mut count, mut has_shim, mut has_log, mut preload) = (0, false, false, &b""[..]);
+    let (mut count, mut has_shim, mut has_log, mut preload) = (0, false, false, None);
     // SAFETY: `given` is an environment, by the contract of exec.
     while let Some(text) = unsafe { text_at(given, count) } {
         // SAFETY: as above.
         let text = unsafe { raw::bytes(text) };
         if let Some(value) = text.strip_prefix(PRELOAD) {
-            preload = value;
+            preload = Some(value);
             has_shim = value.split(|byte| matches!(byte, b':' | b' ')).any(|part| part == shim);
         } else if text.starts_with(OBSERVED) {
             has_log = text == note::observed();
@@ -144,18 +155,26 @@ unsafe fn environment(given: Texts, observed: bool) -> Environment {
         count += 1;
     }
     if (has_shim && has_log) == observed && (observed || !has_shim) {
-        return Environment { given, copy: None };
+        return unchanged;
     }
     let array_len = (count + 3) * size_of::<Path>();
-    let len = (array_len + PRELOAD.len() + preload.len() + shim.len() + 2).next_multiple_of(4096);
-    let Some(base) = raw::map(len, None) else {
-        note::incomplete(b"had no memory for a program's environment", b"");
-        return Environment { given, copy: None };
+    let text_len = PRELOAD.len() + preload.map_or(0, <[u8]>::len) + shim.len() + 2;
+    let is_small = |scratch: &&mut Scratch| {
+        count + 3 <= scratch.texts.len() && text_len <= scratch.preload.len()
     };
-    let array = base.cast::<Path>();
+    let (array, text, mapped) = if let Some(scratch) = scratch.filter(is_small) {
+        (scratch.texts.as_mut_ptr().cast::<Path>(), scratch.preload.as_mut_ptr().cast(), None)
+    } else {
+        let len = (array_len + text_len).next_multiple_of(4096);
+        let Some(base) = raw::map(len, None) else {
+            note::incomplete(b"had no memory for a program's environment", b"");
+            return unchanged;
+        };
+        (base.cast::<Path>(), base.wrapping_add(array_len), Some((base, len)))
+    };
     let mut used = 0;
     let mut push = |text: Path| {
-        // SAFETY: the array has room for all texts, two more, and the null that fresh memory holds.
+        // SAFETY: the array has room for all texts, two more, and a null.
         unsafe { array.wrapping_add(used).write(text) };
         used += 1;
     };
@@ -169,20 +188,37 @@ unsafe fn environment(given: Texts, observed: bool) -> Environment {
         }
         index += 1;
     }
-    let text = base.wrapping_add(array_len);
-    let parts = without_shim(preload, shim).chain(observed.then_some(shim));
-    // SAFETY: the mapping has room for the name, the old value, a colon, the shim and a zero.
-    if unsafe { write_preload(text, parts) } {
+    // What the user had stays as it was: it is what the program will see, see `hide`.
+    let (old, separator) = match preload {
+        Some(preload) if has_shim => (preload, None),
+        Some(preload) => (preload, Some(&b":"[..])),
+        None => (&b""[..], Some(&b""[..])),
+    };
+    // SAFETY: there is room for the name, the old value, a colon, the shim and a zero.
+    let any = unsafe {
+        if observed {
+            let added = separator.map(|separator| [separator, shim]);
+            write_preload(text, b"", [old].into_iter().chain(added.into_iter().flatten()))
+        } else {
+            write_preload(text, b":", without_shim(old, shim))
+        }
+    };
+    if any {
         push(text);
     }
     if observed {
         push(note::observed().as_ptr());
     }
-    Environment { given, copy: Some((base, len)) }
+    push(core::ptr::null());
+    Environment { texts: array.cast_const(), is_copy: true, mapped }
 }
 
-/// Writes `LD_PRELOAD=a:b`; says whether there was any part.
-unsafe fn write_preload<'a>(to: *mut u8, parts: impl Iterator<Item = &'a [u8]>) -> bool {
+/// Writes `LD_PRELOAD=a:b`, with `separator` between the parts; says whether there was any part.
+unsafe fn write_preload<'a>(
+    to: *mut u8,
+    separator: &[u8],
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> bool {
     let mut at = to;
     let mut put = |bytes: &[u8]| {
         // SAFETY: the caller has made room for all parts.
@@ -193,20 +229,81 @@ unsafe fn write_preload<'a>(to: *mut u8, parts: impl Iterator<Item = &'a [u8]>) 
     put(PRELOAD);
     for part in parts {
         if any {
-            put(b":");
+            put(separator);
         }
         put(part);
         any = true;
     }
+    put(b"\0");
     any
+}
+
+/// libc's variable `environ`; null if it cannot be found.
+fn environ() -> *mut Texts {
+    static ENVIRON: Slot = Slot::new();
+    ENVIRON.variable(b"environ") as *mut Texts
 }
 
 /// The process's own environment now.
 fn own_environment() -> Texts {
-    static ENVIRON: Slot = Slot::new();
-    let variable = ENVIRON.variable(b"environ") as *const Texts;
+    let variable = environ();
     // SAFETY: libc's variable `environ`.
     if variable.is_null() { core::ptr::null() } else { unsafe { *variable } }
+}
+
+/// Takes ourselves out of the environment that the program was given, so that it sees the one that it would have without
+/// us; each program that it runs is told of us again.
+///
+/// # Safety
+/// `given` is null or the array that the kernel made; nobody else uses it or `environ`.
+pub unsafe fn hide(given: *mut Path) {
+    // SAFETY: the caller's promise.
+    unsafe { hide_in(given) };
+    let own = own_environment().cast_mut();
+    if own != given {
+        // SAFETY: an earlier constructor has changed a variable; it has made an array like the first.
+        unsafe { hide_in(own) };
+    }
+}
+
+unsafe fn hide_in(array: *mut Path) {
+    let (mut from, mut to) = (0, 0);
+    // SAFETY: the caller gives null or an array of C strings that ends in a null.
+    while let Some(text) = unsafe { text_at(array, from) } {
+        from += 1;
+        // SAFETY: as above.
+        let bytes = unsafe { raw::bytes(text) };
+        let is_ours = match bytes.strip_prefix(PRELOAD) {
+            // SAFETY: the kernel's strings may be written.
+            Some(value) => unsafe {
+                remove_shim(text.wrapping_add(PRELOAD.len()).cast_mut(), value)
+            },
+            None => bytes.starts_with(OBSERVED),
+        };
+        if !is_ours {
+            // SAFETY: `to` is no further than `from`.
+            unsafe { array.wrapping_add(to).write(text) };
+            to += 1;
+        }
+    }
+    if to < from {
+        // SAFETY: as above.
+        unsafe { array.wrapping_add(to).write(core::ptr::null()) };
+    }
+}
+
+/// Takes the shim out of a list of preloads where it stands, with the colon by which it was appended; what the user had
+/// stays as it was. Says whether nothing else was there.
+unsafe fn remove_shim(list: *mut u8, value: &[u8]) -> bool {
+    let shim = note::own_path();
+    if value == shim {
+        return true;
+    }
+    if let Some(rest) = value.strip_suffix(shim).and_then(|rest| rest.strip_suffix(b":")) {
+        // SAFETY: inside the string.
+        unsafe { list.wrapping_add(rest.len()).write(0) };
+    }
+    false
 }
 
 /// Becomes a program, by whichever of libc's functions `run` calls with an environment.
@@ -225,11 +322,12 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
         Ok(()) => note::append(&Entry { kind: kind::EXEC, path: spelled, ..Entry::default() }),
         Err(reason) => not_observed(reason, spelled),
     }
+    let mut scratch = Scratch::new();
     // SAFETY: an environment, by the contract of exec.
-    let environment = unsafe { environment(given, verdict.is_ok()) };
-    let mut answer = run(environment.texts());
+    let environment = unsafe { environment(given, verdict.is_ok(), Some(&mut scratch)) };
+    let mut answer = run(environment.texts);
     let mut error = errno();
-    if error == E2BIG && environment.copy.is_some() {
+    if error == E2BIG && environment.is_copy {
         note::incomplete(b"ran a program with an environment too long to be observed", b"");
         answer = run(given);
         error = errno();
@@ -447,12 +545,13 @@ unsafe fn start_child(
     crate::files::given_to_child(unsafe { raw::bytes(path) });
     // SAFETY: as above.
     let verdict = unsafe { examine(AT_FDCWD, path) };
+    let mut scratch = Scratch::new();
     // SAFETY: an environment, by the contract of posix_spawn.
-    let environment = unsafe { environment(given, verdict.is_ok()) };
+    let environment = unsafe { environment(given, verdict.is_ok(), Some(&mut scratch)) };
     let mut id = 0;
-    let mut error = run(&raw mut id, environment.texts());
+    let mut error = run(&raw mut id, environment.texts);
     let mut verdict = verdict;
-    if error == i32::from(E2BIG) && environment.copy.is_some() {
+    if error == i32::from(E2BIG) && environment.is_copy {
         verdict = Err("has an environment too long to be observed");
         error = run(&raw mut id, given);
     }
@@ -526,53 +625,51 @@ pub unsafe extern "C" fn posix_spawnp(
     })
 }
 
-/// Takes the shim out of `LD_PRELOAD` where it stands; what stays is shorter.
-unsafe fn leave_own_environment() {
-    let shim = note::own_path();
-    // SAFETY: the process's own environment.
-    let Some(value) = (unsafe { note::find_variable(own_environment(), PRELOAD) }) else { return };
-    // SAFETY: as above.
-    let bytes = unsafe { raw::bytes(value) };
-    let is_separator = |byte: &u8| matches!(byte, b':' | b' ');
-    let mut at = value.cast_mut();
-    let mut from = 0;
-    for part in bytes.split(is_separator) {
-        if part != shim && !part.is_empty() {
-            let separator = usize::from(from > 0 && at.cast_const() != value);
-            // SAFETY: parts only move towards the front of their own string, by whole parts.
-            unsafe {
-                at.write_bytes(b':', separator);
-                core::ptr::copy(part.as_ptr(), at.wrapping_add(separator), part.len());
-            }
-            at = at.wrapping_add(separator + part.len());
-        }
-        from += part.len() + 1;
+/// Calls one of libc's functions that give the process's own environment to a shell; `run` calls it.
+unsafe fn with_shell<T>(run: impl FnOnce() -> T) -> T {
+    if note::log().is_none() {
+        return run();
     }
-    if at.cast_const() != value.wrapping_add(bytes.len()) {
-        // SAFETY: as above.
-        unsafe { at.write(0) };
-    }
-}
-
-/// Notes that libc starts its shell.
-unsafe fn shell() {
     let path = c"/bin/sh".as_ptr().cast();
     // SAFETY: a C string.
-    match unsafe { examine(AT_FDCWD, path) } {
-        Ok(()) => note::append(&Entry {
-            kind: kind::SHELL,
-            path: [b"/bin/sh", b"", b""],
-            ..Entry::default()
-        }),
-        Err(reason) => {
-            // SAFETY: libc gives the process's own environment to the shell.
-            unsafe { leave_own_environment() };
-            not_observed(reason, [b"/bin/sh", b"", b""]);
-        }
+    let verdict = unsafe { examine(AT_FDCWD, path) };
+    let spelled = [&b"/bin/sh"[..], b"", b""];
+    match verdict {
+        Ok(()) => note::append(&Entry { kind: kind::SHELL, path: spelled, ..Entry::default() }),
+        Err(reason) => not_observed(reason, spelled),
     }
+    let (variable, own) = (environ(), own_environment());
+    // SAFETY: libc's own environment.
+    let environment = unsafe { environment(own, verdict.is_ok(), None) };
+    if variable.is_null() || !environment.is_copy {
+        return run();
+    }
+    // SAFETY: libc's variable; the copy lives until it is put back.
+    unsafe { variable.write(environment.texts) };
+    let answer = run();
+    // SAFETY: libc's variable.
+    if unsafe { *variable } == environment.texts {
+        // SAFETY: as above.
+        unsafe { variable.write(own) };
+        environment.release();
+    } else {
+        // SAFETY: a variable was changed meanwhile: the new array has our texts too.
+        unsafe { hide_in(own_environment().cast_mut()) };
+    }
+    answer
 }
 
-before! {
-    fn system(command: Path) -> i32, if !command.is_null() { shell() };
-    fn popen(command: Path, mode: Path) -> *mut c_void, shell();
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn system(command: Path) -> i32 {
+    if command.is_null() {
+        return real!(system(command: Path) -> i32);
+    }
+    // SAFETY: the contract of system.
+    unsafe { with_shell(|| real!(system(command: Path) -> i32)) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn popen(command: Path, mode: Path) -> *mut c_void {
+    // SAFETY: the contract of popen.
+    unsafe { with_shell(|| real!(popen(command: Path, mode: Path) -> *mut c_void)) }
 }

@@ -1,6 +1,7 @@
 //! libc's `syscall`: calls that take paths are led to our own functions, those that cannot be are noted as unseen.
 
 use crate::files;
+use crate::log_layout::fact;
 use crate::note;
 use crate::raw::AT_FDCWD;
 
@@ -29,6 +30,11 @@ mod number {
     pub const CHDIR: isize = 80;
     pub const FCHDIR: isize = 81;
     pub const GETDENTS64: isize = 217;
+    pub const CLOCK: &[isize] = &[96, 98, 100, 228];
+    pub const RANDOM: isize = 318;
+    pub const PROCESS: &[isize] = &[39, 110, 111, 121, 124, 186];
+    pub const SYSTEM: &[isize] = &[99, 138];
+    pub const HOST: isize = 63;
     /// Calls that take paths or change what paths mean.
     pub const UNSEEN: &[isize] = &[
         76, 78, 82, 83, 84, 85, 86, 87, 88, 89, 90, 92, 94, 132, 133, 134, 137, 155, 161, 165, 188,
@@ -62,11 +68,33 @@ mod number {
     pub const CHDIR: isize = 49;
     pub const FCHDIR: isize = 50;
     pub const GETDENTS64: isize = 61;
+    pub const CLOCK: &[isize] = &[113, 153, 165, 169];
+    pub const RANDOM: isize = 278;
+    pub const PROCESS: &[isize] = &[155, 156, 172, 173, 178];
+    pub const SYSTEM: &[isize] = &[44, 179];
+    pub const HOST: isize = 160;
     /// Calls that take paths or change what paths mean.
     pub const UNSEEN: &[isize] = &[
         5, 6, 8, 9, 11, 12, 14, 15, 33, 34, 36, 37, 38, 40, 41, 43, 45, 51, 53, 54, 88, 97, 224,
         264, 265, 268, 425, 426, 427, 428, 429, 430, 437, 442, 452, 463, 464, 465, 466,
     ];
+}
+
+/// Notes a call that is passed on as it is.
+fn asked(n: isize) {
+    if number::CLOCK.contains(&n) {
+        note::fact(fact::CLOCK);
+    } else if n == number::RANDOM {
+        note::fact(fact::RANDOM);
+    } else if number::PROCESS.contains(&n) {
+        note::fact(fact::PROCESS);
+    } else if number::SYSTEM.contains(&n) {
+        note::fact(fact::SYSTEM);
+    } else if n == number::HOST {
+        note::fact(fact::HOST);
+    } else if number::UNSEEN.contains(&n) {
+        note::incomplete(b"made a system call that is not decoded", b"");
+    }
 }
 
 /// Leads a call to the function that notes it; `None`: it is passed on as it is.
@@ -105,9 +133,7 @@ unsafe fn led(n: isize, a: usize, b: usize, c: usize, d: usize, e: usize) -> Opt
                 return None;
             }
             _ => {
-                if number::UNSEEN.contains(&n) {
-                    note::incomplete(b"made a system call that is not decoded", b"");
-                }
+                asked(n);
                 return None;
             }
         }

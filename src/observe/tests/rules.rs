@@ -9,7 +9,8 @@ impl Place {
     fn observe_c(&self, body: &str) -> Observation {
         let head = "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <unistd.h>\n#include <stdio.h>\n#include <stdlib.h>\n\
             #include <string.h>\n#include <time.h>\n#include <errno.h>\n#include <locale.h>\n#include <dlfcn.h>\n\
-            #include <getopt.h>\n#include <utime.h>\n#include <sys/stat.h>\n#include <sys/utsname.h>\n";
+            #include <getopt.h>\n#include <utime.h>\n#include <sys/stat.h>\n#include <sys/utsname.h>\n#include <sys/time.h>\n#include <sys/wait.h>\n\
+            #include <sys/random.h>\n#include <sys/sysinfo.h>\n#include <sys/syscall.h>\n#include <sys/vfs.h>\n";
         self.write(
             "p.c",
             &format!("{head}int main(int argc, char **argv) {{ {body}; return 0; }}\n"),
@@ -113,7 +114,7 @@ fn mode_and_times_of_own_files() {
 fn removed_shim() {
     let place = Place::new();
     place.write("popen.c", "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n\
-        int main(int c, char **v) { remove(v[1]); return system(\"cat f\") || strstr(getenv(\"LD_PRELOAD\"), \"shim\"); }\n");
+        int main(int c, char **v) { remove(v[1]); return system(\"cat f\") || getenv(\"LD_PRELOAD\") != 0; }\n");
     place.run("gcc popen.c -o popen");
     place.write("f", "x");
     let shim = place.cache().join("*.so");
@@ -239,4 +240,52 @@ fn child_in_another_directory() {
     place.run("gcc s.c -o s");
     let what = place.observe("./s").whole();
     assert!(what.reads(place.path("d/g")));
+}
+
+#[test]
+fn what_differs_from_run_to_run() {
+    use super::super::Unsteady::{Clock, Host, Process, Random, System};
+    let place = Place::new();
+    for (body, expected) in [
+        ("struct timespec t; clock_gettime(CLOCK_REALTIME, &t)", Some(Clock)),
+        ("struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t)", None),
+        ("struct timespec t; syscall(SYS_clock_gettime, 0, &t)", Some(Clock)),
+        ("struct timeval t; gettimeofday(&t, 0)", Some(Clock)),
+        ("clock()", Some(Clock)),
+        ("char c[4]; getrandom(c, 4, 0)", Some(Random)),
+        ("char c[4]; syscall(SYS_getrandom, c, 4, 0)", Some(Random)),
+        ("open(\"/dev/urandom\", O_RDONLY)", Some(Random)),
+        ("open(\"/dev/null\", O_RDWR)", None),
+        ("open(\"/proc/mounts\", O_RDONLY)", None),
+        ("char n[] = \"XXXXXX\"; close(mkstemp(n)); unlink(n)", None),
+        ("getpid()", Some(Process)),
+        ("char c[9]; readlink(\"/proc/self\", c, 9)", Some(Process)),
+        ("struct sysinfo i; sysinfo(&i)", Some(System)),
+        ("struct statfs i; statfs(\".\", &i)", Some(System)),
+        ("open(\"/proc/uptime\", O_RDONLY)", Some(System)),
+        ("struct utsname n; uname(&n)", Some(Host)),
+    ] {
+        let what = place.observe_c(body);
+        let expected: Vec<_> = expected.into_iter().map(|is| (is, place.path("p"))).collect();
+        assert_eq!(what.unsteady.into_iter().collect::<Vec<_>>(), expected, "{body}");
+    }
+}
+
+/// Nothing of ours is in the environment, yet every program that is started by whatever means reports in.
+#[test]
+fn environment_as_without_us() {
+    let place = Place::new();
+    place.write("f", "x");
+    let shows = "extern char **environ; for (char **e = environ; *e; e++)\
+        if (!strncmp(*e, \"LD_PRELOAD=\", 11) || !strncmp(*e, \"IBID_OBSERVED=\", 14)) return 1;";
+    for start in [
+        "return system(\"cat f\")",
+        "return pclose(popen(\"cat f >&2\", \"r\"))",
+        "execlp(\"cat\", \"cat\", \"f\", (char *)0); return 2",
+        "char *e[] = {0}; execle(\"/bin/cat\", \"cat\", \"f\", (char *)0, e); return 2",
+        "int s; if (!vfork()) { execlp(\"cat\", \"cat\", \"f\", (char *)0); _exit(2); } wait(&s); return s",
+    ] {
+        let what = place.observe_c(&format!("{shows} {start}"));
+        assert!(what.reads("f"), "{start}");
+    }
 }
