@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, StatVfsMountFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, StatVfsMountFlags};
 
 use super::log_layout::{self as layout, Entry, FileStat, kind};
 use super::{Observation, log, log_outer, trace};
@@ -29,6 +29,8 @@ static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
 #[derive(Debug)]
 pub struct Preload {
     shim: PathBuf,
+    /// Where the shim is memory, it lives as long as this.
+    _shim_memory: Option<File>,
     log: File,
     observed: OsString,
     /// Where the log is a file with a name, which must go.
@@ -48,8 +50,8 @@ impl Drop for Preload {
 }
 
 impl Preload {
-    /// Places the shim in the cache directory, unless it is there, and makes an empty log for a tool that will be
-    /// started in the current directory.
+    /// Makes the shim and an empty log for a tool that will be started in the current directory: in memory, or where
+    /// there is no way to that, in the cache directory.
     ///
     /// Fails if the loader could not take a shim from that directory, or there is no place for a log.
     pub fn prepare(cache_dir: &Path) -> io::Result<Preload> {
@@ -58,7 +60,24 @@ impl Preload {
 
     /// The same for a tool that will be started in `cwd`, spelled as the kernel does.
     pub fn prepare_in(cache_dir: &Path, cwd: &Path) -> io::Result<Preload> {
-        let shim = place_shim(cache_dir)?;
+        match memory_shim() {
+            Ok(memory) => Preload::with(place_of(&memory), Some(memory), cache_dir, cwd),
+            Err(_) => Preload::with(place_shim(cache_dir)?, None, cache_dir, cwd),
+        }
+    }
+
+    /// The same with the shim in the cache directory, whether or not there is a way to memory.
+    #[cfg(test)]
+    pub fn prepare_on_disk(cache_dir: &Path, cwd: &Path) -> io::Result<Preload> {
+        Preload::with(place_shim(cache_dir)?, None, cache_dir, cwd)
+    }
+
+    fn with(
+        shim: PathBuf,
+        shim_memory: Option<File>,
+        cache_dir: &Path,
+        cwd: &Path,
+    ) -> io::Result<Preload> {
         let nonce = RandomState::new().hash_one(std::process::id());
         let (log, log_path) = match memory_log() {
             Ok(log) => (log, None),
@@ -68,7 +87,15 @@ impl Preload {
         write_header(&log, nonce, cwd, log_path.is_none())?;
         let mut observed = OsString::from(format!("{nonce:016x}:"));
         observed.push(&place);
-        Ok(Preload { shim, log, observed, log_path, ran: Vec::new(), unseen: None })
+        Ok(Preload {
+            shim,
+            _shim_memory: shim_memory,
+            log,
+            observed,
+            log_path,
+            ran: Vec::new(),
+            unseen: None,
+        })
     }
 
     /// Looks at the program that will be started, `tool` being the path by which it is. One in which the shim cannot
@@ -170,6 +197,18 @@ fn unusable(reason: &str, path: &Path) -> io::Error {
 }
 
 /// The shim's path, once it holds exactly the embedded bytes: a damaged one would kill every compile.
+/// The shim as sealed memory, which nobody can cut, overwrite or take away while the tool runs.
+fn memory_shim() -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut shim = File::from(rustix::fs::memfd_create("ibid-shim", flags)?);
+    shim.write_all(SHIM)?;
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&shim, seals)?;
+    File::open(place_of(&shim))?;
+    Ok(shim)
+}
+
+/// Where there is no such memory (no `/proc`), a file in the cache directory.
 fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
     let cache_dir = std::path::absolute(cache_dir)?;
     let is_special = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b';' | b'$');
@@ -202,8 +241,8 @@ fn is_intact(path: &Path) -> bool {
     is_file && fs::read(path).is_ok_and(|bytes| bytes == SHIM)
 }
 
-fn place_of(log: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), log.as_raw_fd()))
+fn place_of(memory: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd()))
 }
 
 fn memory_log() -> io::Result<File> {

@@ -16,6 +16,8 @@ mod rules;
 /// A directory of its own with a cache directory in it; the tool runs in `work`.
 struct Place {
     directory: tempfile::TempDir,
+    /// Whether the shim is a file although it could be memory.
+    on_disk: std::cell::Cell<bool>,
 }
 
 impl Place {
@@ -23,7 +25,7 @@ impl Place {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("cache")).expect("a fresh directory");
         fs::create_dir(directory.path().join("work")).expect("a fresh directory");
-        Place { directory }
+        Place { directory, on_disk: std::cell::Cell::new(false) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,8 +62,9 @@ impl Place {
     }
 
     fn observe_with(&self, words: &[&str], change: impl FnOnce(&mut Command)) -> Seen {
-        let mut preload =
-            Preload::prepare_in(&self.cache(), &self.path(".")).expect("a place for the shim");
+        let prepare =
+            if self.on_disk.get() { Preload::prepare_on_disk } else { Preload::prepare_in };
+        let mut preload = prepare(&self.cache(), &self.path(".")).expect("a place for the shim");
         let tool = if words[0].starts_with("./") { self.path(words[0]) } else { find(words[0]) };
         preload.check(&tool);
         let mut command = Command::new(&tool);
@@ -438,7 +441,7 @@ fn killed_child() {
 #[test]
 fn damaged_shim_is_replaced() {
     let place = Place::new();
-    drop(Preload::prepare(&place.cache()).expect("a place"));
+    drop(Preload::prepare_on_disk(&place.cache(), &place.path(".")).expect("a place"));
     let shim = fs::read_dir(place.cache())
         .expect("a directory")
         .next()
@@ -449,9 +452,9 @@ fn damaged_shim_is_replaced() {
     let mut bad = good.clone();
     bad[100] ^= 1;
     fs::write(&shim, bad).expect("a file");
-    drop(Preload::prepare(&place.cache()).expect("a place"));
+    drop(Preload::prepare_on_disk(&place.cache(), &place.path(".")).expect("a place"));
     assert_eq!(fs::read(&shim).expect("a shim"), good);
     let blank = place.directory.path().join("a b");
     fs::create_dir(&blank).expect("a directory");
-    assert!(Preload::prepare(&blank).is_err());
+    assert!(Preload::prepare_on_disk(&blank, &place.path(".")).is_err());
 }

@@ -113,6 +113,7 @@ fn mode_and_times_of_own_files() {
 #[test]
 fn removed_shim() {
     let place = Place::new();
+    place.on_disk.set(true);
     place.write("popen.c", "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n\
         int main(int c, char **v) { remove(v[1]); return system(\"cat f\") || getenv(\"LD_PRELOAD\") != 0; }\n");
     place.run("gcc popen.c -o popen");
@@ -131,7 +132,7 @@ fn removed_shim() {
     });
     assert_eq!((seen.stdout.as_slice(), seen.stderr.as_str()), (&b"x"[..], ""));
     assert!(seen.what.incomplete.is_some());
-    drop(super::Preload::prepare(&place.cache()).expect("a place"));
+    drop(super::Preload::prepare_on_disk(&place.cache(), &place.path(".")).expect("a place"));
     let entry = fs::read_dir(place.cache()).expect("a directory").next().expect("a shim");
     let path = entry.expect("a shim").path();
     let seen = place.observe_args(&["./popen", path.to_str().expect("plain")]);
@@ -143,7 +144,8 @@ fn removed_shim() {
 #[test]
 fn shim_removed_before_the_start() {
     let place = Place::new();
-    let preload = super::Preload::prepare_in(&place.cache(), &place.path(".")).expect("a place");
+    let preload =
+        super::Preload::prepare_on_disk(&place.cache(), &place.path(".")).expect("a place");
     fs::remove_dir_all(place.cache()).expect("it is there");
     assert!(preload.environment().is_empty());
     assert!(preload.finish().incomplete.is_some());
