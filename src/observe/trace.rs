@@ -169,16 +169,17 @@ impl Trace {
         self.files.entry(key).or_insert_with(|| File { path: path.to_owned(), ..File::default() })
     }
 
-    /// Whether the tree's own doing is what stands (or does not stand) at this name.
-    fn is_own(&self, path: &Path, stat: Option<&FileStat>) -> bool {
-        self.files.get(&self.key(path)).is_some_and(|file| file.touched.is_some())
-            || stat.is_some_and(|stat| self.inodes.contains_key(&inode(stat)))
+    /// The file at this name, unless the tree's own doing is what stands (or does not stand) there.
+    fn foreign(&mut self, path: &Path, stat: Option<&FileStat>) -> Option<&mut File> {
+        if stat.is_some_and(|stat| self.inodes.contains_key(&inode(stat))) {
+            return None;
+        }
+        Some(self.file(path)).filter(|file| file.touched.is_none())
     }
 
     /// A file's content was read.
     pub fn read(&mut self, path: &Path, stat: Option<&FileStat>) {
-        if !self.is_own(path, stat) {
-            let file = self.file(path);
+        if let Some(file) = self.foreign(path, stat) {
             file.stat = if file.was_read { file.stat } else { stat.map(shown) };
             file.was_read = true;
         }
@@ -188,13 +189,16 @@ impl Trace {
     pub fn look(&mut self, path: &Path, errno: i32) {
         // That a pseudo file is there, or where a descriptor leads (`/proc/self/fd/N`), says nothing that lasts.
         let is_passing = pseudo::is_harmless(path) || pseudo::is_pseudo_file(path);
-        if self.is_own(path, None) || path.as_os_str().is_empty() || is_passing {
+        if path.as_os_str().is_empty() || is_passing {
             return;
         }
-        if is_absence(errno) {
-            self.file(path).absent = Some(errno);
-        } else if errno == 0 || errno == EEXIST {
-            self.file(path).exists = true;
+        let (is_absent, is_there) = (is_absence(errno), errno == 0 || errno == EEXIST);
+        if !is_absent && !is_there {
+            return;
+        }
+        if let Some(file) = self.foreign(path, None) {
+            file.absent = if is_absent { Some(errno) } else { file.absent };
+            file.exists |= is_there;
         }
     }
 
@@ -207,8 +211,10 @@ impl Trace {
                 self.look(path, *errno);
             }
             What::List { path, errno: 0 } => {
-                if !self.is_own(path, None) && !pseudo::is_harmless(path) {
-                    self.file(path).listed = true;
+                if !pseudo::is_harmless(path)
+                    && let Some(file) = self.foreign(path, None)
+                {
+                    file.listed = true;
                 }
             }
             What::List { path, errno } => self.look(path, *errno),

@@ -49,9 +49,10 @@ pub struct World {
     /// Before anything was looked at, ns since the epoch.
     pub taken_ns: i64,
     file_systems: HashMap<u64, u64>,
-    directories: HashMap<PathBuf, Option<FileState>>,
-    missing: HashMap<PathBuf, Absent>,
-    walked: HashSet<PathBuf>,
+    // By spelling: hashing a path part by part takes several times as long.
+    directories: HashMap<OsString, Option<FileState>>,
+    missing: HashMap<OsString, Absent>,
+    walked: HashSet<OsString>,
     links: Vec<(CString, FileState)>,
     places: Vec<(CString, FileState)>,
 }
@@ -109,7 +110,7 @@ impl World {
         for part in path.components() {
             prefix.push(part);
             if !matches!(part, std::path::Component::Normal(_))
-                || !self.walked.insert(prefix.clone())
+                || !self.walked.insert(prefix.as_os_str().to_owned())
             {
                 continue;
             }
@@ -133,7 +134,9 @@ impl World {
 
     /// Notes `path` itself, if it is a symlink.
     pub fn note_link(&mut self, path: &Path) {
-        let Some(spelled) = c_path(path).filter(|_| !self.walked.contains(path)) else { return };
+        let Some(spelled) = c_path(path).filter(|_| !self.walked.contains(path.as_os_str())) else {
+            return;
+        };
         if let Some(state) = raw::lstat(&spelled).ok().filter(FileState::is_symlink) {
             self.links.push((spelled, state));
         }
@@ -169,23 +172,23 @@ impl World {
 
     /// What is missing on the way to a path whose parent is no directory: looked at once for all that would be below.
     fn missing_parent(&mut self, parent: &Path) -> Absent {
-        if let Some(known) = self.missing.get(parent) {
+        if let Some(known) = self.missing.get(parent.as_os_str()) {
             return known.clone();
         }
         let found = self.look(parent);
-        self.missing.insert(parent.to_path_buf(), found.clone());
+        self.missing.insert(parent.as_os_str().to_owned(), found.clone());
         found
     }
 
     /// The state of a directory, taken when it is asked for first.
     fn directory(&mut self, path: &Path) -> Option<FileState> {
-        if let Some(known) = self.directories.get(path) {
+        if let Some(known) = self.directories.get(path.as_os_str()) {
             return *known;
         }
         let shown = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let state =
             c_path(shown).and_then(|path| raw::stat(&path).ok()).filter(FileState::is_directory);
-        self.directories.insert(path.to_path_buf(), state);
+        self.directories.insert(path.as_os_str().to_owned(), state);
         state
     }
 
@@ -196,18 +199,19 @@ impl World {
         paths: impl IntoIterator<Item = Absent>,
         written: &HashSet<(u64, u64)>,
     ) -> Option<Absences> {
-        let mut by_directory: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
+        let mut by_directory: BTreeMap<OsString, BTreeSet<OsString>> = BTreeMap::new();
         let mut found = Absences::default();
         for absent in paths {
             match absent {
                 Absent::There => return None,
                 Absent::Otherwise(hot) => found.hot.push(hot),
                 Absent::In(directory, name) => {
-                    by_directory.entry(directory).or_default().insert(name);
+                    by_directory.entry(directory.into()).or_default().insert(name);
                 }
             }
         }
         for (directory, names) in by_directory {
+            let directory = PathBuf::from(directory);
             let state = self.directory(&directory)?;
             match self.vouching(&directory, &state, written) {
                 Some(path) => {
