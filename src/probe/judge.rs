@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::command::{Command, PATH_BYTES_MAX};
-use crate::record::{self, Absence, Cold, Directory, Input, Record, Span, Variable};
+use crate::record::{self, Absence, Cold, Input, Record, Span, Variable};
 use crate::shm::cpu;
 use crate::shm::raw::{self, AsFd, Errno, Stream};
 use crate::shm::start::Start;
@@ -333,9 +333,4 @@ fn join<'b>(buffer: &'b mut [u8], directory: &CStr, name: &CStr) -> Option<&'b C
     }
     buffer.get_mut(directory.len() + slash..end)?.copy_from_slice(name);
     CStr::from_bytes_with_nul(buffer.get(..end)?).ok()
-}
-
-/// The directories of a record, for those who judge every name (`Directory` has its path in the hot part).
-pub fn directory_path<'a>(record: &Record<'a>, directory: &Directory) -> Option<&'a CStr> {
-    record.string(directory.path)
 }

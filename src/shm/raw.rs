@@ -167,19 +167,6 @@ pub fn set_mode(file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
 }
 
-/// Writes all of `bytes`.
-pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Ok(0) => return Err(Errno::IO),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 /// The standard streams.
 pub fn standard(stream: Stream) -> BorrowedFd<'static> {
     // SAFETY: a closed descriptor makes the calls on it fail with EBADF, which every caller expects; nobody closes one.
