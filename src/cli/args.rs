@@ -44,6 +44,8 @@ pub enum Command {
     Explain(Explain),
     /// Remove everything that is stored (the counters stay)
     Clear,
+    /// Check every byte that is stored; exits 1 if anything is damaged
+    Verify(Verify),
     /// Show or change the settings
     Config(Config),
     /// Make symlinks to ibid, named like the compilers on PATH
@@ -92,6 +94,14 @@ pub struct Explain {
         value_name = "TOOL"
     )]
     pub tool_line: Vec<OsString>,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Drop what is damaged
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// `config [list|get|set]`

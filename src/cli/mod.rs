@@ -9,7 +9,9 @@ pub mod config;
 pub mod demo;
 pub mod explain;
 pub mod install;
+pub mod progress;
 pub mod stats;
+pub mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -23,8 +25,8 @@ use args::Line;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-const SUBCOMMANDS: [&str; 8] =
-    ["exec", "stats", "explain", "clear", "config", "install", "demo", "completions"];
+pub const SUBCOMMANDS: [&str; 9] =
+    ["exec", "stats", "explain", "clear", "verify", "config", "install", "demo", "completions"];
 
 /// The most lines that a refused command line puts on stderr.
 const REFUSAL_LINES_MAX: usize = 8;

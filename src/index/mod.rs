@@ -58,6 +58,12 @@ fn word_of(key: &[u8; 16], place: Place) -> u64 {
     tag_of(key) | (place.seq & SEQ_MASK) << UNIT_BITS | u64::from(place.unit) & UNIT_MASK
 }
 
+/// Whether the word at slot `at`, of `words` words, can be one of `key`'s.
+pub fn belongs(at: usize, word: u64, key: &[u8; 16], words: usize) -> bool {
+    at / BUCKET_WORDS * BUCKET_WORDS == first_word(key, words)
+        && word & !((1 << TAG_SHIFT) - 1) == tag_of(key)
+}
+
 /// The place that a word names, if its segment is still there.
 pub fn place_of(word: u64, window: Window) -> Option<Place> {
     if word == 0 {

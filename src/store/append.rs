@@ -94,7 +94,7 @@ impl Store {
         Err(StoreError::Corrupt(self.directory.join("index")))
     }
 
-    fn open_for_append(&self, seq: u64) -> Option<File> {
+    pub(super) fn open_for_append(&self, seq: u64) -> Option<File> {
         // What somebody put in the segment's place must not hold us (a FIFO), nor be written to (behind a symlink).
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let file = OpenOptions::new()
@@ -116,7 +116,7 @@ impl Store {
         is_ours.then_some(file)
     }
 
-    fn segment_path(&self, seq: u64) -> PathBuf {
+    pub(super) fn segment_path(&self, seq: u64) -> PathBuf {
         self.directory.join(format!("seg-{seq:016x}"))
     }
 

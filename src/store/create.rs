@@ -69,7 +69,7 @@ pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> 
 pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, StoreError> {
     let path = directory.join(name);
     if fs::symlink_metadata(&path).is_ok_and(|state| !state.is_file()) {
-        let _ = make_way(&path).and_then(|()| fs::remove_file(&path));
+        let _ = remove(&path);
     }
     let file = OpenOptions::new()
         .create(true)
@@ -249,6 +249,15 @@ fn make_way(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(state) if state.is_dir() => fs::remove_dir_all(path),
         _ => Ok(()),
+    }
+}
+
+/// Removes what stands at `path`, whatever it is.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    make_way(path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

@@ -23,6 +23,8 @@ mod append;
 mod create;
 pub mod digest;
 pub mod draft;
+pub mod verify;
+mod walk;
 
 use append::NewEntry;
 use draft::Draft;
@@ -54,8 +56,7 @@ impl Store {
         }
         let inside = directory.join(DIRECTORY);
         create::directories(directory, &inside)?;
-        let path = CString::new(inside.as_os_str().as_bytes())
-            .map_err(|_| StoreError::Corrupt(inside.clone()))?;
+        let path = c_path(&inside)?;
         let handle = || raw::open_directory(&path);
         let cache = match handle().ok().and_then(Cache::open_at) {
             Some(cache) => cache,
@@ -130,7 +131,12 @@ impl Store {
         if bytes.is_empty() {
             return Ok(blob);
         }
-        let place = match self.cache.find_blob(&digest) {
+        // What is there but damaged is stored anew, or this result could never be a hit again.
+        let is_whole = |place: &Place| {
+            let entry = self.cache.segments.entry(*place);
+            entry.is_some_and(|e| e.header.sum == blob.sum && e.body_sum() == Some(blob.sum))
+        };
+        let place = match self.cache.find_blob(&digest).filter(is_whole) {
             Some(place) => place,
             None => self.append_blob(&blob, bytes)?,
         };
@@ -149,7 +155,11 @@ impl Store {
             body: &[bytes],
         };
         let place = self.append(&entry)?;
-        self.publish(&index_key_of_blob(&blob.digest), place, |_| false)?;
+        let is_same = |old| {
+            let old = self.cache.segments.entry(old);
+            old.is_some_and(|old| old.header.key == blob.digest)
+        };
+        self.publish(&index_key_of_blob(&blob.digest), place, is_same)?;
         Ok(place)
     }
 
@@ -185,19 +195,26 @@ impl Store {
         place: Place,
         supersedes: impl Fn(Place) -> bool,
     ) -> Result<(), StoreError> {
-        let count = index::word_count(self.cache.index.header());
+        let count = self.word_count();
         let words = self
             .index
             .words_mut(INDEX_WORDS_OFFSET, count)
             .ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))?;
-        self.index.populate(INDEX_WORDS_OFFSET + index::first_word(key, count) * 8).map_err(
-            |errno| {
-                StoreError::io("cannot write", &self.directory, InternalError::Index)(errno.into())
-            },
-        )?;
+        self.populate_word(index::first_word(key, count))?;
         // A lost race is no error: the entry is there for whoever publishes next.
         index::publish(words, key, place, self.window(), supersedes);
         Ok(())
+    }
+
+    fn word_count(&self) -> usize {
+        index::word_count(self.cache.index.header())
+    }
+
+    /// Makes sure that a word of the index can be written without a fault.
+    fn populate_word(&self, at: usize) -> Result<(), StoreError> {
+        self.index.populate(INDEX_WORDS_OFFSET + at * 8).map_err(|errno| {
+            StoreError::io("cannot write", &self.directory, InternalError::Index)(errno.into())
+        })
     }
 
     /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.
@@ -209,30 +226,11 @@ impl Store {
     pub fn bytes_used(&self) -> u64 {
         append::bytes_used(self)
     }
+}
 
-    /// How many records and how many blobs can be found now.
-    pub fn count_entries(&self) -> (u64, u64) {
-        let mut places = std::collections::HashMap::new();
-        self.each_entry(|place, kind| {
-            places.insert(place, kind);
-        });
-        let records = places.values().filter(|kind| **kind == Kind::Record).count() as u64;
-        (records, places.len() as u64 - records)
-    }
-
-    /// Visits the place of every word that names an entry; a record has two words.
-    pub fn each_entry(&self, mut visit: impl FnMut(Place, Kind)) {
-        use crate::shm::words::Words;
-        let (words, window) = (self.cache.index.words(), self.window());
-        for at in 0..words.len() {
-            let Some(place) = index::place_of(words.load(at), window) else { continue };
-            if let Some(kind) =
-                self.cache.segments.entry(place).and_then(|entry| entry.header.kind())
-            {
-                visit(place, kind);
-            }
-        }
-    }
+/// A path as the kernel takes it.
+fn c_path(path: &Path) -> Result<CString, StoreError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| StoreError::Corrupt(path.to_path_buf()))
 }
 
 #[cfg(test)]

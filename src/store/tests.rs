@@ -8,6 +8,8 @@ use super::draft::{Draft, Output};
 use super::*;
 use crate::shm::layout::UNIT_BYTES;
 
+mod verify;
+
 struct Scratch {
     directory: tempfile::TempDir,
 }

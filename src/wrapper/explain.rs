@@ -89,12 +89,11 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
     command.visit(|piece| bytes.extend_from_slice(piece));
     let ours: Vec<&[u8]> = probe::command::fields(&bytes).collect();
     let mut best: Option<(usize, String)> = None;
-    store.each_entry(|place, kind| {
-        if kind != Kind::Record {
+    store.each_entry(|entry| {
+        if entry.header.kind() != Some(Kind::Record) {
             return;
         }
-        let Some(entry) = store.cache.segments.entry(place) else { return };
-        let Some((record, _)) = probe::hot_part(&entry, arena) else { return };
+        let Some((record, _)) = probe::hot_part(entry, arena) else { return };
         let theirs: Vec<&[u8]> = probe::command::fields(record.command().unwrap_or(&[])).collect();
         let shared = theirs.iter().filter(|field| ours.contains(field)).count();
         if best.as_ref().is_some_and(|(most, _)| *most >= shared) || theirs.get(3) != ours.get(3) {

@@ -59,8 +59,7 @@ fn help_and_version() {
     }
     assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
     assert_eq!(cache.say(&["--version"]).trim(), concat!("ibid ", env!("CARGO_PKG_VERSION")));
-    for command in ["stats", "explain", "clear", "config", "install", "demo", "exec", "completions"]
-    {
+    for command in ibid::cli::SUBCOMMANDS {
         assert!(!cache.say(&[command, "--help"]).is_empty(), "{command}");
     }
     assert!(!cache.dir().exists(), "help makes no cache");

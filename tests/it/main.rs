@@ -24,4 +24,5 @@ mod projects;
 mod seed;
 mod side_outputs;
 mod terminals;
+mod upkeep;
 mod wrong_hits;

@@ -1,0 +1,39 @@
+//! `ibid verify [--repair]`: checks every byte that is stored, lists what is damaged, and drops it if asked to.
+
+use std::io::{self, Write};
+
+use super::args::Verify;
+use super::progress::Progress;
+use crate::config;
+use crate::error::StoreError;
+use crate::store::verify;
+
+/// Checks the cache; 1 if something is damaged and was not dropped.
+pub fn run(asked: &Verify, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    let config = config::load();
+    let mut bar = Progress::new("checking", stderr);
+    let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory);
+    let checked = directory.and_then(|directory| {
+        let mut progress = |done, total| bar.tell(done, total);
+        verify::verify(directory, config.max_size_bytes, asked.repair, &mut progress)
+    });
+    drop(bar);
+    let report = match checked {
+        Ok(report) => report,
+        Err(error) => {
+            writeln!(stderr, "ibid: {error}")?;
+            return Ok(1);
+        }
+    };
+    for damage in &report.damage {
+        writeln!(stdout, "{damage}")?;
+    }
+    let (records, blobs, mb) = (report.records, report.blobs, report.bytes / 1_000_000);
+    let found = match (report.damage.len(), asked.repair) {
+        (0, _) => "nothing is damaged".to_owned(),
+        (count, true) => format!("{count} damaged, dropped"),
+        (count, false) => format!("{count} damaged; `ibid verify --repair` drops what is"),
+    };
+    writeln!(stdout, "{records} records and {blobs} blobs are whole, {mb} MB read: {found}")?;
+    Ok(u8::from(!report.damage.is_empty() && !asked.repair))
+}
