@@ -1,8 +1,10 @@
-//! Before libc: the ELF entry, the net below the probe, and the memory functions that libc has not resolved yet.
+//! Before libc: the ELF entry, the net below the probe, and the memory functions that libc has not resolved yet; and
+//! the heap of what runs after libc.
 //!
 //! On a hit the process ends here. On anything else libc's own `_start` runs with the stack as the kernel left it, and
 //! the program is an ordinary one. Read next: `probe/mod.rs`.
 
+mod heap;
 mod memory;
 
 use core::cell::UnsafeCell;
@@ -11,6 +13,9 @@ use ibid::probe::{self, Answer, Before};
 use ibid::shm::start::Start;
 use ibid::shm::words::{Ordering, Word};
 use ibid::shm::{net, raw};
+
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap;
 
 /// The probe's only memory beside its stack: a record is copied into it. Untouched pages cost nothing.
 const ARENA_BYTES: usize = 4 << 20;

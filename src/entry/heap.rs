@@ -1,0 +1,144 @@
+//! The heap of a process that lives for milliseconds: small pieces are cut off a chunk, and kept by size once freed.
+//!
+//! A miss allocates some ten thousand small pieces. libc's `malloc` is several times as many instructions for each, and
+//! every page is a fault of its own; here a chunk's pages come at once. Large pieces are libc's, and so is what libc itself
+//! allocates. No chunk is ever given back; the process ends soon.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::UnsafeCell;
+use std::ptr;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+/// Pieces up to this size are ours.
+const SMALL_BYTES_MAX: usize = 1024;
+/// Sizes are rounded up to multiples of this; every piece is aligned to it.
+const STEP_BYTES: usize = 16;
+/// What is asked of the kernel at once.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// The program's allocator; each thread has a heap of its own, so that no lock is needed.
+pub struct Heap;
+
+struct Pieces {
+    /// The rest of the chunk.
+    next: *mut u8,
+    left_bytes: usize,
+    /// Freed pieces by size, each holding the address of the next.
+    freed: [*mut u8; SMALL_BYTES_MAX / STEP_BYTES + 1],
+}
+
+thread_local! {
+    static PIECES: UnsafeCell<Pieces> = const {
+        UnsafeCell::new(Pieces {
+            next: ptr::null_mut(),
+            left_bytes: 0,
+            freed: [ptr::null_mut(); SMALL_BYTES_MAX / STEP_BYTES + 1],
+        })
+    };
+}
+
+fn is_small(layout: Layout) -> bool {
+    layout.size() <= SMALL_BYTES_MAX && layout.align() <= STEP_BYTES
+}
+
+fn class(size: usize) -> usize {
+    size.div_ceil(STEP_BYTES)
+}
+
+/// Calls `act` with this thread's pieces, which nobody else uses meanwhile.
+fn with<R>(act: impl FnOnce(&mut Pieces) -> R) -> R {
+    // SAFETY: the pieces are this thread's alone, and `act` neither allocates nor calls `with`.
+    PIECES.with(|pieces| act(unsafe { &mut *pieces.get() }))
+}
+
+impl Pieces {
+    /// A piece of a class; null if there is no memory.
+    fn take(&mut self, class: usize) -> *mut u8 {
+        let Some(freed) = self.freed.get_mut(class) else { return ptr::null_mut() };
+        let piece = *freed;
+        if piece.is_null() {
+            return self.cut(class * STEP_BYTES);
+        }
+        // SAFETY: a freed piece is at least one step long, aligned to a step, and holds the address of the next.
+        *freed = unsafe { piece.cast::<*mut u8>().read() };
+        piece
+    }
+
+    fn cut(&mut self, size: usize) -> *mut u8 {
+        if size > self.left_bytes {
+            let protection = ProtFlags::READ | ProtFlags::WRITE;
+            let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
+            // SAFETY: a new mapping, at a place that the kernel chooses.
+            let chunk = unsafe { mmap_anonymous(ptr::null_mut(), CHUNK_BYTES, protection, flags) };
+            let Ok(chunk) = chunk else { return ptr::null_mut() };
+            (self.next, self.left_bytes) = (chunk.cast(), CHUNK_BYTES);
+        }
+        let piece = self.next;
+        self.next = piece.wrapping_add(size);
+        self.left_bytes -= size;
+        piece
+    }
+
+    fn keep(&mut self, piece: *mut u8, class: usize) {
+        let Some(freed) = self.freed.get_mut(class) else { return };
+        // SAFETY: the piece is at least one step long, aligned to a step, and nobody uses it any more.
+        unsafe { piece.cast::<*mut u8>().write(*freed) };
+        *freed = piece;
+    }
+}
+
+// SAFETY: a small piece is cut off once and is in one list or in use; its class follows from its layout. All else is
+// `System`'s.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_small(layout) {
+            // An empty layout is not asked for, so that a class is never 0.
+            return with(|pieces| pieces.take(class(layout.size())));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if !is_small(layout) {
+            // SAFETY: the caller's promise. Large memory is zero when the kernel gives it.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        // SAFETY: the caller's promise.
+        let piece = unsafe { self.alloc(layout) };
+        if !piece.is_null() {
+            // SAFETY: the piece is as long as the layout says.
+            unsafe { piece.write_bytes(0, layout.size()) };
+        }
+        piece
+    }
+
+    unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
+        if is_small(layout) {
+            return with(|pieces| pieces.keep(piece, class(layout.size())));
+        }
+        // SAFETY: the caller's promise; it was `System` that gave it.
+        unsafe { System.dealloc(piece, layout) };
+    }
+
+    unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise: `size`, rounded up to the alignment, is no overflow.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (is_small(layout), is_small(wanted)) {
+            (true, true) if class(layout.size()) == class(size) => return piece,
+            // SAFETY: the caller's promise; it was `System` that gave it.
+            (false, false) => return unsafe { System.realloc(piece, layout, size) },
+            _ => {}
+        }
+        // SAFETY: the caller's promise.
+        let moved = unsafe { self.alloc(wanted) };
+        if !moved.is_null() {
+            // SAFETY: both are that long, and the new one is nobody else's.
+            unsafe { ptr::copy_nonoverlapping(piece, moved, layout.size().min(size)) };
+            // SAFETY: the caller's promise.
+            unsafe { self.dealloc(piece, layout) };
+        }
+        moved
+    }
+}
