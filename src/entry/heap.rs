@@ -4,6 +4,8 @@
 //! every page is a fault of its own; here a chunk's pages come at once. Large pieces are libc's, and so is what libc itself
 //! allocates. No chunk is ever given back; the process ends soon.
 
+#![allow(clippy::cast_ptr_alignment, reason = "every piece is aligned to a step of 16 bytes")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ptr;

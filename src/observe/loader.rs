@@ -3,11 +3,13 @@
 //! The loader looks for every shared object in all search directories before the one where it found it; libc opens
 //! locale files, message catalogues and time zones by itself. All of these are found here again, from what is there now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use rustc_hash::FxHashMap;
 
 use super::Fact;
 use super::log::{Event, What};
@@ -120,90 +122,113 @@ fn add_users(trace: &mut Trace) {
     }
 }
 
-/// What one process has mapped.
-#[derive(Default)]
-struct Mapped {
-    image: PathBuf,
-    objects: Vec<PathBuf>,
-    /// What it asked the loader for later.
-    wanted: Vec<OsString>,
-    library_path: OsString,
+/// What was found out already. It is asked more than once: while the tool runs, and when all is over.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The directories that an object names for the search. An object that is not older than the run is refused later.
+    directories: FxHashMap<PathBuf, Vec<PathBuf>>,
+    searched: FxHashMap<PathBuf, Searched>,
 }
 
-fn add_searches(trace: &mut Trace, events: &[Event]) {
-    let mut processes: HashMap<u32, Mapped> = HashMap::new();
-    let mut whole: Vec<Mapped> = Vec::new();
-    for Event { pid, what } in events {
-        match what {
-            What::Start { image, libraries, .. } => {
-                let mapped = Mapped {
-                    image: image.clone(),
-                    library_path: libraries.clone(),
-                    objects: Vec::new(),
-                    wanted: Vec::new(),
-                };
-                whole.extend(processes.insert(*pid, mapped));
-            }
-            What::Load { name } => processes.entry(*pid).or_default().wanted.push(name.clone()),
-            What::Object { path } => processes.entry(*pid).or_default().objects.push(path.clone()),
-            _ => {}
-        }
-    }
-    whole.extend(processes.into_values());
-    let mut known: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
-    let mut searched: BTreeMap<PathBuf, BTreeSet<&OsStr>> = BTreeMap::new();
-    for mapped in &whole {
+/// A directory in which the loader looked.
+#[derive(Debug)]
+struct Searched {
+    /// Those of [`VARIANTS`] that are there.
+    variants: Vec<PathBuf>,
+    names: BTreeSet<OsString>,
+}
+
+/// What one process has mapped.
+#[derive(Default)]
+struct Mapped<'a> {
+    image: Option<&'a Path>,
+    objects: Vec<&'a Path>,
+    /// What it asked the loader for later.
+    wanted: Vec<&'a OsStr>,
+    library_path: &'a OsStr,
+}
+
+/// Where the loader looked for what the processes have mapped so far.
+pub fn add_searches(trace: &mut Trace, events: &[Event]) {
+    let mut known = std::mem::take(&mut trace.searches);
+    for mapped in all_mapped(events) {
         let mut directories: BTreeSet<PathBuf> = std::env::split_paths(&mapped.library_path)
             .filter(|path| !path.as_os_str().is_empty())
             .collect();
-        for object in mapped.objects.iter().chain([&mapped.image]) {
-            let wanted =
-                known.entry(object.clone()).or_insert_with(|| search_directories(trace, object));
-            directories.extend(wanted.iter().cloned());
+        for object in mapped.objects.iter().copied().chain(mapped.image) {
+            if !known.directories.contains_key(object) {
+                known.directories.insert(object.to_owned(), search_directories(trace, object));
+            }
+            directories.extend(known.directories.get(object).into_iter().flatten().cloned());
         }
-        let is_path = |name: &OsString| name.as_bytes().contains(&b'/');
-        let (paths, names): (Vec<_>, Vec<_>) = mapped.wanted.iter().partition(|n| is_path(n));
+        let is_path = |name: &&OsStr| name.as_bytes().contains(&b'/');
+        let (paths, names): (Vec<&OsStr>, Vec<_>) =
+            mapped.wanted.into_iter().partition(|name| is_path(name));
         for path in paths {
             probe(trace, Path::new(path));
         }
         if !names.is_empty() {
             directories.extend(DEFAULT_DIRECTORIES.iter().map(PathBuf::from));
         }
+        let objects = mapped.objects.iter().filter_map(|path| path.file_name());
+        let names: BTreeSet<&OsStr> = objects.chain(names).collect();
         for directory in directories {
-            let all = searched.entry(directory).or_default();
-            all.extend(mapped.objects.iter().filter_map(|path| path.file_name()));
-            all.extend(names.iter().map(|name| name.as_os_str()));
+            add_search(trace, &mut known, &directory, &names);
         }
     }
-    for (directory, names) in &searched {
-        add_search(trace, directory, names);
+    trace.searches = known;
+}
+
+fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
+    let mut processes: FxHashMap<u32, Mapped> = FxHashMap::default();
+    let mut whole: Vec<Mapped> = Vec::new();
+    for Event { pid, what } in events {
+        match what {
+            What::Start { image, libraries, .. } => {
+                let mapped =
+                    Mapped { image: Some(image), library_path: libraries, ..Mapped::default() };
+                whole.extend(processes.insert(*pid, mapped));
+            }
+            What::Load { name } => processes.entry(*pid).or_default().wanted.push(name),
+            What::Object { path } => processes.entry(*pid).or_default().objects.push(path),
+            _ => {}
+        }
     }
+    whole.extend(processes.into_values());
+    whole
 }
 
 /// What the loader tries in a directory before it finds (or does not find) objects there.
-fn add_search(trace: &mut Trace, directory: &Path, names: &BTreeSet<&OsStr>) {
-    let absent = |trace: &mut Trace, path: &Path| {
-        let is_absent = fs::metadata(path).is_err();
-        if is_absent {
-            trace.look(path, ENOENT);
-        }
-        is_absent
-    };
-    for variant in VARIANTS {
-        let below = directory.join(variant);
-        if absent(trace, &below) {
+fn add_search(trace: &mut Trace, known: &mut Known, directory: &Path, names: &BTreeSet<&OsStr>) {
+    if !known.searched.contains_key(directory) {
+        let variants = VARIANTS.iter().map(|variant| directory.join(variant));
+        let variants = variants.filter(|below| !is_absent(trace, below)).collect();
+        let searched = Searched { variants, names: BTreeSet::new() };
+        known.searched.insert(directory.to_owned(), searched);
+    }
+    let Some(Searched { variants, names: old }) = known.searched.get_mut(directory) else { return };
+    for name in names {
+        if old.contains(*name) {
             continue;
         }
-        for name in names {
+        old.insert((*name).to_owned());
+        for below in &*variants {
             for level in LEVELS {
-                absent(trace, &below.join(level).join(name));
+                is_absent(trace, &below.join(level).join(name));
             }
-            absent(trace, &below.join(name));
+            is_absent(trace, &below.join(name));
         }
+        is_absent(trace, &directory.join(name));
     }
-    for name in names {
-        absent(trace, &directory.join(name));
+}
+
+/// Whether a path is not there; then it was looked for in vain.
+fn is_absent(trace: &mut Trace, path: &Path) -> bool {
+    let is_absent = fs::metadata(path).is_err();
+    if is_absent {
+        trace.look(path, ENOENT);
     }
+    is_absent
 }
 
 /// The directories that an object names for the search, with `$ORIGIN` put in.

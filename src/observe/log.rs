@@ -11,18 +11,27 @@ use std::path::PathBuf;
 
 use super::log_layout as layout;
 use super::log_layout::{
-    CWD_AT, FIRST_ENTRY, FileStat, HEAD_LEN_BYTES, LOG_LEN_BYTES, STAT_LEN_BYTES, fact, kind,
+    FIRST_ENTRY, FileStat, HEAD_LEN_BYTES, LOG_LEN_BYTES, STAT_LEN_BYTES, fact, kind,
 };
 
-/// What a log says.
+/// As much of the header as is read: all but the working directory.
+const HEADER_BYTES: usize = 64;
+
+/// What a log says, as far as it has been read.
 #[derive(Debug)]
 pub struct Log {
-    /// The directory in which the tool was started.
-    pub cwd: PathBuf,
     /// In the order in which they were written.
     pub events: Vec<Event>,
     /// Why events are missing, if some are.
     pub lost: Option<String>,
+    /// Where the next entry begins.
+    next: usize,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { events: Vec::new(), lost: None, next: FIRST_ENTRY }
+    }
 }
 
 /// One entry, with the process that wrote it.
@@ -75,49 +84,84 @@ pub enum What {
     Incomplete { reason: String },
 }
 
-/// Reads a log as it is now.
-pub fn read(file: &File) -> io::Result<Log> {
-    let mut header = vec![0; FIRST_ENTRY];
-    file.read_exact_at(&mut header, 0)?;
-    let cursor = usize::try_from(u64_at(&header, 24)).unwrap_or(usize::MAX);
-    let end = cursor.clamp(FIRST_ENTRY, LOG_LEN_BYTES);
-    let mut entries = vec![0; end - FIRST_ENTRY];
-    file.read_exact_at(&mut entries, FIRST_ENTRY as u64)?;
-    Ok(decode(&header, &entries))
+impl Log {
+    /// Reads the entries that are whole by now and were not read before; gives their events. The tool may go on writing.
+    pub fn read_more(&mut self, file: &File) -> io::Result<&[Event]> {
+        let whole_bytes = whole(&self.unread(file)?);
+        // Read once more: only what is read after its length was seen is sure to be all there.
+        let mut entries = vec![0; whole_bytes];
+        file.read_exact_at(&mut entries, self.next as u64)?;
+        Ok(self.decode(&entries))
+    }
+
+    /// Reads what is left when nobody writes any more; gives its events. What is not whole then never will be.
+    pub fn read_rest(&mut self, file: &File) -> io::Result<&[Event]> {
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0)?;
+        self.lost = lost(&header);
+        let entries = self.unread(file)?;
+        Ok(self.decode(&entries))
+    }
+
+    fn unread(&self, file: &File) -> io::Result<Vec<u8>> {
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0)?;
+        let cursor = usize::try_from(u64_at(&header, 24)).unwrap_or(usize::MAX);
+        let mut entries = vec![0; cursor.clamp(self.next, LOG_LEN_BYTES) - self.next];
+        file.read_exact_at(&mut entries, self.next as u64)?;
+        Ok(entries)
+    }
+
+    /// Decodes the entries that follow those which were read.
+    fn decode(&mut self, entries: &[u8]) -> &[Event] {
+        let first = self.events.len();
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let Some((len, event)) = entry(rest).and_then(|e| Some((e.len(), event(e)?))) else {
+                let reason = if u32_at(rest, 0) == 0 {
+                    "the log ends in the middle of an entry"
+                } else {
+                    "the log is damaged"
+                };
+                self.lost.get_or_insert_with(|| reason.to_owned());
+                break;
+            };
+            self.events.push(event);
+            self.next += len;
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        self.events.get(first..).unwrap_or_default()
+    }
 }
 
-/// Decodes the header and the entries behind it.
-fn decode(header: &[u8], entries: &[u8]) -> Log {
-    let cwd_len = (u32_at(header, 56) as usize).min(FIRST_ENTRY - CWD_AT);
-    let cwd = PathBuf::from(text(header, CWD_AT, cwd_len));
-    let mut lost = match u32_at(header, 12) {
-        0 => None,
-        layout::LOST_FULL => Some("the log was full".to_owned()),
-        layout::LOST_NO_MEMORY => Some("there was no memory for the log".to_owned()),
-        layout::LOST_LONG_PATH => Some("a path was too long for the log".to_owned()),
-        _ => Some("the log's header is damaged".to_owned()),
-    };
+/// What the header says of entries that are missing.
+fn lost(header: &[u8]) -> Option<String> {
     if u64_at(header, 0) != layout::MAGIC || u32_at(header, 8) != layout::VERSION {
-        lost = Some("the log's header is damaged".to_owned());
+        return Some("the log's header is damaged".to_owned());
     }
-    let mut events = Vec::new();
-    let mut rest = entries;
-    while !rest.is_empty() {
-        let len = u32_at(rest, 0) as usize;
-        let entry = rest.get(..len).filter(|_| len >= HEAD_LEN_BYTES && len.is_multiple_of(8));
-        let Some((entry, event)) = entry.and_then(|entry| Some((entry, event(entry)?))) else {
-            let reason = if len == 0 {
-                "the log ends in the middle of an entry"
-            } else {
-                "the log is damaged"
-            };
-            lost.get_or_insert_with(|| reason.to_owned());
-            break;
-        };
-        events.push(event);
-        rest = &rest[entry.len()..];
+    let reason = match u32_at(header, 12) {
+        0 => return None,
+        layout::LOST_FULL => "the log was full",
+        layout::LOST_NO_MEMORY => "there was no memory for the log",
+        layout::LOST_LONG_PATH => "a path was too long for the log",
+        _ => "the log's header is damaged",
+    };
+    Some(reason.to_owned())
+}
+
+/// The first entry of `rest`, if it is whole.
+fn entry(rest: &[u8]) -> Option<&[u8]> {
+    let len = u32_at(rest, 0) as usize;
+    rest.get(..len).filter(|_| len >= HEAD_LEN_BYTES && len.is_multiple_of(8))
+}
+
+/// How many bytes of `entries` are whole entries.
+fn whole(entries: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(entry) = entries.get(at..).and_then(entry) {
+        at += entry.len();
     }
-    Log { cwd, events, lost }
+    at
 }
 
 fn event(entry: &[u8]) -> Option<Event> {
@@ -243,14 +287,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Log, What, decode, layout};
-
-    fn header() -> Vec<u8> {
-        let mut header = vec![0; layout::FIRST_ENTRY];
-        header[..8].copy_from_slice(&layout::MAGIC.to_le_bytes());
-        header[8..12].copy_from_slice(&layout::VERSION.to_le_bytes());
-        header
-    }
+    use super::{Event, Log, What, layout, lost};
 
     /// A `GETENV` of `name`.
     fn entry(name: &str) -> Vec<u8> {
@@ -263,24 +300,67 @@ mod tests {
         entry
     }
 
+    fn decode(entries: &[u8]) -> Log {
+        let mut log = Log::default();
+        log.decode(entries);
+        log
+    }
+
     #[test]
     fn damage_is_incomplete() {
         let whole = [entry("A"), entry("LONGER_NAME")].concat();
-        let log = decode(&header(), &whole);
+        let log = decode(&whole);
         assert_eq!(log.lost, None);
         assert_eq!(log.events[1].what, What::GetEnv { name: "LONGER_NAME".into() });
         for at in 0..whole.len() {
             for value in [0, 1, 7, 8, 127, 255] {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
-                let Log { events, lost, .. } = decode(&header(), &bytes);
+                let Log { events, lost, .. } = decode(&bytes);
                 assert!(events.len() <= 2);
                 assert!(lost.is_some() || events.len() == 2);
             }
         }
         for end in 1..whole.len() {
-            assert!(end == 40 || decode(&header(), &whole[..end]).lost.is_some());
+            assert!(end == 40 || decode(&whole[..end]).lost.is_some());
         }
-        assert!(decode(&vec![0; layout::FIRST_ENTRY], &whole).lost.is_some());
+        assert!(lost(&[0; super::HEADER_BYTES]).is_some());
+    }
+
+    /// Writes `entries`, then the header with a cursor behind them.
+    fn write(file: &std::fs::File, entries: &[u8]) {
+        use std::os::unix::fs::FileExt as _;
+        let mut header = [0; super::HEADER_BYTES];
+        header[..8].copy_from_slice(&layout::MAGIC.to_le_bytes());
+        header[8..12].copy_from_slice(&layout::VERSION.to_le_bytes());
+        let cursor = layout::FIRST_ENTRY + entries.len();
+        header[24..32].copy_from_slice(&(cursor as u64).to_le_bytes());
+        file.write_all_at(entries, layout::FIRST_ENTRY as u64).expect("room");
+        file.write_all_at(&header, 0).expect("room");
+    }
+
+    #[test]
+    fn what_is_not_whole_yet_is_read_later() {
+        let file = tempfile::tempfile().expect("a temporary file");
+        let names = |events: &[Event]| -> Vec<String> {
+            events.iter().map(|event| format!("{:?}", event.what)).collect()
+        };
+        let (a, b, c) = (entry("A"), entry("B"), entry("C"));
+        let unfinished = vec![0; b.len()];
+        let mut log = Log::default();
+        write(&file, &[a.clone(), unfinished.clone(), c.clone()].concat());
+        assert_eq!(names(log.read_more(&file).expect("a log")), [r#"GetEnv { name: "A" }"#]);
+        assert_eq!(names(log.read_more(&file).expect("a log")), [""; 0]);
+        write(&file, &[a.clone(), b, c.clone()].concat());
+        assert_eq!(log.read_more(&file).expect("a log").len(), 2);
+        assert_eq!(log.read_rest(&file).expect("a log").len(), 0);
+        assert_eq!(log.lost, None);
+
+        let mut log = Log::default();
+        write(&file, &[a, unfinished, c].concat());
+        log.read_more(&file).expect("a log");
+        assert_eq!(log.lost, None);
+        log.read_rest(&file).expect("a log");
+        assert_eq!((log.events.len(), log.lost.is_some()), (1, true));
     }
 }

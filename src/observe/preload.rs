@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, StatVfsMountFlags};
 
+use super::log::Log;
 use super::log_layout::{self as layout, Entry, FileStat, kind};
-use super::{Observation, log, log_outer, trace};
+use super::trace::Trace;
+use super::{Observation, loader, log_outer};
 use crate::env;
 use crate::os::elf::{self, Preloading};
 
@@ -31,12 +33,13 @@ pub struct Preload {
     shim: PathBuf,
     /// Where the shim is memory, it lives as long as this.
     _shim_memory: Option<File>,
-    log: File,
+    log_file: File,
     observed: OsString,
     /// Where the log is a file with a name, which must go.
     log_path: Option<PathBuf>,
-    /// What the kernel reads to run the tool.
-    ran: Vec<(PathBuf, FileStat)>,
+    /// What was read of the log so far, and what it means.
+    log: Log,
+    trace: Trace,
     /// Why the tool cannot be observed.
     unseen: Option<String>,
 }
@@ -79,21 +82,22 @@ impl Preload {
         cwd: &Path,
     ) -> io::Result<Preload> {
         let nonce = RandomState::new().hash_one(std::process::id());
-        let (log, log_path) = match memory_log() {
+        let (log_file, log_path) = match memory_log() {
             Ok(log) => (log, None),
             Err(_) => file_log(cache_dir, nonce).map(|(log, path)| (log, Some(path)))?,
         };
-        let place = log_path.clone().unwrap_or_else(|| place_of(&log));
-        write_header(&log, nonce, cwd, log_path.is_none())?;
+        let place = log_path.clone().unwrap_or_else(|| place_of(&log_file));
+        write_header(&log_file, nonce, cwd, log_path.is_none())?;
         let mut observed = OsString::from(format!("{nonce:016x}:"));
         observed.push(&place);
         Ok(Preload {
             shim,
             _shim_memory: shim_memory,
-            log,
+            log_file,
             observed,
             log_path,
-            ran: Vec::new(),
+            log: Log::default(),
+            trace: Trace::new(cwd.to_owned()),
             unseen: None,
         })
     }
@@ -105,7 +109,7 @@ impl Preload {
         for _ in 0..5 {
             match examine(&path) {
                 Ok((stat, verdict)) => {
-                    self.ran.push((path, stat));
+                    self.trace.read(&path, Some(&stat));
                     match verdict {
                         Verdict::Interpreter(next) => path = next,
                         Verdict::Possible => return true,
@@ -139,20 +143,27 @@ impl Preload {
         vec![(LD_PRELOAD.into(), preload), (IBID_OBSERVED.into(), self.observed.clone())]
     }
 
-    /// What the tool, which has ended, was seen to do.
-    pub fn finish(self) -> Observation {
-        match log::read(&self.log) {
-            Ok(mut log) => {
-                if let Some(reason) = &self.unseen {
-                    log.lost = Some(reason.clone());
-                }
-                trace::observation(log, &self.ran)
-            }
-            Err(error) => Observation {
-                incomplete: Some(format!("the log cannot be read: {error}")),
-                ..Observation::default()
-            },
+    /// Takes in what the tool has done so far. Nobody needs to call this; what is taken in while the tool runs need not be
+    /// taken in when it has ended, and the build waits.
+    pub fn attend(&mut self) {
+        // A log that cannot be read now cannot be read at the end.
+        if let Ok(events) = self.log.read_more(&self.log_file) {
+            self.trace.add(events);
+            loader::add_searches(&mut self.trace, &self.log.events);
         }
+    }
+
+    /// What the tool, which has ended, was seen to do.
+    pub fn finish(mut self) -> Observation {
+        let (mut log, mut trace) = (std::mem::take(&mut self.log), std::mem::take(&mut self.trace));
+        match log.read_rest(&self.log_file) {
+            Ok(events) => trace.add(events),
+            Err(error) => log.lost = Some(format!("the log cannot be read: {error}")),
+        }
+        if let Some(reason) = self.unseen.take() {
+            log.lost = Some(reason);
+        }
+        trace.conclude(log)
     }
 }
 

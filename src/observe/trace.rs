@@ -3,10 +3,12 @@
 //! Files are told apart by their absolute paths, and files that the tree wrote also by inode, so that one file under two
 //! spellings is one. Read next: `log.rs` (the events), `loader.rs` (what the loader and libc read unseen).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+
+use rustc_hash::FxHashMap;
 
 use super::log::{Event, Log, What};
 use super::log_layout::FileStat;
@@ -37,25 +39,6 @@ const CLOCK_WATCHERS: &[(&str, &str)] = &[
     ("libncurses.so", "notes when it last looked for its terminal databases"),
     ("libncursesw.so", "notes when it last looked for its terminal databases"),
 ];
-
-/// What a log means; `ran` are the files that the kernel read to run the tool itself.
-pub fn observation(log: Log, ran: &[(PathBuf, FileStat)]) -> Observation {
-    let mut trace = Trace { cwd: log.cwd, ..Trace::default() };
-    for (path, stat) in ran {
-        trace.read(path, Some(stat));
-    }
-    for event in &log.events {
-        trace.unsteady(event);
-        trace.event(event);
-    }
-    let programs = Programs::of(&log.events);
-    trace.seen.images = programs.images;
-    if let Some(reason) = log.lost.or(programs.missing) {
-        trace.seen.incomplete.get_or_insert(reason);
-    }
-    loader::add_unseen_reads(&mut trace, &log.events);
-    trace.finish()
-}
 
 /// A name: compared as bytes, which is many times faster than as a path.
 type Key = Vec<u8>;
@@ -110,11 +93,14 @@ enum OwnKind {
 #[derive(Debug, Default)]
 pub struct Trace {
     cwd: PathBuf,
-    files: BTreeMap<Key, File>,
-    inodes: HashMap<Inode, Vec<Key>>,
+    /// Boxed: they are many times as long as a pointer, and the tree moves them.
+    files: BTreeMap<Key, Box<File>>,
+    inodes: FxHashMap<Inode, Vec<Key>>,
     order: usize,
     /// The image that each process runs now.
-    images: HashMap<u32, PathBuf>,
+    images: FxHashMap<u32, PathBuf>,
+    /// What was found out about the loader's searches.
+    pub searches: loader::Known,
     /// What is already known of the whole.
     pub seen: Observation,
 }
@@ -146,6 +132,30 @@ fn watches_clock(caller: &Path) -> bool {
 }
 
 impl Trace {
+    /// Of a tool that is started in `cwd`; nothing has happened yet.
+    pub fn new(cwd: PathBuf) -> Trace {
+        Trace { cwd, ..Trace::default() }
+    }
+
+    /// Takes in what happened next.
+    pub fn add(&mut self, events: &[Event]) {
+        for event in events {
+            self.unsteady(event);
+            self.event(event);
+        }
+    }
+
+    /// What all of it means, `log` being the log of all events that were added.
+    pub fn conclude(mut self, log: Log) -> Observation {
+        let programs = Programs::of(&log.events);
+        self.seen.images = programs.images;
+        if let Some(reason) = log.lost.or(programs.missing) {
+            self.seen.incomplete.get_or_insert(reason);
+        }
+        loader::add_unseen_reads(&mut self, &log.events);
+        self.finish()
+    }
+
     /// The absolute path, without empty and `.` parts; `..` stays, for it may follow a symlink.
     fn key(&self, path: &Path) -> Key {
         let bytes = path.as_os_str().as_bytes();
@@ -166,7 +176,9 @@ impl Trace {
 
     fn file(&mut self, path: &Path) -> &mut File {
         let key = self.key(path);
-        self.files.entry(key).or_insert_with(|| File { path: path.to_owned(), ..File::default() })
+        self.files
+            .entry(key)
+            .or_insert_with(|| Box::new(File { path: path.to_owned(), ..File::default() }))
     }
 
     /// The file at this name, unless the tree's own doing is what stands (or does not stand) there.
@@ -499,7 +511,7 @@ impl Trace {
 
     fn finish(mut self) -> Observation {
         let mut outputs = Vec::new();
-        let links = |inode: Option<Inode>, inodes: &HashMap<Inode, Vec<Key>>| {
+        let links = |inode: Option<Inode>, inodes: &FxHashMap<Inode, Vec<Key>>| {
             inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
         };
         for file in std::mem::take(&mut self.files).into_values() {

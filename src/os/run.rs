@@ -121,8 +121,8 @@ pub fn is_mute() -> bool {
     out_closed || err_closed
 }
 
-/// Runs a tool to its end. An error means that it was not started.
-pub fn run(spec: &Spawn) -> io::Result<Ended> {
+/// Runs a tool to its end, and from time to time does something else meanwhile. An error means that it was not started.
+pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
     let started = Instant::now();
     let mut forwarding = Forwarding::begin();
     let mut child = command(spec.program, spec.arg0, spec.args, spec.env);
@@ -132,7 +132,7 @@ pub fn run(spec: &Spawn) -> io::Result<Ended> {
     if let Ok(pidfd) = pidfd_open(Pid::from_child(&tool), PidfdFlags::empty()) {
         forwarding.forward_to(pidfd);
     }
-    let status = ways.attend(&mut tool, &forwarding);
+    let status = ways.attend(&mut tool, &forwarding, meanwhile);
     ways.drain();
     let left_behind = ways.leave_relay();
     drop(forwarding);
@@ -161,8 +161,11 @@ struct Ways {
     buffer: Box<[u8]>,
 }
 
+/// How long to sleep before something else is done for the first time; each time twice as long, up to the longest.
+const NAP_NS: i64 = 2_000_000;
+const NAP_NS_MAX: i64 = 256_000_000;
 /// How long to sleep where the tool's end cannot be waited for.
-const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+const BLIND_NAP_NS: i64 = 10_000_000;
 
 impl Ways {
     fn open(command: &mut Command, keep_max_bytes: usize) -> io::Result<Ways> {
@@ -205,13 +208,22 @@ impl Ways {
     }
 
     /// Passes text on until the tool ends.
-    fn attend(&mut self, tool: &mut Child, forwarding: &Forwarding) -> ExitStatus {
+    fn attend(
+        &mut self,
+        tool: &mut Child,
+        forwarding: &Forwarding,
+        meanwhile: &mut dyn FnMut(),
+    ) -> ExitStatus {
+        let mut nap_ns = NAP_NS;
         loop {
             if take_resized() {
                 self.each(|stream, _| stream.copy_size());
                 tell_resized();
             }
-            self.wait_for_something(forwarding.tool());
+            if !self.wait_for_something(forwarding.tool(), nap_ns) {
+                meanwhile();
+                nap_ns = NAP_NS_MAX.min(nap_ns * 2);
+            }
             self.pass_once();
             match tool.try_wait() {
                 Ok(Some(status)) => return status,
@@ -222,13 +234,15 @@ impl Ways {
         }
     }
 
-    fn wait_for_something(&self, tool: Option<BorrowedFd>) {
+    /// Says whether something happened in that time.
+    fn wait_for_something(&self, tool: Option<BorrowedFd>, nap_ns: i64) -> bool {
         let tool_fd = tool.as_ref().map(|tool| PollFd::new(tool, PollFlags::IN));
         let streams = self.out.iter().chain(&self.err).filter_map(Stream::poll_fd);
         let mut fds: Vec<PollFd> = streams.chain(tool_fd).collect();
-        let nap = if tool.is_some() { None } else { Some(&NAP) };
+        let nap_ns = if tool.is_some() { nap_ns } else { BLIND_NAP_NS };
+        let nap = Timespec { tv_sec: 0, tv_nsec: nap_ns };
         // EINTR and the like: the next turn looks at everything anyway.
-        let _ = poll(&mut fds, nap);
+        poll(&mut fds, Some(&nap)) != Ok(0)
     }
 
     fn each(&mut self, mut act: impl FnMut(&mut Stream, &mut [u8])) {

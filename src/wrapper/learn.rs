@@ -2,11 +2,12 @@
 //!
 //! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `world.rs`, `store/draft.rs`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::portable::names_directory;
@@ -320,7 +321,7 @@ impl Lesson<'_> {
         unusable: &[PathBuf],
         vouching: &[PathBuf],
     ) -> Result<Vec<Input>, NotStored> {
-        let mut inputs = Inputs { lesson: self, groups: HashMap::new(), list: Vec::new() };
+        let mut inputs = Inputs { lesson: self, groups: FxHashMap::default(), list: Vec::new() };
         for input in &self.observation.inputs {
             inputs.content(&mut world, &input.path, input.stat)?;
         }
@@ -331,10 +332,10 @@ impl Lesson<'_> {
             inputs.listing(&mut world, path)?;
         }
         let passed = self.found.passed.iter().chain(unusable);
-        let mut seen: HashSet<&Path> = vouching.iter().map(PathBuf::as_path).collect();
+        let mut seen: FxHashSet<&OsStr> = vouching.iter().map(|path| path.as_os_str()).collect();
         for path in self.observation.existing.iter().chain(passed) {
             // A directory whose stamp vouches for absences is judged there.
-            if seen.insert(bare_directory(path)) {
+            if seen.insert(bare_directory(path).as_os_str()) {
                 inputs.existing(&mut world, path)?;
             }
         }
@@ -346,7 +347,7 @@ impl Lesson<'_> {
             inputs.push(path.clone(), record::LINK, state, digest);
         }
         for (path, state) in world.places() {
-            if !seen.contains(Path::new(OsStr::from_bytes(path.to_bytes()))) {
+            if !seen.contains(OsStr::from_bytes(path.to_bytes())) {
                 inputs.push(path.clone(), record::EXISTS, state, [0; 32]);
             }
         }
@@ -356,7 +357,7 @@ impl Lesson<'_> {
 
 struct Inputs<'a> {
     lesson: &'a Lesson<'a>,
-    groups: HashMap<(u64, u64), u32>,
+    groups: FxHashMap<(u64, u64), u32>,
     list: Vec<Input>,
 }
 
@@ -435,7 +436,7 @@ impl Inputs<'_> {
 
 /// Whether two files have the same content: gcc takes them for one under `#pragma once` if their times are the same too.
 fn has_twins(inputs: &[Input]) -> bool {
-    let mut files = HashMap::new();
+    let mut files = FxHashMap::default();
     inputs
         .iter()
         .filter(|input| input.kind == record::CONTENT)

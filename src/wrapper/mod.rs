@@ -264,19 +264,20 @@ impl Invocation {
     }
 
     /// Runs the tool and learns from it.
-    fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, observer: Preload) -> u8 {
+    fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, mut observer: Preload) -> u8 {
         self.log.line("run");
         let streams = Streams::now();
         let started_ns = world::now_ns();
         let env = observer.environment().into_iter().map(|(name, value)| (name, Some(value)));
         let env: Vec<EnvChange> = env.chain(self.tried()).collect();
-        let ended = match run_tool(&Spawn {
+        let spec = Spawn {
             program: &self.program,
             arg0: self.arg0(),
             args: &self.args,
             env: &env,
             keep_max_bytes: TEXT_BYTES_MAX,
-        }) {
+        };
+        let ended = match run_tool(&spec, &mut || observer.attend()) {
             Ok(ended) => ended,
             Err(error) => {
                 self.log.line(format_args!(

@@ -2,11 +2,13 @@
 //!
 //! It looks and remembers what it saw; whether that suffices is decided in `learn.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ffi::{CStr, CString, OsString};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::shm::raw::{self, Errno, FileState};
 use crate::store::draft::Directory;
@@ -48,11 +50,11 @@ pub fn c_path(path: &Path) -> Option<CString> {
 pub struct World {
     /// Before anything was looked at, ns since the epoch.
     pub taken_ns: i64,
-    file_systems: HashMap<u64, u64>,
+    file_systems: FxHashMap<u64, u64>,
     // By spelling: hashing a path part by part takes several times as long.
-    directories: HashMap<OsString, Option<FileState>>,
-    missing: HashMap<OsString, Absent>,
-    walked: HashSet<OsString>,
+    directories: FxHashMap<OsString, Option<FileState>>,
+    missing: FxHashMap<OsString, Absent>,
+    walked: FxHashSet<OsString>,
     links: Vec<(CString, FileState)>,
     places: Vec<(CString, FileState)>,
 }
@@ -71,10 +73,10 @@ impl World {
     pub fn new() -> World {
         World {
             taken_ns: now_ns(),
-            file_systems: HashMap::new(),
-            directories: HashMap::new(),
-            missing: HashMap::new(),
-            walked: HashSet::new(),
+            file_systems: FxHashMap::default(),
+            directories: FxHashMap::default(),
+            missing: FxHashMap::default(),
+            walked: FxHashSet::default(),
             links: Vec::new(),
             places: Vec::new(),
         }
@@ -102,7 +104,10 @@ impl World {
     /// Notes every symlink and every directory on the way to `path`, those behind links too; `path` itself only if it is
     /// one of the two. Compilers ask where a path really leads, and write that into depfiles and debug information.
     pub fn walk(&mut self, path: &Path) {
-        self.walk_at(path, 0);
+        // What is walked was reached by all that is before it. Most inputs lie where others do.
+        if !self.walked.contains(path.as_os_str()) {
+            self.walk_at(path, 0);
+        }
     }
 
     fn walk_at(&mut self, path: &Path, depth: usize) {
@@ -154,9 +159,7 @@ impl World {
 
     /// Where a path that was looked for in vain leads now.
     pub fn look(&mut self, path: &Path) -> Absent {
-        let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
-            return Absent::hot(path);
-        };
+        let Some((parent, name)) = split(path) else { return Absent::hot(path) };
         // The directory's stamp is taken before the name is looked at: what appears from then on changes it.
         if self.directory(parent).is_none() {
             return match self.missing_parent(parent) {
@@ -266,6 +269,25 @@ impl Absent {
             _ => Absent::There,
         }
     }
+}
+
+/// A path's directory and its last name, as `Path::parent` and `Path::file_name` give them but in fewer steps; `None` if it
+/// does not end in a plain name.
+fn split(path: &Path) -> Option<(&Path, &OsStr)> {
+    let bytes = path.as_os_str().as_bytes();
+    let at = bytes.iter().rposition(|byte| *byte == b'/');
+    let name = &bytes[at.map_or(0, |at| at + 1)..];
+    if matches!(name, b"" | b"." | b"..") {
+        return None;
+    }
+    let mut parent = &bytes[..at.unwrap_or(0)];
+    while let Some(shorter) = parent.strip_suffix(b"/") {
+        parent = shorter;
+    }
+    if at.is_some() && parent.is_empty() {
+        parent = b"/";
+    }
+    Some((Path::new(OsStr::from_bytes(parent)), OsStr::from_bytes(name)))
 }
 
 /// By its name: `libc.so.6`, `plugin.so`.
