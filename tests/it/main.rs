@@ -9,6 +9,7 @@
 mod cache;
 mod call;
 mod project;
+mod random;
 mod scene;
 mod tools;
 mod tree;
@@ -18,6 +19,8 @@ mod binary;
 mod face;
 mod first_week;
 mod house;
+mod hunt;
+mod links;
 mod outcomes;
 mod parallel;
 mod projects;

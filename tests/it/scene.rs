@@ -5,7 +5,7 @@
 use std::ops::Deref;
 
 use crate::cache::{Cache, Outcome};
-use crate::call::{Seen, StdOut};
+use crate::call::{Seen, StdOut, Through};
 use crate::project::Project;
 use crate::tools;
 
@@ -19,6 +19,7 @@ pub struct Scene {
     environment: Vec<(String, Option<String>)>,
     umask: Option<u32>,
     stdout: StdOut,
+    through: Through,
     unstable: Vec<String>,
     first: First,
     same_result: bool,
@@ -51,6 +52,7 @@ impl Scene {
             environment: Vec::new(),
             umask: None,
             stdout: StdOut::Pipes,
+            through: Through::Wrapper,
             unstable: Vec::new(),
             first: First::Hits,
             same_result: false,
@@ -102,6 +104,11 @@ impl Scene {
         self.stdout = stdout;
     }
 
+    /// Through `ibid exec --`, which caches tools that no policy knows.
+    pub fn exec(&mut self) {
+        self.through = Through::Exec;
+    }
+
     /// This file's bytes differ from run to run.
     pub fn unstable(&mut self, name: &str) {
         self.unstable.push(name.to_owned());
@@ -110,6 +117,11 @@ impl Scene {
     /// This file is removed before each compile.
     pub fn remove_before_each(&mut self, name: &str) {
         self.remove_outputs.push(name.to_owned());
+    }
+
+    /// This file is removed no more.
+    pub fn keep(&mut self, name: &str) {
+        self.remove_outputs.retain(|known| known != name);
     }
 
     /// This must not be cached at all.
@@ -150,6 +162,7 @@ impl Scene {
             .cwd(&self.cwd)
             .umask(self.umask)
             .stdout(self.stdout)
+            .through(self.through.clone())
             .unstable(&self.unstable);
         if at_once { call.at_once().check() } else { call.check() }
     }

@@ -32,8 +32,12 @@ pub fn have(name: &str) -> bool {
 
 /// Says that the running test is left out, and why; past the capture of the test harness, so that it is seen.
 pub fn skip(why: &str) {
-    let line = format!("skipped: {}: {why}\n", std::thread::current().name().unwrap_or("a test"));
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    say(&format!("skipped: {}: {why}", std::thread::current().name().unwrap_or("a test")));
+}
+
+/// Says something past the capture of the test harness.
+pub fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Those of `names` that are there.
