@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::outcome::InternalError;
+use crate::outcome::{InternalError, NotStored};
 
 /// Something about the store did not work.
 #[derive(Debug)]
@@ -28,9 +28,16 @@ pub enum StoreError {
     NoDirectory,
     /// The process may not write files of the size of a segment (`ulimit -f`).
     FileSizeLimit,
+    /// The directory is on a file system that is not known to keep what several processes share.
+    FileSystem {
+        /// The directory.
+        path: PathBuf,
+        /// What the file system is called.
+        name: String,
+    },
     /// Bytes that make no sense.
     Corrupt(PathBuf),
-    /// An object that is larger than a segment.
+    /// An object that is larger than an eighth of the cache.
     TooLarge(u64),
     /// Others were quicker, several times in a row; or another process renews the store just now.
     Busy,
@@ -47,11 +54,19 @@ impl StoreError {
         move |source| StoreError::Io { what, path, source, counted }
     }
 
+    /// As what a result is counted that could not be stored for it.
+    pub fn not_stored(&self) -> NotStored {
+        match self {
+            StoreError::TooLarge(_) => NotStored::TooLarge,
+            _ => NotStored::StoreFailed,
+        }
+    }
+
     /// The internal error as which it is counted, if it is one.
     pub fn counted(&self) -> Option<InternalError> {
         match self {
             StoreError::Io { counted, .. } => Some(*counted),
-            StoreError::NotOurs(_) => Some(InternalError::CacheDir),
+            StoreError::NotOurs(_) | StoreError::FileSystem { .. } => Some(InternalError::CacheDir),
             StoreError::Corrupt(_) => Some(InternalError::Corrupt),
             StoreError::NoDirectory
             | StoreError::FileSizeLimit
@@ -80,9 +95,14 @@ impl fmt::Display for StoreError {
             StoreError::FileSizeLimit => {
                 write!(f, "the limit of file sizes (ulimit -f) is too low for a cache")
             }
+            StoreError::FileSystem { path, name } => write!(
+                f,
+                "{} is on a file system that cannot hold a cache ({name}); choose another IBID_DIR",
+                path.display()
+            ),
             StoreError::Corrupt(path) => write!(f, "{} is damaged", path.display()),
             StoreError::TooLarge(bytes) => {
-                write!(f, "an object of {bytes} bytes is too large to store")
+                write!(f, "an object of {bytes} bytes is too large for this cache")
             }
             StoreError::Busy => write!(f, "another process renews the cache just now"),
         }

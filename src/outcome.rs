@@ -83,7 +83,7 @@ named! {
         OutputChanged = "output_changed",
         /// The tool wrote no file.
         NoOutput = "no_output",
-        /// The store could not take it (full disk, an object too large).
+        /// The store could not take it (a full disk).
         StoreFailed = "store_failed",
         /// The tool printed more than is kept for a replay.
         TooMuchText = "too_much_text",
@@ -93,6 +93,8 @@ named! {
         UsedRandom = "used_random",
         /// A program that no policy knows asked for the state or the name of the machine.
         UsedSystem = "used_system",
+        /// An object, or the record itself, is larger than an eighth of the cache.
+        TooLarge = "too_large",
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Command {
     Explain(Explain),
     /// Remove everything that is stored (the counters stay)
     Clear,
+    /// Evict to a size and an age, and remove what nobody will use again
+    Gc(Gc),
     /// Check every byte that is stored; exits 1 if anything is damaged
     Verify(Verify),
     /// Show or change the settings
@@ -94,6 +96,17 @@ pub struct Explain {
         value_name = "TOOL"
     )]
     pub tool_line: Vec<OsString>,
+}
+
+/// `gc`
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Drop what was stored longer ago, such as `30d` or `12h`
+    #[arg(long, value_name = "AGE", value_parser = super::gc::parse_age)]
+    pub max_age: Option<std::time::Duration>,
+    /// Evict to this size instead of the configured one, such as `5G`
+    #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_size)]
+    pub max_size: Option<u64>,
 }
 
 /// `verify`

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod explain;
+pub mod gc;
 pub mod install;
 pub mod progress;
 pub mod stats;
@@ -25,8 +26,18 @@ use args::Line;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 9] =
-    ["exec", "stats", "explain", "clear", "verify", "config", "install", "demo", "completions"];
+pub const SUBCOMMANDS: [&str; 10] = [
+    "exec",
+    "stats",
+    "explain",
+    "clear",
+    "gc",
+    "verify",
+    "config",
+    "install",
+    "demo",
+    "completions",
+];
 
 /// The most lines that a refused command line puts on stderr.
 const REFUSAL_LINES_MAX: usize = 8;

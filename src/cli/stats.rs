@@ -116,7 +116,8 @@ fn show_reasons(reasons: &Value, title: &str, out: &mut dyn Write) -> io::Result
     Ok(())
 }
 
-fn bytes(count: u64) -> String {
+/// A number of bytes for a person.
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
     let mut unit = 0;
     let mut scaled = count;

@@ -5,6 +5,7 @@
 
 pub mod elf;
 pub mod exec;
+pub mod file_system;
 pub mod path;
 pub mod run;
 

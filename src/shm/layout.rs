@@ -12,17 +12,17 @@ use super::words::Word;
 /// Counted up with every change of meaning that sizes and offsets do not show.
 pub const FORMAT: u32 = 1;
 /// The name of the directory below the cache directory: format, layout, endianness and width.
-pub const DIRECTORY: &str = "v1-aa01-le64";
+pub const DIRECTORY: &str = "v1-aa02-le64";
 
 /// The unit of offsets inside a segment.
 pub const UNIT_BYTES: u64 = 64;
-/// The length of a segment file.
+/// The length of a segment file, unless it holds one large entry.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Where the first entry of a segment may begin.
 pub const SEGMENT_FIRST_UNIT: u32 = 64;
 /// Units in a segment.
 pub const SEGMENT_UNITS: u32 = 1 << 20;
-/// The largest entry, header included; larger ones are not stored.
+/// The largest entry, header included, that shares a segment with others; a larger one has one of its own.
 pub const ENTRY_BYTES_MAX: u64 = SEGMENT_BYTES - 64 * UNIT_BYTES;
 /// Words in a bucket: two cache lines.
 pub const BUCKET_WORDS: usize = 16;
@@ -154,6 +154,7 @@ const _: () = assert!(size_of::<IndexHeader>() == 128);
 const _: () = assert!(size_of::<Control>() == 3 * 128);
 const _: () = assert!(CONTROL_OFFSET + size_of::<Control>() <= INDEX_WORDS_OFFSET);
 const _: () = assert!(size_of::<SegmentHeader>() == 48);
+const _: () = assert!(large_segment_bytes(ENTRY_BYTES_MAX + 1) > SEGMENT_BYTES);
 const _: () = assert!(size_of::<VolatileHeader>() == 32);
 
 /// Headers that end in a check sum of what stands before it.
@@ -215,6 +216,11 @@ pub const fn index_bytes(buckets: u64) -> u64 {
     INDEX_WORDS_OFFSET as u64 + buckets * (BUCKET_WORDS as u64) * 8
 }
 
+/// The length of a segment that holds one large entry: more than [`SEGMENT_BYTES`], so nobody appends to it.
+pub const fn large_segment_bytes(entry_bytes: u64) -> u64 {
+    (SEGMENT_FIRST_UNIT as u64 * UNIT_BYTES + entry_bytes).next_multiple_of(4096)
+}
+
 /// The name of segment `seq`, NUL-terminated: `seg-` and 16 hexadecimal digits.
 pub fn segment_name(seq: u64) -> [u8; 21] {
     let mut name = *b"seg-0000000000000000\0";
@@ -240,7 +246,7 @@ mod tests {
             size_of::<VolatileHeader>(),
             size_of::<EntryHeader>(),
         );
-        assert_eq!(text, "1 v1-aa01-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
+        assert_eq!(text, "1 v1-aa02-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
     }
 
     #[test]

@@ -100,14 +100,15 @@ impl Segments {
             raw::open_read_at(self.directory.as_fd(), CStr::from_bytes_with_nul(&name).ok()?)
                 .ok()?;
         let state = raw::stat_fd(file.as_fd()).ok()?;
-        if !state.is_regular() || state.stat.size != SEGMENT_BYTES {
+        if !state.is_regular() || state.stat.size < SEGMENT_BYTES {
             return None;
         }
-        let map = Map::new(file.as_fd(), usize::try_from(SEGMENT_BYTES).ok()?).ok()?;
+        let map = Map::new(file.as_fd(), usize::try_from(state.stat.size).ok()?).ok()?;
         let header: SegmentHeader = map.get(0)?;
         let is_right = header.magic == SEGMENT_MAGIC
             && header.uuid == self.uuid
             && header.seq == seq
+            && header.segment_bytes == state.stat.size
             && header.is_intact();
         is_right.then_some(map)
     }

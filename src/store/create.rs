@@ -13,14 +13,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytemuck::Zeroable;
 
+use super::rotate::reserve;
 use crate::error::StoreError;
+
 use crate::index::cache::{Cache, VOLATILE_FILE};
-use crate::index::{self, Index};
+use crate::index::{self, Index, Window};
+use crate::os::file_system::FileSystem;
 use crate::outcome::InternalError;
 use crate::shm::counters::VOLATILE_BYTES;
 use crate::shm::layout::{
-    CURSOR_OFFSET, FORMAT, INDEX_MAGIC, IndexHeader, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC,
-    VolatileHeader, index_bytes,
+    BUCKET_WORDS, CURSOR_OFFSET, FORMAT, INDEX_MAGIC, INDEX_WORDS_OFFSET, IndexHeader,
+    OLDEST_OFFSET, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC, VolatileHeader, index_bytes,
 };
 use crate::shm::raw;
 
@@ -63,6 +66,20 @@ pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> 
         }
     }
     Ok(())
+}
+
+/// Whether the file system of `directory` can hold a cache.
+pub(super) fn file_system(directory: &Path) -> Result<(), StoreError> {
+    let cannot = || StoreError::io("cannot use", directory, InternalError::CacheDir);
+    match FileSystem::at(directory).map_err(cannot())? {
+        Ok(known) if known.copies_up() => {
+            // What is mapped from a lower layer stays as it is there when somebody else writes.
+            let _ = OpenOptions::new().read(true).write(true).open(directory.join("index"));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(name) => Err(StoreError::FileSystem { path: directory.to_path_buf(), name }),
+    }
 }
 
 /// A lock file of the cache, locked. The kernel releases it when the process ends, however it ends.
@@ -110,20 +127,24 @@ pub(super) fn cache(directory: &Path, max_bytes: u64) -> Result<Cache, StoreErro
     Cache::open_at(handle()?).ok_or_else(|| StoreError::Corrupt(directory.to_path_buf()))
 }
 
+/// How many buckets an index has for a cache of so many bytes and at least so many words.
+pub(super) fn buckets(max_bytes: u64, words: u64) -> u64 {
+    let words = words.max(max_bytes / BYTES_PER_WORD);
+    words.div_ceil(BUCKET_WORDS as u64).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX)
+}
+
 /// Makes a new index and forgets the segments of the old one, which nobody can look up any more.
 fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
     remove_segments(directory);
     let path = directory.join("index");
     let fail = |error| StoreError::io("cannot create", &path, InternalError::Index)(error);
-    let buckets =
-        (max_bytes / BYTES_PER_WORD / 16).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX);
     let uuid = random().map_err(fail)?;
     let mut header = IndexHeader {
         magic: INDEX_MAGIC,
         format: FORMAT,
         header_bytes: u32::try_from(size_of::<IndexHeader>()).unwrap_or(0),
         uuid,
-        buckets,
+        buckets: buckets(max_bytes, 0),
         segment_bytes: SEGMENT_BYTES,
         created_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         ..IndexHeader::zeroed()
@@ -135,7 +156,7 @@ fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
     );
     header.volatile[..name.len()].copy_from_slice(name.as_bytes());
     let header = header.sealed();
-    whole_file(&path, index_bytes(buckets), bytemuck::bytes_of(&header)).map_err(fail)?;
+    whole_file(&path, index_bytes(header.buckets), bytemuck::bytes_of(&header)).map_err(fail)?;
     Ok(header)
 }
 
@@ -170,7 +191,7 @@ fn mount_namespace() -> OsString {
 
 /// Removes the volatile segments of caches that are no more: they name the index that they belong to, and the mount
 /// namespace in which it has that name (a container's cache is not gone because we do not see it).
-fn sweep_shared_memory() {
+pub(super) fn sweep_shared_memory() {
     let prefix = format!("ibid-{}-", raw::user());
     let Ok(objects) = fs::read_dir("/dev/shm") else { return };
     for object in objects.flatten() {
@@ -228,13 +249,8 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
 
 /// A file of `len` zeros that begins with `head`; its space is reserved. It replaces what has the name.
 pub(super) fn whole_file(path: &Path, len: u64, head: &[u8]) -> io::Result<()> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-    if limit.is_some_and(|bytes| bytes < len) {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
     let (temporary, file) = temporary_file(path)?;
-    let made = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len)
-        .map_err(io::Error::from)
+    let made = reserve(&file, len)
         .and_then(|()| (&file).write_all(head))
         .and_then(|()| make_way(path))
         .and_then(|()| fs::rename(&temporary, path));
@@ -277,18 +293,21 @@ fn random() -> io::Result<[u8; 16]> {
     Ok(bytes)
 }
 
-/// The numbers of the segment files in `directory`.
-pub(super) fn segment_numbers(directory: &Path) -> Vec<u64> {
-    let number = |entry: fs::DirEntry| {
-        u64::from_str_radix(entry.file_name().to_str()?.strip_prefix("seg-")?, 16).ok()
+/// The segment files in `directory`: number and length, by number.
+pub(super) fn segments(directory: &Path) -> Vec<(u64, u64)> {
+    let segment = |entry: fs::DirEntry| {
+        let number = u64::from_str_radix(entry.file_name().to_str()?.strip_prefix("seg-")?, 16);
+        Some((number.ok()?, entry.metadata().map_or(0, |state| state.len())))
     };
-    fs::read_dir(directory)
-        .map_or_else(|_| Vec::new(), |entries| entries.flatten().filter_map(number).collect())
+    let mut segments: Vec<_> = fs::read_dir(directory)
+        .map_or_else(|_| Vec::new(), |entries| entries.flatten().filter_map(segment).collect());
+    segments.sort_unstable();
+    segments
 }
 
 fn remove_segments(directory: &Path) {
-    for number in segment_numbers(directory) {
-        let _ = fs::remove_file(directory.join(format!("seg-{number:016x}")));
+    for (seq, _) in segments(directory) {
+        let _ = fs::remove_file(directory.join(format!("seg-{seq:016x}")));
     }
 }
 
@@ -303,21 +322,39 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
         .map(|index| (*index.header(), index.window().newest));
     remove_segments(directory);
     match old {
-        Some((header, newest)) => {
-            // Numbers go on where they were: a process that still has the old index must not find its segment's name
-            // taken by a new one.
-            let mut head = bytemuck::bytes_of(&header).to_vec();
-            head.resize(CURSOR_OFFSET, 0);
-            head.extend((newest << 32 | u64::from(SEGMENT_UNITS)).to_le_bytes());
-            whole_file(&path, index_bytes(header.buckets), &head).map_err(StoreError::io(
-                "cannot renew",
-                &path,
-                InternalError::Index,
-            ))
-        }
+        Some((header, newest)) => successor(directory, header, Window { oldest: 0, newest }, &[]),
         None => fs::remove_file(&path).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),
             _ => Err(StoreError::io("cannot remove", &path, InternalError::Index)(error)),
         }),
     }
+}
+
+/// Numbers of segments that are left out when an index takes the place of another: a process that still has the old one
+/// may be about to make the next segment, and must not find that a new one has its name.
+const NUMBERS_SKIPPED: u64 = 16;
+
+/// Puts an index with these words in the place of the one that is there; the volatile segment stays, by name and identity.
+pub(super) fn successor(
+    directory: &Path,
+    header: IndexHeader,
+    window: Window,
+    words: &[u64],
+) -> Result<(), StoreError> {
+    let path = directory.join(index::NAME.to_str().unwrap_or("index"));
+    let mut bytes = bytemuck::bytes_of(&header).to_vec();
+    let mut put = |at: usize, word: u64| {
+        bytes.resize(at, 0);
+        bytes.extend(word.to_le_bytes());
+    };
+    // No epoch: what is appended next goes to a new segment.
+    put(CURSOR_OFFSET, (window.newest + NUMBERS_SKIPPED) << 32 | u64::from(SEGMENT_UNITS));
+    put(OLDEST_OFFSET, window.oldest);
+    bytes.resize(INDEX_WORDS_OFFSET, 0);
+    bytes.extend_from_slice(bytemuck::cast_slice(words));
+    whole_file(&path, index_bytes(header.buckets), &bytes).map_err(StoreError::io(
+        "cannot renew",
+        &path,
+        InternalError::Index,
+    ))
 }

@@ -23,6 +23,9 @@ mod append;
 mod create;
 pub mod digest;
 pub mod draft;
+pub mod gc;
+mod large;
+mod rotate;
 pub mod verify;
 mod walk;
 
@@ -56,6 +59,7 @@ impl Store {
         }
         let inside = directory.join(DIRECTORY);
         create::directories(directory, &inside)?;
+        create::file_system(&inside)?;
         let path = c_path(&inside)?;
         let handle = || raw::open_directory(&path);
         let cache = match handle().ok().and_then(Cache::open_at) {
@@ -131,36 +135,41 @@ impl Store {
         if bytes.is_empty() {
             return Ok(blob);
         }
-        // What is there but damaged is stored anew, or this result could never be a hit again.
-        let is_whole = |place: &Place| {
-            let entry = self.cache.segments.entry(*place);
-            entry.is_some_and(|e| e.header.sum == blob.sum && e.body_sum() == Some(blob.sum))
-        };
-        let place = match self.cache.find_blob(&digest).filter(is_whole) {
-            Some(place) => place,
-            None => self.append_blob(&blob, bytes)?,
-        };
-        blob.hint = place.seq << 20 | u64::from(place.unit);
+        self.once(&mut blob, |blob| self.append(&NewEntry::blob(blob, &[bytes])))?;
         Ok(blob)
     }
 
-    fn append_blob(&self, blob: &BlobRef, bytes: &[u8]) -> Result<Place, StoreError> {
-        let entry = NewEntry {
-            kind: Kind::Blob,
-            key: blob.digest,
-            hot_bytes: 0,
-            sum: blob.sum,
-            identity: [0; 16],
-            circumstances: 0,
-            body: &[bytes],
+    /// Sets a blob's hint: to where it stands already, or to where `append` puts it.
+    fn once(
+        &self,
+        blob: &mut BlobRef,
+        append: impl FnOnce(&BlobRef) -> Result<Place, StoreError>,
+    ) -> Result<(), StoreError> {
+        let place = if let Some(place) = self.find_whole(blob) {
+            place
+        } else {
+            let place = append(blob)?;
+            self.publish_blob(blob, place)?;
+            place
         };
-        let place = self.append(&entry)?;
+        blob.hint = place.seq << 20 | u64::from(place.unit);
+        Ok(())
+    }
+
+    /// Where a blob stands already. What is there but damaged does not count: it is stored anew, or no result that
+    /// needs it could be a hit again.
+    fn find_whole(&self, blob: &BlobRef) -> Option<Place> {
+        let place = self.cache.find_blob(&blob.digest)?;
+        let entry = self.cache.segments.entry(place)?;
+        (entry.header.sum == blob.sum && entry.body_sum() == Some(blob.sum)).then_some(place)
+    }
+
+    fn publish_blob(&self, blob: &BlobRef, place: Place) -> Result<(), StoreError> {
         let is_same = |old| {
             let old = self.cache.segments.entry(old);
             old.is_some_and(|old| old.header.key == blob.digest)
         };
-        self.publish(&index_key_of_blob(&blob.digest), place, is_same)?;
-        Ok(place)
+        self.publish(&index_key_of_blob(&blob.digest), place, is_same)
     }
 
     /// Stores a record under both of its keys.
@@ -220,11 +229,6 @@ impl Store {
     /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.
     pub fn clear(self) -> Result<(), StoreError> {
         create::clear(&self.directory)
-    }
-
-    /// Bytes of all entries, the unused rest of sealed segments included.
-    pub fn bytes_used(&self) -> u64 {
-        append::bytes_used(self)
     }
 }
 

@@ -8,6 +8,7 @@ use super::draft::{Draft, Output};
 use super::*;
 use crate::shm::layout::UNIT_BYTES;
 
+mod gc;
 mod verify;
 
 struct Scratch {
@@ -124,7 +125,7 @@ fn the_same_record_learnt_anew_takes_the_old_ones_place() {
 #[test]
 fn full_segments_are_left_and_the_oldest_go() {
     let scratch = Scratch::new();
-    let store = scratch.open_with(2 * SEGMENT_BYTES);
+    let store = scratch.open_with(2 * SEGMENT_BYTES + (1 << 20));
     let mut blobs = Vec::new();
     for number in 0..14u8 {
         let mut bytes = vec![number; 15 << 20];
@@ -137,15 +138,101 @@ fn full_segments_are_left_and_the_oldest_go() {
     assert!(store.bytes_used() <= 2 * SEGMENT_BYTES);
     let found = |blob: &BlobRef| store.cache.find_blob(&blob.digest).is_some();
     assert!(!found(&blobs[0]) && found(&blobs[13]));
-    assert_eq!(create::segment_numbers(store.directory()).len(), 2);
+    assert_eq!(create::segments(store.directory()).len(), 2);
+}
+
+/// A file of so many bytes that are not all the same.
+fn large_file(scratch: &Scratch, mib: usize) -> std::fs::File {
+    let path = scratch.path().join("large");
+    let bytes: Vec<u8> = (0..mib << 20).map(|at| at.to_le_bytes()[1]).collect();
+    std::fs::write(&path, bytes).expect("written");
+    std::fs::File::open(&path).expect("opened")
 }
 
 #[test]
-fn what_is_larger_than_a_segment_is_refused() {
+fn what_is_larger_than_a_segment_has_one_of_its_own() {
     let scratch = Scratch::new();
     let store = scratch.open();
-    let bytes = vec![1; usize::try_from(SEGMENT_BYTES).expect("64 bits")];
-    assert!(matches!(store.put_blob(&bytes), Err(StoreError::TooLarge(_))));
+    let before = store.put_blob(b"before").expect("stored");
+    let file = large_file(&scratch, 70);
+    let large = store.put_file(&file).expect("stored");
+    let after = store.put_blob(b"after").expect("stored");
+    let seqs = [before, large, after].map(|blob| blob.hint >> 20);
+    assert_eq!(seqs, [1, 2, 3]);
+    assert_eq!(store.put_file(&file).expect("stored").hint, large.hint);
+    let lens: Vec<u64> = create::segments(store.directory()).iter().map(|(_, len)| *len).collect();
+    assert_eq!(lens, [SEGMENT_BYTES, (70 << 20) + 8192, SEGMENT_BYTES]);
+    let other = scratch.open();
+    let place = other.cache.find_blob(&large.digest).expect("found");
+    let entry = other.cache.segments.entry(place).expect("there");
+    assert_eq!((entry.header.body_bytes, entry.body_sum()), (70 << 20, Some(large.sum)));
+    let names = std::fs::read_dir(store.directory()).expect("read").flatten();
+    assert!(names.map(|entry| entry.file_name()).all(|n| !n.to_string_lossy().starts_with("tmp")));
+}
+
+#[test]
+fn what_is_larger_than_an_eighth_of_the_cache_is_refused() {
+    let scratch = Scratch::new();
+    let file = large_file(&scratch, 70);
+    let small = scratch.open_with(70 << 23);
+    assert!(matches!(small.put_file(&file), Err(StoreError::TooLarge(_))));
+    let large = scratch.open_with((70 << 23) + 1024);
+    large.put_file(&file).expect("stored");
+    let tiny = scratch.open_with(1 << 20);
+    assert!(matches!(tiny.put_blob(&vec![1; 200_000]), Err(StoreError::TooLarge(_))));
+    tiny.put_blob(&vec![1; 100_000]).expect("stored");
+}
+
+/// Several processes give large files numbers while others rotate: nobody writes into another's segment.
+#[test]
+fn large_files_among_many_small_ones() {
+    let scratch = Scratch::new();
+    drop(scratch.open());
+    let file = large_file(&scratch, 65);
+    std::thread::scope(|scope| {
+        for thread in 0..3u8 {
+            let (scratch, file) = (&scratch, &file);
+            scope.spawn(move || {
+                let store = scratch.open();
+                for number in 0..4u8 {
+                    let large = store.put_file(file).expect("stored");
+                    let mut bytes = vec![number; 12 << 20];
+                    bytes[0] = thread + 1;
+                    let small = store.put_blob(&bytes).expect("stored");
+                    for blob in [large, small] {
+                        let place = store.cache.find_blob(&blob.digest).expect("found");
+                        let entry = store.cache.segments.entry(place).expect("there");
+                        assert_eq!(entry.body_sum(), Some(blob.sum));
+                    }
+                }
+            });
+        }
+    });
+    let checked = super::verify::verify(
+        &scratch.path().join("cache"),
+        MAX_BYTES_DEFAULT,
+        false,
+        &mut |_, _| {},
+    );
+    assert_eq!(checked.expect("checked").damage, []);
+}
+
+#[test]
+fn numbers_of_the_control_words_that_are_nonsense() {
+    let scratch = Scratch::new();
+    for (cursor, oldest) in [(1 << 32 | 64, u64::MAX), (u64::MAX, 0), (0, 7), (u64::MAX, u64::MAX)]
+    {
+        let store = scratch.open();
+        store.put_blob(b"before").expect("stored");
+        let control = store.control().expect("mapped");
+        control.cursor.store(cursor, crate::shm::words::Ordering::Relaxed);
+        control.oldest.store(oldest, crate::shm::words::Ordering::Relaxed);
+        let blob = store.put_blob(b"after").expect("stored");
+        store.put_record(&draft(1, blob)).expect("stored");
+        let store = scratch.open();
+        let found = store.cache.find_blob(&blob.digest).is_some();
+        assert!(found && records(&store, [1; 16]) > 0, "{cursor:x} {oldest:x}");
+    }
 }
 
 #[test]

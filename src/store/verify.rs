@@ -174,7 +174,7 @@ impl<'s> Verifier<'s> {
             let to = from + self.named[from..].partition_point(|named| named.place.seq == seq);
             if !store.segment_path(seq).exists() {
                 self.report.misses += (to - from) as u64;
-            } else if store.open_for_append(seq).is_none() {
+            } else if store.open_segment(seq).is_none() {
                 self.segments_dropped.push(seq);
                 self.damaged(Place { seq, unit: 0 }, Fault::Segment, from..to);
             } else {
@@ -279,8 +279,8 @@ impl<'s> Verifier<'s> {
             return Some(*is_whole);
         }
         // The segment is there, but not the blob that was put into it before the record was.
-        let is_there = hint.seq >= self.store.window().oldest
-            && self.store.open_for_append(hint.seq).is_some();
+        let is_there =
+            hint.seq >= self.store.window().oldest && self.store.open_segment(hint.seq).is_some();
         is_there.then_some(false)
     }
 

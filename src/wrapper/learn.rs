@@ -178,7 +178,7 @@ impl Lesson<'_> {
         if bytes.is_empty() {
             return Ok(None);
         }
-        self.store.put_blob(bytes).map(Some).map_err(|_| NotStored::StoreFailed)
+        self.store.put_blob(bytes).map(Some).map_err(|error| error.not_stored())
     }
 
     fn variables(&self) -> Result<Vec<Variable>, NotStored> {
@@ -269,11 +269,11 @@ impl Lesson<'_> {
         if seen.stat != Some(state.stat) {
             return Err(NotStored::OutputChanged);
         }
-        let bytes = std::fs::read(&seen.path).map_err(|_| NotStored::OutputChanged)?;
+        let file = std::fs::File::open(&seen.path).map_err(|_| NotStored::OutputChanged)?;
+        let blob = self.store.put_file(&file).map_err(|error| error.not_stored())?;
         if raw::lstat(&path).map(|now| now.stat) != Ok(state.stat) {
             return Err(NotStored::OutputChanged);
         }
-        let blob = self.store.put_blob(&bytes).map_err(|_| NotStored::StoreFailed)?;
         let flags = when(mode != plain_mode, record::SET_MODE)
             | when(seen.how == Made::Modified, record::ONLY_IF_ABSENT)
             // What an unknown tool makes may depend on what was there (`ar r`).

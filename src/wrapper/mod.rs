@@ -354,7 +354,7 @@ impl Invocation {
             if let Some(counted) = error.counted() {
                 store.count_error(counted);
             }
-            NotStored::StoreFailed
+            error.not_stored()
         })
     }
 }

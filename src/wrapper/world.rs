@@ -10,23 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::os::file_system::FileSystem;
 use crate::shm::raw::{self, Errno, FileState};
 use crate::store::draft::Directory;
 
-/// File systems on which a new name in a directory changes the directory's stamp (magic numbers of `statfs(2)`):
-/// ext, xfs, btrfs, tmpfs, overlayfs, f2fs, zfs, bcachefs.
-const ALLOWED: [u64; 8] = [
-    0xEF53,
-    0x5846_5342,
-    0x9123_683E,
-    0x0102_1994,
-    0x794c_7630,
-    0xF2F5_2010,
-    0x2FC1_2FC1,
-    0xCA45_1A4E,
-];
-/// Those of them whose change times are as fine as they are shown once somebody has looked (Linux 6.13).
-const FINE_GRAINED: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
 /// A tick of the kernel's coarse clock is at most 10 ms; twice that, for good measure.
 const TICK_NS: i64 = 20_000_000;
 /// Where times are shown in whole seconds they may be counted in two (FAT).
@@ -50,7 +37,7 @@ pub fn c_path(path: &Path) -> Option<CString> {
 pub struct World {
     /// Before anything was looked at, ns since the epoch.
     pub taken_ns: i64,
-    file_systems: FxHashMap<u64, u64>,
+    file_systems: FxHashMap<u64, Option<FileSystem>>,
     // By spelling: hashing a path part by part takes several times as long.
     directories: FxHashMap<OsString, Option<FileState>>,
     missing: FxHashMap<OsString, Absent>,
@@ -82,9 +69,10 @@ impl World {
         }
     }
 
-    fn file_system(&mut self, path: &CStr, state: &FileState) -> u64 {
+    /// The file system of `path`, if it is one that is known.
+    fn file_system(&mut self, path: &CStr, state: &FileState) -> Option<FileSystem> {
         *self.file_systems.entry(state.stat.dev).or_insert_with(|| {
-            rustix::fs::statfs(path).map_or(0, |fs| fs.f_type.cast_unsigned() & 0xffff_ffff)
+            FileSystem::at(Path::new(OsStr::from_bytes(path.to_bytes()))).ok().and_then(Result::ok)
         })
     }
 
@@ -93,7 +81,9 @@ impl World {
         let youngest = state.stat.ctime_ns.max(state.stat.mtime_ns);
         let granularity = if state.stat.ctime_ns % 1_000_000_000 == 0 {
             SECONDS_NS
-        } else if FINE_GRAINED.contains(&self.file_system(path, state)) && has_fine_times() {
+        } else if self.file_system(path, state).is_some_and(|known| known.fine_times)
+            && has_fine_times()
+        {
             return true;
         } else {
             TICK_NS
@@ -243,7 +233,7 @@ impl World {
         let path = c_path(directory)?;
         let shown = if path.is_empty() { c"." } else { &path };
         let is_trusted = !written.contains(&(state.stat.dev, state.stat.ino))
-            && ALLOWED.contains(&self.file_system(shown, state))
+            && self.file_system(shown, state).is_some()
             && self.vouches(shown, state, self.taken_ns);
         is_trusted.then_some(path)
     }
@@ -298,7 +288,7 @@ pub fn is_shared_object(path: &Path) -> bool {
 
 /// Whether the kernel gives a file that somebody has looked at a new change time with every change (Linux 6.13,
 /// "multigrain timestamps").
-fn has_fine_times() -> bool {
+pub fn has_fine_times() -> bool {
     static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *ANSWER.get_or_init(|| {
         let uname = rustix::system::uname();

@@ -49,3 +49,84 @@ fn verify_lists_what_is_damaged_and_drops_it() {
     assert!(cache.say(&["verify"]).contains("nothing is damaged"));
     assert!(compile().is_hit());
 }
+
+/// `mib` megabytes that are not all the same, as the file `name`.
+fn large_file(project: &Project, name: &str, mib: usize) {
+    let block: Vec<u8> = (0..1u32 << 20).map(|at| at.to_le_bytes()[1]).collect();
+    let mut file = fs::File::create(project.at(name)).unwrap();
+    for _ in 0..mib {
+        std::io::Write::write_all(&mut file, &block).unwrap();
+    }
+}
+
+#[test]
+fn an_object_that_is_larger_than_a_segment() {
+    let mib = if crate::tools::long() { 500 } else { 100 };
+    let (cache, project) = (Cache::new(), Project::new());
+    large_file(&project, "data", mib);
+    project.write("a.c", "__asm__(\".data\\n.globl d\\nd: .incbin \\\"data\\\"\\n\");\n");
+    let call = project.call(&cache, "gcc -c a.c -o a.o");
+    call.check().expect(&Outcome::Miss);
+    call.check().expect_hit();
+    let said = cache.say(&["verify"]);
+    assert!(said.contains("nothing is damaged"), "{said}");
+    let small = Cache::new().with("IBID_MAX_SIZE", "300M");
+    let call = project.call(&small, "gcc -c a.c -o a.o");
+    call.check().expect(&Outcome::NotStored("too_large".into()));
+}
+
+#[test]
+fn gc_evicts_and_says_so() {
+    let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a = 1;\n")]));
+    let call = project.call(&cache, "gcc -c a.c -o a.o");
+    call.check().expect(&Outcome::Miss);
+    let said = cache.say(&["gc"]);
+    assert!(said.contains("segments removed       0"), "{said}");
+    call.check().expect_hit();
+    let said = cache.say(&["gc", "--max-age", "0s"]);
+    assert!(said.contains("segments removed       1"), "{said}");
+    call.check().expect(&Outcome::Miss);
+    call.check().expect_hit();
+    for wrong in [["--max-age", "much"], ["--max-size", "0"]] {
+        assert_eq!(run(&cache, &["gc", wrong[0], wrong[1]]).status.code(), Some(2));
+    }
+}
+
+fn disk_bytes(dir: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = fs::read_dir(dir).unwrap().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(state) if state.is_dir() => disk_bytes(&entry.path()),
+            Ok(state) => state.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Results of 8 MB each, more than the cache may hold: never more than the limit and one segment are on the disk.
+#[test]
+fn the_size_is_kept() {
+    const SEGMENT_BYTES: u64 = 64 << 20;
+    for (max, max_bytes, count, kept) in
+        [("1M", 1_000_000, 2, false), ("150M", 150_000_000, 24, true)]
+    {
+        let (cache, project) = (Cache::new().with("IBID_MAX_SIZE", max), Project::new());
+        for number in 0..count {
+            let text = format!("char a[8 << 20] = {{ {number}, 1 }};\n");
+            project.write("a.c", text);
+            let call = project.call(&cache, "gcc -c a.c -o a.o");
+            let outcome = call.check().outcome;
+            assert_eq!(outcome == Outcome::Miss, kept, "{max}: {outcome:?}");
+            let used = disk_bytes(&cache.dir());
+            assert!(used <= max_bytes + SEGMENT_BYTES, "{max}: {used} bytes");
+            if kept && number % 8 == 7 {
+                call.check().expect_hit();
+            }
+        }
+        assert_eq!(cache.counters().get("evictions") > 0, kept);
+        project.write("a.c", "int a;\n");
+        project.call(&cache, "gcc -c a.c -o a.o").check().expect(&Outcome::Miss);
+        project.call(&cache, "gcc -c a.c -o a.o").check().expect_hit();
+    }
+}

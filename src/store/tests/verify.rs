@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::store::verify::{Fault, Report, verify};
 
 /// A small cache has a small index, which is soon read.
-const MAX_BYTES: u64 = 2 * SEGMENT_BYTES;
+const MAX_BYTES: u64 = 2 * SEGMENT_BYTES + (1 << 20);
 
 fn check(scratch: &Scratch, repair: bool) -> Report {
     verify(&scratch.path().join("cache"), MAX_BYTES, repair, &mut |_, _| {}).expect("checked")

@@ -1,0 +1,87 @@
+//! Which file system a file is on, and what may be relied on there.
+//!
+//! Only what is known to work is trusted; everything else is the caller's to refuse. Source: `statfs(2)`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// A type of file system on which mappings are shared by all processes, and a new name in a directory changes the
+/// directory's stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    magic: u32,
+    /// Its name.
+    pub name: &'static str,
+    /// Its change times are as fine as they are shown, once somebody has looked (Linux 6.13).
+    pub fine_times: bool,
+}
+
+const OVERLAY: u32 = 0x794c_7630;
+
+const KNOWN: [FileSystem; 8] = [
+    FileSystem { magic: 0xef53, name: "ext", fine_times: true },
+    FileSystem { magic: 0x5846_5342, name: "xfs", fine_times: true },
+    FileSystem { magic: 0x9123_683e, name: "btrfs", fine_times: true },
+    FileSystem { magic: 0x0102_1994, name: "tmpfs", fine_times: true },
+    FileSystem { magic: OVERLAY, name: "overlayfs", fine_times: false },
+    FileSystem { magic: 0xf2f5_2010, name: "f2fs", fine_times: false },
+    FileSystem { magic: 0x2fc1_2fc1, name: "zfs", fine_times: false },
+    FileSystem { magic: 0xca45_1a4e, name: "bcachefs", fine_times: false },
+];
+
+/// Others, to be named where they are refused.
+const REFUSED: [(u32, &str); 8] = [
+    (0x6969, "NFS"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "FUSE"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB"),
+    (0x00c3_6400, "Ceph"),
+    (0x4d44, "FAT"),
+    (0x8584_58f6, "ramfs"),
+];
+
+impl FileSystem {
+    /// That of an open file; the inner error says what it is instead of one that is known.
+    pub fn of(file: impl AsFd) -> io::Result<Result<FileSystem, String>> {
+        Ok(FileSystem::find(rustix::fs::fstatfs(file)?.f_type))
+    }
+
+    /// That of the file at `path`.
+    pub fn at(path: &Path) -> io::Result<Result<FileSystem, String>> {
+        Ok(FileSystem::find(rustix::fs::statfs(path)?.f_type))
+    }
+
+    fn find(magic: impl TryInto<i64>) -> Result<FileSystem, String> {
+        let magic = magic.try_into().unwrap_or(0).cast_unsigned() & 0xffff_ffff;
+        let named = |(number, name): &(u32, &str)| {
+            (u64::from(*number) == magic).then(|| (*name).to_owned())
+        };
+        let known = KNOWN.into_iter().find(|known| u64::from(known.magic) == magic);
+        known.ok_or_else(|| {
+            REFUSED.iter().find_map(named).unwrap_or_else(|| format!("type {magic:#x}"))
+        })
+    }
+
+    /// Whether a file that comes from a lower layer is another one once somebody has opened it for writing.
+    pub fn copies_up(self) -> bool {
+        self.magic == OVERLAY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FileSystem;
+
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        assert_eq!(FileSystem::find(0xef53_i64).map(|known| known.name), Ok("ext"));
+        assert_eq!(FileSystem::find(0x6969_i64), Err("NFS".to_owned()));
+        assert_eq!(FileSystem::find(0x1234_i64), Err("type 0x1234".to_owned()));
+        // A magic number whose highest bit is set, as a 32-bit kernel gives it.
+        assert!(FileSystem::find(i64::from(0x9123_683e_u32.cast_signed())).is_ok());
+        let proc = FileSystem::at(std::path::Path::new("/proc")).expect("asked");
+        assert!(proc.is_err(), "{proc:?}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Segments come and go: the next one is made, the oldest are given up while there is more than may be.
+//!
+//! Any process may do it at any time, and may die at it. Read next: "What a crash leaves behind" in `ARCHITECTURE.md`.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+
+use super::{Store, create};
+use crate::error::StoreError;
+use crate::index;
+use crate::outcome::InternalError;
+use crate::shm::counters::Counter;
+use crate::shm::layout::{
+    Control, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader,
+    UNIT_BYTES, index_bytes,
+};
+use crate::shm::raw::{self, AsFd};
+use crate::shm::words::Ordering;
+
+impl Store {
+    /// Whether the index that we have mapped is the one that new processes open: after `clear` both would go on to a
+    /// segment of the same name.
+    pub(super) fn is_current(&self) -> bool {
+        raw::open_read_at(self.cache.segments.directory(), index::NAME)
+            .and_then(|file| raw::stat_fd(file.as_fd()))
+            .is_ok_and(|state| (state.stat.dev, state.stat.ino) == self.index_file)
+    }
+
+    /// Leaves segment `seq` for the next one; any process may help, and all but one find it done.
+    pub(super) fn rotate(&self, seq: u64) -> Result<(), StoreError> {
+        if !self.is_current() {
+            return Err(StoreError::Busy);
+        }
+        self.make_segment(seq + 1)?;
+        self.advance(seq, SEGMENT_FIRST_UNIT)?;
+        self.evict();
+        Ok(())
+    }
+
+    /// Lets the cursor go on from segment `seq` to `unit` of the next one, if nobody else has done it.
+    fn advance(&self, seq: u64, unit: u32) -> Result<(), StoreError> {
+        let cursor = &self.control()?.cursor;
+        let next = (seq + 1) << 32 | u64::from(unit);
+        let mut seen = cursor.load(Ordering::Relaxed);
+        while seen >> 32 == seq {
+            match cursor.compare_exchange(seen, next, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        Ok(())
+    }
+
+    /// The head of segment `seq`.
+    fn segment_header(&self, seq: u64, segment_bytes: u64) -> SegmentHeader {
+        let uuid = self.cache.index.header().uuid;
+        SegmentHeader { magic: SEGMENT_MAGIC, uuid, seq, segment_bytes, check: 0 }.sealed()
+    }
+
+    /// Makes a segment file with its space reserved; that somebody else has made it is as good.
+    pub(super) fn make_segment(&self, seq: u64) -> Result<(), StoreError> {
+        let path = self.segment_path(seq);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok(());
+        }
+        let header = self.segment_header(seq, SEGMENT_BYTES);
+        let make = || -> io::Result<()> {
+            let (temporary, file) = create::temporary_file(&path)?;
+            let made = reserve(&file, SEGMENT_BYTES)
+                .and_then(|()| (&file).write_all(bytemuck::bytes_of(&header)))
+                .and_then(|()| match fs::hard_link(&temporary, &path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                    other => other,
+                });
+            fs::remove_file(&temporary)?;
+            made
+        };
+        make().map_err(StoreError::io("cannot create", &path, InternalError::Segment))
+    }
+
+    /// Tries to give `temporary`, open as `file`, a number as a segment of its own, which is full from the beginning;
+    /// `headed` puts the entry's header into it. `None` if somebody else was quicker: the number was another's.
+    pub(super) fn link_segment(
+        &self,
+        (temporary, file): (&std::path::Path, &File),
+        segment_bytes: u64,
+        headed: impl FnOnce(u64) -> io::Result<()>,
+    ) -> Result<Option<u64>, StoreError> {
+        if !self.is_current() {
+            return Err(StoreError::Busy);
+        }
+        let last = self.control()?.cursor.load(Ordering::Relaxed) >> 32;
+        let seq = last + 1;
+        let path = self.segment_path(seq);
+        let header = self.segment_header(seq, segment_bytes);
+        let linked = headed(seq)
+            .and_then(|()| file.write_all_at(bytemuck::bytes_of(&header), 0))
+            .and_then(|()| fs::hard_link(temporary, &path));
+        match linked {
+            Ok(()) => {
+                self.advance(last, SEGMENT_UNITS)?;
+                self.evict();
+                Ok(Some(seq))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.advance(last, SEGMENT_FIRST_UNIT)?;
+                Ok(None)
+            }
+            Err(error) => {
+                Err(StoreError::io("cannot create", &path, InternalError::Segment)(error))
+            }
+        }
+    }
+
+    /// Gives the oldest segments up while index and segments are larger than may be.
+    /// Whoever is at it already does it for all.
+    pub(super) fn evict(&self) {
+        let Ok(_lock) = create::lock(&self.directory, "lock-evict", false) else { return };
+        let first = self.first_to_stay(self.max_bytes, self.window().newest);
+        self.raise_oldest(first);
+        for (seq, _) in create::segments(&self.directory) {
+            if seq < first && fs::remove_file(self.segment_path(seq)).is_ok() {
+                self.count(Counter::EVICTIONS);
+            }
+        }
+    }
+
+    /// Nothing below `first` is found any more.
+    pub(super) fn raise_oldest(&self, first: u64) {
+        let Ok(Control { oldest, .. }) = self.control() else { return };
+        let seen = oldest.load(Ordering::Relaxed);
+        if first > seen || seen > self.window().newest + 1 {
+            oldest.store(first, Ordering::Release);
+        }
+    }
+
+    /// The lowest number from which all segments have room beside the index; the last one stays in any case.
+    pub(super) fn first_to_stay(&self, max_bytes: u64, newest: u64) -> u64 {
+        let index_bytes = index_bytes(self.cache.index.header().buckets);
+        let mut segments = create::segments(&self.directory);
+        segments.retain(|(seq, _)| *seq <= newest);
+        let Some((last, last_bytes)) = segments.pop() else { return newest };
+        let mut left = max_bytes.saturating_sub(index_bytes).saturating_sub(last_bytes);
+        let mut first = last;
+        for (seq, bytes) in segments.into_iter().rev() {
+            let Some(rest) = left.checked_sub(bytes) else { break };
+            (left, first) = (rest, seq);
+        }
+        first
+    }
+
+    /// Bytes of all entries, the unused rest of sealed segments included.
+    pub fn bytes_used(&self) -> u64 {
+        let Ok(Control { cursor, .. }) = self.control() else { return 0 };
+        let unit = (cursor.load(Ordering::Relaxed) & 0xffff_ffff).min(u64::from(SEGMENT_UNITS));
+        let window = self.window();
+        let used = |(seq, bytes): (u64, u64)| {
+            let is_open = seq == window.newest && bytes == SEGMENT_BYTES;
+            if is_open { unit * UNIT_BYTES } else { bytes }
+        };
+        let segments = create::segments(&self.directory).into_iter();
+        segments.filter(|(seq, _)| (window.oldest..=window.newest).contains(seq)).map(used).sum()
+    }
+}
+
+/// Reserves space for a file: without it, a full disk would show as SIGBUS or in the middle of an entry.
+pub(super) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    // Past its limit a process is killed (SIGXFSZ).
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| limit < bytes) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
+}

@@ -1,0 +1,110 @@
+//! Tests of `gc`: what goes by size and by age, what is nobody's any more, and an index that grows.
+
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use super::{Scratch, draft, records};
+use crate::shm::layout::SEGMENT_BYTES;
+use crate::store::gc::{Collected, Wanted, collect};
+use crate::store::{MAX_BYTES_DEFAULT, Store, create};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn tidy(scratch: &Scratch, store: &Store, max_bytes: u64, max_age: Option<Duration>) -> Collected {
+    let wanted = Wanted { max_bytes, max_age };
+    collect(&scratch.path().join("cache"), store, wanted, &mut |_, _| {}).expect("collected")
+}
+
+/// Fills a bit more than three segments, of which the last blob is found in the fourth.
+fn fill_segments(store: &Store) -> Vec<[u8; 32]> {
+    let blob = |number| store.put_blob(&vec![number; 15 << 20]).expect("stored").digest;
+    (0..13).map(blob).collect()
+}
+
+fn seqs(store: &Store) -> Vec<u64> {
+    create::segments(store.directory()).iter().map(|(seq, _)| *seq).collect()
+}
+
+fn age(path: &std::path::Path, age: Duration) {
+    let time = SystemTime::now() - age;
+    let times = fs::FileTimes::new().set_modified(time).set_accessed(time);
+    File::open(path).expect("opened").set_times(times).expect("set");
+}
+
+#[test]
+fn by_size_and_by_age() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let blobs = fill_segments(&store);
+    assert_eq!(seqs(&store), [1, 2, 3, 4]);
+    let of_three = 3 * SEGMENT_BYTES + (32 << 20);
+    let collected = tidy(&scratch, &store, of_three, None);
+    assert_eq!((collected.segments, collected.bytes), (1, SEGMENT_BYTES));
+    assert_eq!(seqs(&store), [2, 3, 4]);
+    assert!(
+        store.cache.find_blob(&blobs[0]).is_none() && store.cache.find_blob(&blobs[12]).is_some()
+    );
+
+    age(&store.segment_path(2), 3 * HOUR);
+    assert_eq!(tidy(&scratch, &store, of_three, Some(2 * HOUR)).segments, 1);
+    assert_eq!(seqs(&store), [3, 4]);
+    age(&store.segment_path(3), 3 * HOUR);
+    age(&store.segment_path(4), 3 * HOUR);
+    assert_eq!(tidy(&scratch, &store, of_three, Some(2 * HOUR)).segments, 2);
+    let again = store.put_blob(b"again").expect("stored");
+    assert!(scratch.open().cache.find_blob(&again.digest).is_some());
+}
+
+#[test]
+fn what_is_nobody_s_goes_and_the_rest_stays() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let outer = scratch.path().join("cache");
+    for name in ["tmp-1", "tmp-2", "mine"] {
+        fs::write(store.directory().join(name), "x").expect("written");
+    }
+    for name in ["v1-aa01-le64", "v9-ffff-le64", "v1-mine", "vault-a-b"] {
+        fs::create_dir(outer.join(name)).expect("made");
+        fs::write(outer.join(name).join("index"), "x").expect("written");
+    }
+    for name in ["tmp-1", "mine"] {
+        age(&store.directory().join(name), 2 * HOUR);
+    }
+    for name in ["v1-aa01-le64", "v1-mine", "vault-a-b"] {
+        age(&outer.join(name).join("index"), 24 * 31 * HOUR);
+    }
+    let collected = tidy(&scratch, &store, MAX_BYTES_DEFAULT, None);
+    assert_eq!((collected.temporaries, collected.layouts), (1, 1));
+    let is_there = |path: &str| outer.join(path).exists();
+    assert!(is_there("v9-ffff-le64") && is_there("v1-mine") && is_there("vault-a-b"));
+    assert!(!is_there("v1-aa01-le64"));
+    assert!(store.directory().join("mine").exists() && store.directory().join("tmp-2").exists());
+}
+
+#[test]
+fn an_index_that_is_too_full_is_made_larger() {
+    let scratch = Scratch::new();
+    // The smallest index, under a limit that leaves room for entries.
+    let small = scratch.open_with(4 << 20);
+    let digests: Vec<_> = (0..9000u32)
+        .map(|number| small.put_blob(&number.to_le_bytes()).expect("stored").digest)
+        .collect();
+    let blob = small.put_blob(b"object").expect("stored");
+    small.put_record(&draft(1, blob)).expect("stored");
+    let before = small.count_entries();
+    let collected = tidy(&scratch, &small, 4 << 20, None);
+    assert!(collected.index_grew);
+    let store = scratch.open_with(4 << 20);
+    assert_eq!(store.word_count(), 2 * small.word_count());
+    assert_eq!(store.count_entries(), before);
+    assert_eq!((records(&store, [1; 16]), records(&store, [0x81; 16])), (1, 1));
+    let found = digests.iter().filter(|digest| store.cache.find_blob(digest).is_some()).count();
+    assert_eq!(found as u64, before.1 - 1);
+    assert!(!tidy(&scratch, &store, 4 << 20, None).index_grew);
+
+    // Who has the old one goes on; nothing of it comes into the way of what is new.
+    small.put_blob(b"by the old one").expect("stored");
+    let new = store.put_blob(b"by the new one").expect("stored");
+    assert!(new.hint >> 20 > small.window().newest + 1);
+    assert!(scratch.open().cache.find_blob(&new.digest).is_some());
+}
