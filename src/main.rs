@@ -49,6 +49,7 @@ fn subcommand(words: &[OsString]) -> u8 {
         Ok(Command::Stats(asked)) => cli::stats::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Explain(asked)) => cli::explain::run(&asked, &mut stdout),
         Ok(Command::Clear) => cli::clear::run(&mut stdout, &mut stderr),
+        Ok(Command::Doctor(asked)) => cli::doctor::run(&asked, &mut stdout),
         Ok(Command::Gc(asked)) => cli::gc::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Verify(asked)) => cli::verify::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),

@@ -44,6 +44,8 @@ pub enum Command {
     Explain(Explain),
     /// Remove everything that is stored (the counters stay)
     Clear,
+    /// Say what is wrong with this machine's set-up, and what to do about it
+    Doctor(Doctor),
     /// Evict to a size and an age, and remove what nobody will use again
     Gc(Gc),
     /// Check every byte that is stored; exits 1 if anything is damaged
@@ -96,6 +98,14 @@ pub struct Explain {
         value_name = "TOOL"
     )]
     pub tool_line: Vec<OsString>,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gc`

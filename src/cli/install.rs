@@ -13,7 +13,7 @@ use super::args::Install;
 use crate::env;
 
 /// Names that are linked as they are, or followed by a version (`gcc-12`).
-const COMPILERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++"];
+pub const COMPILERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++"];
 
 /// Makes the symlinks and prints the line for the shell's profile.
 pub fn run(asked: &Install, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {

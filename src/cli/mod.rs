@@ -7,6 +7,7 @@ pub mod clear;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod gc;
 pub mod install;
@@ -26,11 +27,12 @@ use args::Line;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 10] = [
+pub const SUBCOMMANDS: [&str; 11] = [
     "exec",
     "stats",
     "explain",
     "clear",
+    "doctor",
     "gc",
     "verify",
     "config",

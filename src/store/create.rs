@@ -56,7 +56,9 @@ pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> 
                 ));
             }
         }
-        let state = fs::metadata(directory).map_err(StoreError::io(
+        // The cache directory itself may be a symlink: that is how it is moved. What is in it may not.
+        let state = if recursive { fs::metadata } else { fs::symlink_metadata };
+        let state = state(directory).map_err(StoreError::io(
             "cannot use",
             directory,
             InternalError::CacheDir,
@@ -182,6 +184,12 @@ fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
         &path,
         InternalError::Volatile,
     ))
+}
+
+/// Where the volatile segment has its name while it is in shared memory.
+pub(super) fn shared_memory_path(header: &IndexHeader) -> PathBuf {
+    let len = header.volatile.iter().position(|byte| *byte == 0).unwrap_or(0);
+    Path::new("/dev/shm").join(OsStr::from_bytes(&header.volatile[..len]))
 }
 
 /// Where paths mean the same.

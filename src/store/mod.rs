@@ -98,6 +98,11 @@ impl Store {
         &self.directory
     }
 
+    /// Whether the volatile segment is in shared memory, and not in the file that stands in for it.
+    pub fn is_volatile_in_memory(&self) -> bool {
+        create::shared_memory_path(self.cache.index.header()).exists()
+    }
+
     /// Which segments are there now.
     pub fn window(&self) -> Window {
         self.cache.index.window()

@@ -7,6 +7,7 @@ mod explain;
 mod learn;
 mod log;
 mod portable;
+mod tryout;
 mod world;
 
 use std::ffi::{OsStr, OsString};
@@ -34,6 +35,8 @@ pub use explain::{Explanation, explain};
 use learn::Lesson;
 use log::Log;
 use portable::Portable;
+pub use tryout::{Tried, observers};
+pub use world::has_fine_times;
 
 /// The status of a tool that is not there, as shells give it.
 const NOT_FOUND: u8 = 127;

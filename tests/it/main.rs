@@ -23,6 +23,7 @@ mod hunt;
 mod links;
 mod outcomes;
 mod parallel;
+mod places;
 mod projects;
 mod seed;
 mod side_outputs;

@@ -1,0 +1,205 @@
+//! `ibid doctor [--json]`: what is right and wrong with this machine's set-up, one line each, and what to do about it.
+//!
+//! What fails keeps everything from being cached; what warns costs something. Read next: `wrapper/tryout.rs`.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args::Doctor;
+use super::install::COMPILERS;
+use super::stats::bytes;
+use crate::config::{self, Config, Observer};
+use crate::env;
+use crate::error::StoreError;
+use crate::os::file_system::FileSystem;
+use crate::os::path::{Ourselves, find_tool};
+use crate::shm::layout::SEGMENT_BYTES;
+use crate::store::Store;
+use crate::wrapper;
+
+/// How good a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One line: what was looked at; what was found, and what to do about it.
+struct Finding {
+    mark: Mark,
+    what: &'static str,
+    found: String,
+}
+
+impl Mark {
+    fn name(self) -> &'static str {
+        match self {
+            Mark::Ok => "ok",
+            Mark::Warn => "warn",
+            Mark::Fail => "fail",
+        }
+    }
+}
+
+fn finding(mark: Mark, what: &'static str, found: impl Into<String>) -> Finding {
+    Finding { mark, what, found: found.into() }
+}
+
+/// Looks at everything; 1 if nothing can be cached.
+pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
+    let config = config::load();
+    let opened = match config.cache_dir.as_deref() {
+        Some(directory) => Store::open(directory, config.max_size_bytes),
+        None => Err(StoreError::NoDirectory),
+    };
+    let mut findings = settings(&config);
+    findings.extend(directory(&config, &opened));
+    findings.extend(opened.iter().flat_map(|store| [volatile(store)]));
+    findings.push(binary());
+    findings.extend(opened.iter().flat_map(observers));
+    findings.push(file_times());
+    findings.extend(compilers());
+    let can_cache = findings.iter().all(|finding| finding.mark != Mark::Fail);
+    if asked.json {
+        let line = |f: &Finding| json!({ "mark": f.mark.name(), "what": f.what, "found": f.found });
+        let findings: Vec<_> = findings.iter().map(line).collect();
+        writeln!(stdout, "{:#}", json!({ "can_cache": can_cache, "findings": findings }))?;
+    } else {
+        for Finding { mark, what, found } in &findings {
+            writeln!(stdout, "{:<4}  {what:<16} {found}", mark.name())?;
+        }
+    }
+    Ok(u8::from(!can_cache))
+}
+
+fn settings(config: &Config) -> Vec<Finding> {
+    let warn = |problem: &String| finding(Mark::Warn, "settings", format!("{problem} (ignored)"));
+    let mut findings: Vec<_> = config.problems.iter().map(warn).collect();
+    if config.disable {
+        findings.push(finding(Mark::Fail, "settings", "`disable` is on: unset IBID_DISABLE"));
+    }
+    if config.observer == Observer::Off {
+        findings.push(finding(Mark::Fail, "settings", "`observer` is off: unset IBID_OBSERVER"));
+    }
+    if config.readonly {
+        findings.push(finding(Mark::Warn, "settings", "`readonly` is on: nothing is stored"));
+    }
+    if config.recache {
+        findings.push(finding(Mark::Warn, "settings", "`recache` is on: nothing is a hit"));
+    }
+    if findings.is_empty() {
+        let file = config.config_path.as_deref().filter(|path| path.exists());
+        let none = || "no file, defaults and environment".to_owned();
+        findings.push(finding(
+            Mark::Ok,
+            "settings",
+            file.map_or_else(none, |file| file.display().to_string()),
+        ));
+    }
+    findings
+}
+
+fn directory(config: &Config, opened: &Result<Store, StoreError>) -> Vec<Finding> {
+    let store = match opened {
+        Ok(store) => store,
+        Err(error) => return vec![finding(Mark::Fail, "cache directory", error.to_string())],
+    };
+    let shown = config.cache_dir.as_deref().unwrap_or(Path::new("")).display();
+    let mut findings =
+        vec![finding(Mark::Ok, "cache directory", format!("{shown}, only you may write it"))];
+    if let Ok(Ok(known)) = FileSystem::at(store.directory()) {
+        findings.push(finding(Mark::Ok, "file system", known.name));
+    }
+    findings.push(space(store, config.max_size_bytes));
+    findings
+}
+
+fn space(store: &Store, max_bytes: u64) -> Finding {
+    let free = rustix::fs::statvfs(store.directory())
+        .map_or(u64::MAX, |state| state.f_bavail.saturating_mul(state.f_frsize));
+    let used = store.bytes_used();
+    let size =
+        format!("{} of {} used, {} free on the disk", bytes(used), bytes(max_bytes), bytes(free));
+    if free < SEGMENT_BYTES {
+        return finding(Mark::Warn, "space", format!("{size}: too little for the next segment"));
+    }
+    if free < max_bytes.saturating_sub(used) {
+        let advice = "the disk fills up first: lower IBID_MAX_SIZE";
+        return finding(Mark::Warn, "space", format!("{size}: {advice}"));
+    }
+    finding(Mark::Ok, "space", size)
+}
+
+fn volatile(store: &Store) -> Finding {
+    if store.is_volatile_in_memory() {
+        return finding(Mark::Ok, "shared memory", "counters and digests are in /dev/shm");
+    }
+    let found = "/dev/shm cannot be used: counters and digests are in a file of the cache, slower";
+    finding(Mark::Warn, "shared memory", found)
+}
+
+fn binary() -> Finding {
+    if cfg!(ibid_entry) {
+        return finding(Mark::Ok, "binary", "static, with an entry of its own");
+    }
+    let found = "not static: hits take longer; build it in its own checkout, without RUSTFLAGS";
+    finding(Mark::Warn, "binary", found)
+}
+
+/// Where no observer works nothing is stored.
+fn observers(store: &Store) -> Vec<Finding> {
+    let tried = wrapper::observers(store);
+    let is_hopeless = tried.iter().all(|tried| tried.works == Some(false));
+    let mark = |works| match works {
+        Some(true) => Mark::Ok,
+        _ if is_hopeless => Mark::Fail,
+        _ => Mark::Warn,
+    };
+    let line = |tried: &wrapper::Tried| {
+        finding(mark(tried.works), "observer", format!("{}: {}", tried.observer, tried.said))
+    };
+    tried.iter().map(line).collect()
+}
+
+fn file_times() -> Finding {
+    if wrapper::has_fine_times() {
+        return finding(Mark::Ok, "file times", "fine-grained");
+    }
+    let found =
+        "change in ticks (Linux before 6.13): what is compiled right after an edit is not stored";
+    finding(Mark::Warn, "file times", found)
+}
+
+/// Each compiler on `PATH`, and whether its name leads to us first.
+fn compilers() -> Vec<Finding> {
+    let path = env::get(env::PATH).unwrap_or_default();
+    let ourselves = Ourselves::default();
+    let mut findings = Vec::new();
+    for name in COMPILERS.iter().map(OsStr::new) {
+        let found = find_tool(name, Some(&path), &|candidate| ourselves.is(candidate));
+        let Some(compiler) = found.path else { continue };
+        let behind = |dir: PathBuf| Some(dir.join(name)).filter(|link| ourselves.is(link));
+        let late = std::env::split_paths(&path).find_map(behind);
+        let compiler = compiler.display();
+        findings.push(match (found.passed.first(), late) {
+            (Some(link), _) => {
+                finding(Mark::Ok, "compiler", format!("{compiler}, through {}", link.display()))
+            }
+            (None, Some(link)) => {
+                let advice = format!("{} comes after it on PATH, put it first", link.display());
+                finding(Mark::Warn, "compiler", format!("{compiler}: {advice}"))
+            }
+            (None, None) => {
+                finding(Mark::Ok, "compiler", format!("{compiler}, by `ibid {}`", name.display()))
+            }
+        });
+    }
+    if findings.is_empty() {
+        findings.push(finding(Mark::Warn, "compiler", "none is on PATH"));
+    }
+    findings
+}

@@ -1,0 +1,56 @@
+//! Whether tools can be observed here, tried out on a program that does nothing: what `doctor` says of it.
+//!
+//! Read next: `mod.rs`, where observers are used in earnest.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::env;
+use crate::observe::preload::Preload;
+use crate::os::path::find_tool;
+use crate::os::run::{Spawn, run as run_tool};
+use crate::store::Store;
+
+/// The program that does nothing.
+const IDLE: &str = "true";
+
+/// How an observer fares on this machine.
+#[derive(Debug)]
+pub struct Tried {
+    /// Its name, as `IBID_OBSERVER` takes it.
+    pub observer: &'static str,
+    /// Whether it works; `None` if it could not be tried out.
+    pub works: Option<bool>,
+    /// What was seen, or what went wrong.
+    pub said: String,
+}
+
+/// Tries every observer out. One that is added later adds a line here.
+pub fn observers(store: &Store) -> Vec<Tried> {
+    let path = env::get(env::PATH);
+    let found = find_tool(OsStr::new(IDLE), path.as_deref(), &|_| false);
+    let Some(program) = found.path else {
+        let said = format!("not tried out: `{IDLE}` is not on PATH");
+        return vec![Tried { observer: "preload", works: None, said }];
+    };
+    let (works, said) = match preload(store, &program) {
+        Ok(said) => (Some(true), said),
+        Err(said) => (Some(false), said),
+    };
+    vec![Tried { observer: "preload", works, said: format!("{}: {said}", program.display()) }]
+}
+
+fn preload(store: &Store, program: &Path) -> Result<String, String> {
+    let in_words = |error: std::io::Error| error.to_string();
+    let mut observer = Preload::prepare(store.directory()).map_err(in_words)?;
+    observer.check(program);
+    let environment = observer.environment();
+    let env: Vec<_> = environment.into_iter().map(|(name, value)| (name, Some(value))).collect();
+    let idle = Spawn { program, arg0: OsStr::new(IDLE), args: &[], env: &env, keep_max_bytes: 0 };
+    run_tool(&idle, &mut || {}).map_err(in_words)?;
+    let observation = observer.finish();
+    match observation.incomplete {
+        None => Ok(format!("was seen to read {} files", observation.inputs.len())),
+        Some(why) => Err(why),
+    }
+}
