@@ -102,7 +102,8 @@ impl Store {
         let larger = IndexHeader { buckets: wanted, ..header }.sealed();
         let (old, new) = (index::word_count(&header), index::word_count(&larger));
         let mut words = vec![0u64; new];
-        for (done, run) in named.chunk_by(|a, b| a.place.seq == b.place.seq).enumerate() {
+        let mut done = 0;
+        for run in named.chunk_by(|a, b| a.place.seq == b.place.seq) {
             let segments = self.segments_anew()?;
             for named in run {
                 let Some(entry) = segments.entry(named.place) else { continue };
@@ -116,6 +117,7 @@ impl Store {
                     }
                 }
             }
+            done += run.len();
             progress(done, named.len());
         }
         create::successor(&self.directory, larger, self.window(), &words)?;

@@ -194,7 +194,7 @@ fn large_files_among_many_small_ones() {
             let (scratch, file) = (&scratch, &file);
             scope.spawn(move || {
                 let store = scratch.open();
-                for number in 0..4u8 {
+                for number in 0..2u8 {
                     let large = store.put_file(file).expect("stored");
                     let mut bytes = vec![number; 12 << 20];
                     bytes[0] = thread + 1;
@@ -250,6 +250,19 @@ fn a_copied_cache_is_appended_to_in_a_segment_of_its_own() {
     let blob = again.put_blob(b"two").expect("stored");
     assert_eq!(blob.hint >> 20, seq + 1);
     assert!(again.cache.find_blob(blake3::hash(b"one").as_bytes()).is_some());
+}
+
+#[test]
+fn after_another_boot_a_new_segment_is_begun() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let before = store.put_blob(b"one").expect("stored");
+    let epoch = &store.control().expect("mapped").epoch;
+    epoch.store(1, crate::shm::words::Ordering::Relaxed);
+    let again = scratch.open();
+    let after = again.put_blob(b"two").expect("stored");
+    assert_eq!(after.hint >> 20, (before.hint >> 20) + 1);
+    assert!([before, after].iter().all(|blob| again.cache.find_blob(&blob.digest).is_some()));
 }
 
 #[test]

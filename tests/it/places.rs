@@ -74,6 +74,25 @@ fn shared_memory_of_a_container() {
     }
 }
 
+/// There is room for a segment, but not for a large object beside it: nothing of it stays, and what is small is stored.
+#[test]
+fn a_disk_that_is_too_full_for_a_large_object() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let script =
+        "mkdir -m 700 $IBID_DIR && mount -t tmpfs -o size=120m,mode=700 ibid-test $IBID_DIR || exit 9
+        export IBID_MAX_SIZE=10G
+        head -c 70000000 /dev/zero >big && $ibid exec -- cp big out && cmp big out || exit 1
+        $ibid gcc -c a.c -o a.o && $ibid gcc -c a.c -o a.o && $ibid stats --json && ls $IBID_DIR/*";
+    let Some(done) = in_namespace(&cache, &project, script) else { return };
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    assert!(
+        said.contains("\"store_failed\": 1") && said.contains("\"invocation_hits\": 1"),
+        "{said}"
+    );
+    assert!(said.contains("seg-") && !said.contains("tmp-"), "{said}");
+}
+
 #[test]
 fn a_file_system_that_is_not_known() {
     let (cache, project) = (Cache::new(), Project::with(HELLO));
