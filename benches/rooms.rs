@@ -1,7 +1,8 @@
-//! The rooms of a hit and of a miss one by one: key, judge, deliver, append, publish, find, digest table, observer.
+//! The rooms of a hit and of a miss one by one: key, probe, judge, deliver, append, publish, find, digest table, look-up by
+//! content, observer.
 //!
 //! `cargo bench --bench rooms -- [--quick] [FILTER]`; the options are criterion's. Each room works on a cache and on
-//! files of its own. Not here: the look-up by content and the learning, which only whole processes reach (`hit.rs`).
+//! files of its own. Not here: the learning, which only whole processes reach (`rivals/main.rs`).
 #![allow(clippy::disallowed_methods, reason = "a bench starts programs and reads the environment")]
 #![allow(clippy::print_stderr, reason = "what is not measured is told")]
 #![allow(missing_docs, reason = "criterion's macro makes public functions")]
@@ -19,13 +20,14 @@ use ibid::index::cache::SHARED_MEMORY;
 use ibid::observe::preload::Preload;
 use ibid::probe::command::{Call, Command};
 use ibid::probe::judge::{Environment, judge};
-use ibid::probe::{deliver_record, hot_part};
+use ibid::probe::{Answer, deliver_record, hot_part, look};
 use ibid::record::{self, BlobRef, Cold, Record};
 use ibid::shm::raw;
 use ibid::shm::start::{Start, start_from};
 use ibid::shm::stat::Stamp;
 use ibid::store::Store;
 use ibid::store::draft::{Draft, Encoded, Input, Output, Variable};
+use ibid::wrapper::portable;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -66,7 +68,8 @@ impl Room {
         command.visit(|piece| bytes.extend_from_slice(piece));
         let input = |number: usize| {
             let path = self.file(&format!("some_header_{number}.h"));
-            fs::write(&path, format!("int declared_{number};\n")).expect("a header");
+            let text = format!("int declared_{number};\n");
+            fs::write(&path, &text).expect("a header");
             let path = c_path(&path);
             let state = raw::stat(&path).expect("it was just written");
             Input {
@@ -74,7 +77,7 @@ impl Room {
                 kind: record::CONTENT,
                 mode: state.mode,
                 stamp: state.stat.stamp(),
-                digest: *blake3::hash(&number.to_le_bytes()).as_bytes(),
+                digest: *blake3::hash(text.as_bytes()).as_bytes(),
                 group: u32::try_from(number).expect("a few thousand"),
             }
         };
@@ -176,6 +179,54 @@ fn hot_parts(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(entry.header.hot_bytes));
         group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
             bencher.iter(|| assert!(hot_part(black_box(&entry), &mut arena).is_some()));
+        });
+    }
+}
+
+/// All of a hit but the process: find, judge, deliver.
+fn probes(criterion: &mut Criterion) {
+    let room = Room::new();
+    let cache = &room.store.cache;
+    let mut arena = vec![0; ARENA_BYTES];
+    let mut group = criterion.benchmark_group("probe");
+    for inputs in INPUTS {
+        let start = start(10 + inputs);
+        let (command, environment) = (command(start), environment(&start));
+        let mut draft = room.draft(start, inputs);
+        let blob = room.store.put_blob(&content(4 << 10, inputs as u64)).expect("stored");
+        let path = c_path(&room.file(&format!("output_of_{inputs}.o")));
+        draft.outputs.push(output(path, command.creation_mask, blob));
+        room.store.put_record(&draft).expect("stored");
+        group.bench_function(BenchmarkId::new("hit", inputs), |bencher| {
+            bencher.iter(|| {
+                let answer = look(cache, &command, &environment, &mut arena, || {});
+                assert_eq!(answer, Answer::Hit);
+            });
+        });
+    }
+    let start = start(11);
+    let (command, environment) = (command(start), environment(&start));
+    group.bench_function("miss", |bencher| {
+        bencher.iter(|| {
+            let answer = look(cache, &command, &environment, &mut arena, || {});
+            assert_eq!(answer, Answer::Miss);
+        });
+    });
+}
+
+/// The look-up by content, all digests known.
+fn portable_look_ups(criterion: &mut Criterion) {
+    let room = Room::new();
+    let mut arena = vec![0; ARENA_BYTES];
+    let mut group = criterion.benchmark_group("portable");
+    for inputs in INPUTS {
+        let start = start(10 + inputs);
+        let (command, environment) = (command(start), environment(&start));
+        room.store.put_record(&room.draft(start, inputs)).expect("stored");
+        let mut is_true = || portable::is_true(&room.store, &command, &environment, &mut arena);
+        assert!(is_true(), "the record of {inputs} inputs is true");
+        group.bench_function(BenchmarkId::new("look_up", inputs), |bencher| {
+            bencher.iter(|| assert!(is_true()));
         });
     }
 }
@@ -356,6 +407,6 @@ fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
-criterion_group!(hit, keys, environments, look_ups, hot_parts, judges, deliveries);
-criterion_group!(miss, appends, append_records, digests, observers);
+criterion_group!(hit, keys, environments, look_ups, hot_parts, judges, deliveries, probes);
+criterion_group!(miss, appends, append_records, digests, portable_look_ups, observers);
 criterion_main!(hit, miss);

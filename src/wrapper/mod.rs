@@ -6,7 +6,7 @@
 mod explain;
 mod learn;
 mod log;
-mod portable;
+pub mod portable;
 mod tryout;
 mod world;
 
