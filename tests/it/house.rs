@@ -240,6 +240,7 @@ fn no_paths_of_somebody_s_machine() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "BENCHMARKS.md",
         "Cargo.toml",
         "build.rs",
         "clippy.toml",

@@ -1,12 +1,13 @@
-//! The directory in which everything happens: sources, every tool's own cache, home and runtime directory.
+//! The directory in which a workload is measured: sources, every tool's own empty cache, home and runtime directory.
 //!
-//! Nothing outside is read or written, and all of it goes at the end, the cache's shared memory included.
+//! Nothing outside is written, and all of it goes at the end, daemons and the shared memory of ibid's cache included.
 
 use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use ibid::index::Index;
@@ -14,7 +15,7 @@ use ibid::index::cache::{SHARED_MEMORY, open_layout_directory};
 use ibid::shm::raw::AsFd;
 use tempfile::TempDir;
 
-/// Directories for one run of a bench.
+/// Directories for one workload.
 pub struct Stage {
     root: TempDir,
     path: OsString,
@@ -30,7 +31,7 @@ impl Stage {
             None => builder.tempdir()?,
         };
         let stage = Stage { root, path: search_path() };
-        for below in ["ibid", "ccache", "home", "runtime"] {
+        for below in ["home", "runtime", "ibid", "ccache", "sccache", "zccache", "kache"] {
             use std::os::unix::fs::DirBuilderExt;
             fs::DirBuilder::new().mode(0o700).create(stage.below(below))?;
         }
@@ -52,6 +53,12 @@ impl Stage {
             directory("XDG_RUNTIME_DIR", "runtime"),
             directory("IBID_DIR", "ibid"),
             directory("CCACHE_DIR", "ccache"),
+            directory("SCCACHE_DIR", "sccache"),
+            directory("SCCACHE_SERVER_UDS", "runtime/sccache"),
+            directory("ZCCACHE_CACHE_DIR", "zccache"),
+            ("ZCCACHE_DAEMON_NAMESPACE".into(), "bench".into()),
+            directory("KACHE_CACHE_DIR", "kache"),
+            directory("KACHE_RUNTIME_DIR", "runtime/kache"),
         ]
     }
 
@@ -60,16 +67,25 @@ impl Stage {
         std::env::split_paths(&self.path).map(|dir| dir.join(program)).find(|path| path.is_file())
     }
 
-    /// Makes a directory with these files and goes there; sources are old enough for every cache when it returns.
-    pub fn enter(&self, name: &str, files: &[(String, String)]) -> io::Result<()> {
-        let directory = self.below(name);
-        fs::create_dir(&directory)?;
-        for (name, text) in files {
-            fs::write(directory.join(name), text)?;
+    /// Ends what still runs with our environment, which are daemons, and waits until they are gone.
+    fn end_processes(&self) -> io::Result<()> {
+        let root = self.root.path().as_os_str().as_bytes();
+        let is_ours = |process: &Path| {
+            let environment = fs::read(process.join("environ")).unwrap_or_default();
+            environment.windows(root.len()).any(|window| window == root)
+        };
+        let all = fs::read_dir("/proc")?.flatten().map(|entry| entry.path());
+        for process in all.filter(|process| is_ours(process)) {
+            let pid = process.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let pid = pid.and_then(rustix::process::Pid::from_raw);
+            if let Some(pid) = pid {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+            }
+            while is_ours(&process) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
-        // ccache distrusts a header of the same second as the compile, ibid one of the same tick.
-        std::thread::sleep(Duration::from_millis(1100));
-        std::env::set_current_dir(directory)
+        Ok(())
     }
 
     /// The kernel's name of the shared memory of ibid's cache, as the head of its index says.
@@ -84,6 +100,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        let _ = self.end_processes();
         if let Some(path) = self.shared_memory() {
             let _ = fs::remove_file(path);
         }
@@ -91,9 +108,13 @@ impl Drop for Stage {
     }
 }
 
-/// `PATH` without the directories in which a compiler's name leads to a cache.
+/// `PATH` without the directories in which a compiler's name leads to a cache, and with the Rust toolchain itself before
+/// rustup's proxies, which would cost more than a hit.
 fn search_path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let sysroot = sysroot.map(|done| String::from_utf8_lossy(&done.stdout).trim().to_owned());
+    let toolchain = sysroot.map(|sysroot| Path::new(&sysroot).join("bin"));
     let is_cache = |file: PathBuf| {
         let target = fs::canonicalize(file).unwrap_or_default();
         target.file_name().is_some_and(|name| {
@@ -104,5 +125,5 @@ fn search_path() -> OsString {
         dir.is_absolute()
             && !["gcc", "g++", "clang", "clang++"].iter().any(|tool| is_cache(dir.join(tool)))
     });
-    std::env::join_paths(kept).unwrap_or_default()
+    std::env::join_paths(toolchain.into_iter().chain(kept)).unwrap_or_default()
 }

@@ -1,0 +1,291 @@
+//! One workload, measured: cold, then warm, tool after tool in turn, so that a drift of the machine hits all alike.
+//!
+//! Before and after each phase every cache's own counters are read. Read next: `step.rs` (what a step is), `runner.rs`
+//! (what the counters must say).
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::figures::{Row, ms};
+use super::process::{Call, Sample, Starter, SystemCalls, system_calls};
+use super::runner::Runner;
+use super::stage::Stage;
+use super::step::{Plan, Site, Step};
+use super::tools::{Counts, IBID, Tool};
+use super::workloads::Workload;
+
+/// Warm rounds before those that are measured: at most so many, until the cache finds everything.
+const WARM_UPS: usize = 3;
+
+/// What the bare compiler wrote.
+type Originals = HashMap<(PathBuf, String), Vec<u8>>;
+
+/// All that measuring needs.
+pub struct Course<'a> {
+    /// Where it happens.
+    pub stage: &'a Stage,
+    /// What starts processes.
+    pub starter: &'a Starter,
+    /// Who takes part, the bare compiler first.
+    pub tools: &'a [Tool],
+    /// How many files, if the workload takes so many.
+    pub files: usize,
+    /// How many warm rounds.
+    pub rounds: usize,
+    /// How many rounds of the bare compiler.
+    pub bare_rounds: usize,
+}
+
+/// What was measured.
+pub struct Measured {
+    /// A row for each tool and phase.
+    pub rows: Vec<Row>,
+    /// A hit of ibid's, if that is one process.
+    pub hit: Option<Hit>,
+}
+
+/// One hit of ibid's.
+pub struct Hit {
+    /// What it ran and left, and where.
+    pub step: Step,
+    /// What it asked the kernel.
+    pub calls: SystemCalls,
+}
+
+impl Course<'_> {
+    /// Measures it.
+    pub fn measure(&self, workload: &Workload) -> io::Result<Measured> {
+        let runners = self.tools.iter().map(|tool| Runner::new(workload, tool));
+        let compiler = workload.compilers.iter().find(|name| self.stage.find(name).is_some());
+        let Some(compiler) = compiler else {
+            let rows = runners.flat_map(|runner| runner.rows(true));
+            let rows = rows.map(|row| Row::absent(row.workload, row.tool, row.phase)).collect();
+            return Ok(Measured { rows, hit: None });
+        };
+        let plan = self.lay_out(workload, compiler)?;
+        let mut runners: Vec<Runner<'_>> = runners.collect();
+        let originals = self.cold(&mut runners, workload, &plan)?;
+        let has_warm = !plan.warm.is_empty();
+        let mut hit = None;
+        if has_warm {
+            for runner in runners.iter_mut().filter(|runner| runner.tool.is_cache()) {
+                self.warm_up(runner, workload, &plan, &originals)?;
+            }
+            self.warm(&mut runners, workload, &plan)?;
+            hit = self.look_inside(&mut runners, &plan)?;
+        }
+        let rows = runners.into_iter().flat_map(|runner| runner.rows(has_warm)).collect();
+        Ok(Measured { rows, hit })
+    }
+
+    /// Writes the workload's files; they are old enough for every cache when it returns.
+    fn lay_out(&self, workload: &Workload, compiler: &'static str) -> io::Result<Plan> {
+        let site = Site {
+            stage: self.stage,
+            directory: self.stage.below("work").join(workload.name),
+            compiler,
+            files: self.files.min(workload.files_max),
+            rounds: self.rounds.min(workload.rounds_max) + WARM_UPS,
+        };
+        fs::create_dir_all(&site.directory)?;
+        let plan = (workload.plan)(&site)?;
+        // ccache distrusts a header of the same second as the compile, ibid one of the same tick.
+        std::thread::sleep(Duration::from_millis(1100));
+        Ok(plan)
+    }
+
+    /// Runs what nobody has seen.
+    fn cold(
+        &self,
+        runners: &mut [Runner<'_>],
+        workload: &Workload,
+        plan: &Plan,
+    ) -> io::Result<Originals> {
+        let mut originals = Originals::new();
+        let mut before = counts(runners)?;
+        for (number, step) in plan.cold.iter().enumerate() {
+            progress("cold", number, plan.cold.len());
+            if number == plan.unmeasured {
+                before = counts(runners)?;
+            }
+            for runner in in_turn(runners, number) {
+                let Some(sample) = self.run(runner, step)? else { continue };
+                if !runner.tool.is_cache() {
+                    originals.extend(outputs(step)?);
+                }
+                if number >= plan.unmeasured {
+                    runner.cold_samples.push(sample);
+                }
+            }
+        }
+        let measured = &plan.cold[plan.unmeasured..];
+        let bare = runners.iter().find(|runner| !runner.tool.is_cache());
+        let bare: Vec<f64> =
+            bare.into_iter().flat_map(|bare| bare.cold_samples.iter().map(ms)).collect();
+        for (runner, before) in runners.iter_mut().zip(before) {
+            runner.finish_cold(workload, measured, before, &bare)?;
+        }
+        Ok(originals)
+    }
+
+    /// Brings a cache to where it finds everything; one that does not is out.
+    fn warm_up(
+        &self,
+        runner: &mut Runner<'_>,
+        workload: &Workload,
+        plan: &Plan,
+        originals: &Originals,
+    ) -> io::Result<()> {
+        for number in 0..WARM_UPS {
+            if !runner.takes_part() {
+                return Ok(());
+            }
+            let steps = &plan.warm[number % plan.warm.len()];
+            let before = runner.tool.counts()?;
+            for step in steps {
+                if self.run(runner, step)?.is_some() {
+                    compare(runner, step, originals)?;
+                }
+            }
+            let expected = runner.expected(workload, steps);
+            if runner.finish_warm_up(before, expected, number + 1 == WARM_UPS)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs what every cache that is still there knows: all steps by one tool, then all by the next.
+    fn warm(&self, runners: &mut [Runner<'_>], workload: &Workload, plan: &Plan) -> io::Result<()> {
+        let rounds = self.rounds.min(workload.rounds_max);
+        let bare_rounds = self.bare_rounds.min(workload.bare_rounds_max).clamp(1, rounds);
+        let bare_every = rounds.div_ceil(bare_rounds);
+        let before = counts(runners)?;
+        runners
+            .iter_mut()
+            .filter(|runner| runner.takes_part())
+            .for_each(|runner| runner.warm.rounds = 0);
+        for round in 0..rounds {
+            progress("warm", round, rounds);
+            let steps = &plan.warm[(WARM_UPS + round) % plan.warm.len()];
+            for runner in in_turn(runners, round) {
+                if !runner.tool.is_cache() && !round.is_multiple_of(bare_every) {
+                    continue;
+                }
+                runner.warm.rounds += 1;
+                for step in steps {
+                    let sample = self.run(runner, step)?;
+                    runner.warm_samples.extend(sample);
+                }
+            }
+        }
+        for (runner, before) in runners.iter_mut().zip(before) {
+            let per_round = runner.expected(workload, &plan.warm[0]);
+            runner.finish_warm(before, per_round)?;
+        }
+        Ok(())
+    }
+
+    /// Counts the system calls of a step that is one process, and keeps those of ibid's.
+    fn look_inside(&self, runners: &mut [Runner<'_>], plan: &Plan) -> io::Result<Option<Hit>> {
+        let step = &plan.warm[0][0];
+        let (log, strace) = (self.stage.below("strace.log"), self.stage.find("strace"));
+        let is_one = plan.warm.len() == 1 && step.commands.len() == 1 && !step.is_build;
+        let mut hit = None;
+        for runner in runners.iter_mut().filter(|_| is_one) {
+            if !runner.tool.is_cache() || !runner.takes_part() {
+                continue;
+            }
+            make_ready(step)?;
+            let call = &runner.tool.calls(self.stage, step)?[0];
+            let Some(calls) = system_calls(call, strace.as_deref(), &log) else { continue };
+            runner.warm.system_calls = Some(calls.count);
+            if runner.tool.name == IBID {
+                hit = Some(Hit { step: step.clone(), calls });
+            }
+        }
+        Ok(hit)
+    }
+
+    /// Runs a step where its outputs are not, and sees that they are there afterwards. A cache that fails is out.
+    fn run(&self, runner: &mut Runner<'_>, step: &Step) -> io::Result<Option<Sample>> {
+        make_ready(step)?;
+        let calls: Vec<Call> = runner.tool.calls(self.stage, step)?;
+        let ran = self.starter.run(&calls, step.jobs);
+        let missing = step.outputs.iter().find(|output| !output.exists());
+        let ran = match missing {
+            Some(output) => ran.and(Err(io::Error::other(format!("no {}", output.display())))),
+            None => ran,
+        };
+        match ran {
+            Err(error) if runner.tool.is_cache() && error.kind() != io::ErrorKind::Interrupted => {
+                eprintln!("  {}: {error}; left out", runner.tool.name);
+                runner.fail();
+                Ok(None)
+            }
+            ran => ran.map(Some),
+        }
+    }
+}
+
+/// Goes to the step's directory and takes away what it will write.
+fn make_ready(step: &Step) -> io::Result<()> {
+    std::env::set_current_dir(&step.directory)?;
+    for output in &step.outputs {
+        let removed =
+            if output.is_dir() { fs::remove_dir_all(output) } else { fs::remove_file(output) };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match &step.rewritten {
+        Some((path, text)) => fs::write(path, text),
+        None => Ok(()),
+    }
+}
+
+/// The files that a step has left.
+fn outputs(step: &Step) -> io::Result<Originals> {
+    let files = step.outputs.iter().filter(|output| output.is_file());
+    files.map(|output| Ok((step.identity(output), fs::read(output)?))).collect()
+}
+
+/// Sees whether a cache gave what the compiler gave; ibid must.
+fn compare(runner: &mut Runner<'_>, step: &Step, originals: &Originals) -> io::Result<()> {
+    let is_other = |(key, bytes): &(&(PathBuf, String), &Vec<u8>)| {
+        originals.get(*key).is_some_and(|original| original != *bytes)
+    };
+    let left = outputs(step)?;
+    let Some(((path, _), _)) = left.iter().find(is_other) else { return Ok(()) };
+    runner.warm.differs = true;
+    if runner.tool.name == IBID {
+        let text = format!("ibid: other bytes than bare: {}", path.display());
+        return Err(io::Error::other(text));
+    }
+    Ok(())
+}
+
+/// Those that take part, beginning with another one each time.
+fn in_turn<'r, 'a>(
+    runners: &'r mut [Runner<'a>],
+    turn: usize,
+) -> impl Iterator<Item = &'r mut Runner<'a>> {
+    let first = turn % runners.len();
+    let (before, after) = runners.split_at_mut(first);
+    after.iter_mut().chain(before).filter(|runner| runner.takes_part())
+}
+
+fn counts(runners: &[Runner<'_>]) -> io::Result<Vec<Counts>> {
+    runners.iter().map(|runner| runner.tool.counts()).collect()
+}
+
+/// Says every tenth where it is.
+fn progress(phase: &str, number: usize, all: usize) {
+    if number.is_multiple_of(all.div_ceil(10)) {
+        eprintln!("  {phase} {number}/{all}");
+    }
+}

@@ -1,0 +1,155 @@
+//! One tool while a workload is measured: its samples, what its counters must say, and the rows that come of both.
+
+use std::io;
+use std::time::Duration;
+
+use super::figures::{Figures, Phase, Row, Status, ms};
+use super::process::Sample;
+use super::step::Step;
+use super::tools::{Counts, Tool};
+use super::workloads::{Expected, Workload};
+
+/// How often counters are read until they stand still: daemons count a little later than they answer.
+const READS: usize = 20;
+
+/// A tool on a workload.
+pub struct Runner<'a> {
+    /// The tool.
+    pub tool: &'a Tool,
+    /// What it did cold, and what the bare compiler did at all.
+    pub cold: Row,
+    /// What it did warm.
+    pub warm: Row,
+    /// Cold, a sample for each measured step.
+    pub cold_samples: Vec<Sample>,
+    /// Warm, the same.
+    pub warm_samples: Vec<Sample>,
+    /// How many results it made when it was cold.
+    made: u64,
+}
+
+impl<'a> Runner<'a> {
+    /// A tool that has not yet done anything.
+    pub fn new(workload: &Workload, tool: &'a Tool) -> Runner<'a> {
+        let row = |phase| {
+            let phase = if tool.is_cache() { phase } else { Phase::Bare };
+            let status = if tool.is_there() { Status::Ok } else { Status::Absent };
+            Row { status, ..Row::absent(workload.name, tool.name, phase) }
+        };
+        let (cold, warm) = (row(Phase::Cold), row(Phase::Warm));
+        Runner { tool, cold, warm, cold_samples: Vec::new(), warm_samples: Vec::new(), made: 0 }
+    }
+
+    /// Whether it is there and has not failed.
+    pub fn takes_part(&self) -> bool {
+        self.warm.status == Status::Ok
+    }
+
+    /// It failed where the bare compiler does not.
+    pub fn fail(&mut self) {
+        (self.cold.status, self.warm.status) = (Status::NotCached, Status::NotCached);
+    }
+
+    /// How many hits one run of the steps must be.
+    pub fn expected(&self, workload: &Workload, steps: &[Step]) -> u64 {
+        match workload.expected {
+            Expected::EachCommand => commands(steps),
+            Expected::AsMade => self.made,
+        }
+    }
+
+    /// What the counters say of the cold phase: everything was made, nothing was found. `bare` are the times of the bare
+    /// compiler on the same steps.
+    pub fn finish_cold(
+        &mut self,
+        workload: &Workload,
+        steps: &[Step],
+        before: Counts,
+        bare: &[f64],
+    ) -> io::Result<()> {
+        if self.cold.status != Status::Ok {
+            return Ok(());
+        }
+        self.cold.rounds = 1;
+        if !self.tool.is_cache() {
+            return Ok(());
+        }
+        let counts = self.settled(before, commands(steps))?;
+        let is_all = match workload.expected {
+            Expected::EachCommand => counts.made == commands(steps),
+            Expected::AsMade => counts.made > 0,
+        };
+        (self.made, self.cold.hits) = (counts.made, counts.hits);
+        self.cold.status = status(is_all && counts.hits == 0, counts);
+        self.cold.fill(&self.cold_samples);
+        let added = self.cold_samples.iter().zip(bare).map(|(sample, bare)| ms(sample) - bare);
+        self.cold.added_ms = Some(Figures::of(added.collect()).p50);
+        Ok(())
+    }
+
+    /// What the counters say of one warm-up: whether it found everything. After the `last` one it is out if not.
+    pub fn finish_warm_up(
+        &mut self,
+        before: Counts,
+        expected: u64,
+        is_last: bool,
+    ) -> io::Result<bool> {
+        let counts = self.settled(before, expected)?;
+        (self.warm.rounds, self.warm.hits, self.warm.expected_hits) = (1, counts.hits, expected);
+        let is_all = expected > 0 && counts.hits == expected;
+        if self.takes_part() && !is_all && is_last {
+            self.warm.status = status(is_all, counts);
+        }
+        Ok(is_all)
+    }
+
+    /// What the counters say of all warm rounds.
+    pub fn finish_warm(&mut self, before: Counts, expected_per_round: u64) -> io::Result<()> {
+        if self.takes_part() && self.tool.is_cache() {
+            let expected = expected_per_round * self.warm.rounds as u64;
+            let counts = self.settled(before, expected)?;
+            (self.warm.hits, self.warm.expected_hits) = (counts.hits, expected);
+            self.warm.status = status(counts.hits == expected, counts);
+            self.warm.fill(&self.warm_samples);
+        }
+        Ok(())
+    }
+
+    /// Its rows. The bare compiler has one, whenever it ran.
+    pub fn rows(mut self, has_warm: bool) -> Vec<Row> {
+        if self.tool.is_cache() {
+            return if has_warm { vec![self.cold, self.warm] } else { vec![self.cold] };
+        }
+        self.cold_samples.extend(self.warm_samples);
+        self.cold.fill(&self.cold_samples);
+        self.cold.rounds += self.warm.rounds;
+        vec![self.cold]
+    }
+
+    /// What was counted since `before`, once `wanted` commands are counted and the counters stand still.
+    fn settled(&self, before: Counts, wanted: u64) -> io::Result<Counts> {
+        let mut last = self.tool.counts()?.since(before);
+        for _ in 0..READS {
+            std::thread::sleep(Duration::from_millis(50));
+            let counts = self.tool.counts()?.since(before);
+            if counts == last && counts.sum() >= wanted {
+                break;
+            }
+            last = counts;
+        }
+        Ok(last)
+    }
+}
+
+/// How many commands these are.
+fn commands(steps: &[Step]) -> u64 {
+    steps.iter().map(|step| step.commands.len() as u64).sum()
+}
+
+fn status(did_it: bool, counts: Counts) -> Status {
+    match (did_it, counts.passed_through) {
+        (true, _) => Status::Ok,
+        (false, 0) => Status::NotCached,
+        (false, _) => Status::PassedThrough,
+    }
+}

@@ -1,0 +1,65 @@
+//! What a workload consists of: steps, and in which order they run cold and warm.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::stage::Stage;
+
+/// What is timed at once.
+#[derive(Debug, Clone, Default)]
+pub struct Step {
+    /// Where the commands run.
+    pub directory: PathBuf,
+    /// A file that is written anew before each run, as `configure` does, and its text.
+    pub rewritten: Option<(PathBuf, String)>,
+    /// The commands, the tool's name first.
+    pub commands: Vec<Vec<String>>,
+    /// How many of them run at a time.
+    pub jobs: usize,
+    /// What they leave in the directory; removed before each run.
+    pub outputs: Vec<PathBuf>,
+    /// Variables besides the stage's.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The command is a build tool, which is told to use the cache and starts compilers itself.
+    pub is_build: bool,
+}
+
+impl Step {
+    /// What tells an output from those of other steps, which may have its name: its path and what it is made from.
+    pub fn identity(&self, output: &Path) -> (PathBuf, String) {
+        let source = self.rewritten.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
+        (self.directory.join(output), source)
+    }
+}
+
+/// All that a workload does.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What nobody has seen, each step run once by each tool.
+    pub cold: Vec<Step>,
+    /// The first steps of `cold` that are not measured.
+    pub unmeasured: usize,
+    /// What every cache should have then: the steps of a round, taken in turn.
+    pub warm: Vec<Vec<Step>>,
+}
+
+impl Plan {
+    /// Steps that are the same in each round.
+    pub fn again_and_again(steps: Vec<Step>) -> Plan {
+        Plan { cold: steps.clone(), unmeasured: 0, warm: vec![steps] }
+    }
+}
+
+/// Where a workload is laid out, and how large it is to be.
+pub struct Site<'a> {
+    /// For the rest of the tools.
+    pub stage: &'a Stage,
+    /// A directory of its own.
+    pub directory: PathBuf,
+    /// The first of the workload's compilers that is there.
+    pub compiler: &'static str,
+    /// How many files.
+    pub files: usize,
+    /// How many warm rounds, those that are not measured included.
+    pub rounds: usize,
+}

@@ -1,0 +1,272 @@
+//! The tools that are compared: how each one is started, and what its own counters say. The stage ends their daemons.
+//!
+//! A new rival is a line in `RIVALS`, a function that reads its counters, and its variables in `stage.rs`.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::process::Call;
+use super::stage::Stage;
+use super::step::Step;
+
+/// What a cache says that it did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Results that came from the cache.
+    pub hits: u64,
+    /// Results that were made because they were not there.
+    pub made: u64,
+    /// Commands that were handed through.
+    pub passed_through: u64,
+}
+
+impl Counts {
+    /// What was added since `before`.
+    pub fn since(self, before: Counts) -> Counts {
+        Counts {
+            hits: self.hits.saturating_sub(before.hits),
+            made: self.made.saturating_sub(before.made),
+            passed_through: self.passed_through.saturating_sub(before.passed_through),
+        }
+    }
+
+    /// All that was counted.
+    pub fn sum(self) -> u64 {
+        self.hits + self.made + self.passed_through
+    }
+}
+
+/// A cache: its program takes the compiler's command after its own name.
+struct Rival {
+    name: &'static str,
+    /// Starts its daemon, if it has such a thing.
+    daemon: Option<&'static [&'static str]>,
+    /// What prints its counters.
+    counters: &'static [&'static str],
+    read: fn(&[u8]) -> Option<Counts>,
+}
+
+/// The compiler itself.
+pub const BARE: &str = "bare";
+/// This project.
+pub const IBID: &str = "ibid";
+
+const RIVALS: &[Rival] = &[
+    Rival { name: IBID, daemon: None, counters: &["stats", "--json"], read: of_ibid },
+    Rival { name: "ccache", daemon: None, counters: &["--print-stats"], read: of_ccache },
+    Rival {
+        name: "sccache",
+        daemon: Some(&["--start-server"]),
+        counters: &["--show-stats", "--stats-format", "json"],
+        read: of_sccache,
+    },
+    Rival {
+        name: "zccache",
+        daemon: Some(&["start"]),
+        counters: &["status", "--json"],
+        read: of_zccache,
+    },
+    Rival {
+        name: "kache",
+        daemon: Some(&["daemon", "start"]),
+        counters: &["stats", "--full", "--json"],
+        read: of_kache,
+    },
+];
+
+/// The names of all that can be compared with the bare compiler.
+pub fn names() -> Vec<&'static str> {
+    RIVALS.iter().map(|rival| rival.name).collect()
+}
+
+/// Something that is measured.
+pub struct Tool {
+    /// Its name in tables.
+    pub name: &'static str,
+    rival: Option<&'static Rival>,
+    /// The program of a cache, where that is installed.
+    program: Option<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Tool {
+    /// The bare compiler and the `wanted` caches, in the order of the table.
+    pub fn all(stage: &Stage, wanted: impl Fn(&str) -> bool) -> Vec<Tool> {
+        let bare =
+            Tool { name: BARE, rival: None, program: None, environment: stage.environment() };
+        let wanted = RIVALS.iter().filter(|rival| wanted(rival.name));
+        std::iter::once(bare).chain(wanted.map(|rival| Tool::cache(rival, stage))).collect()
+    }
+
+    /// A cache, whether it is installed or not.
+    fn cache(rival: &'static Rival, stage: &Stage) -> Tool {
+        let built = (rival.name == IBID).then(|| PathBuf::from(env!("CARGO_BIN_EXE_ibid")));
+        let program = built.or_else(|| stage.find(rival.name));
+        Tool { name: rival.name, rival: Some(rival), program, environment: stage.environment() }
+    }
+
+    /// Starts its daemon; without that it is as if it were not there.
+    pub fn start(&mut self) {
+        let start = self.rival.and_then(|rival| rival.daemon).filter(|_| self.is_there());
+        if let Some(Err(error)) = start.map(|args| self.ask(args)) {
+            eprintln!("  {}: {error}; left out", self.name);
+            self.program = None;
+        }
+    }
+
+    /// Whether it is installed.
+    pub fn is_there(&self) -> bool {
+        !self.is_cache() || self.program.is_some()
+    }
+
+    /// Whether it keeps results.
+    pub fn is_cache(&self) -> bool {
+        self.rival.is_some()
+    }
+
+    /// The step's commands, run by this tool.
+    pub fn calls(&self, stage: &Stage, step: &Step) -> io::Result<Vec<Call>> {
+        step.commands.iter().map(|words| self.call(stage, step, words)).collect()
+    }
+
+    fn call(&self, stage: &Stage, step: &Step, words: &[String]) -> io::Result<Call> {
+        let mut environment = self.environment.clone();
+        environment.extend(step.environment.iter().cloned());
+        let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let program = match &self.program {
+            Some(cache) if step.is_build => {
+                environment.push(("RUSTC_WRAPPER".into(), cache.into()));
+                None
+            }
+            Some(cache) => {
+                args.insert(0, self.name.into());
+                Some(cache.clone())
+            }
+            None => None,
+        };
+        let missing = || io::Error::other(format!("{} is not on PATH", words[0]));
+        let program = program.or_else(|| stage.find(&words[0])).ok_or_else(missing)?;
+        Ok(Call { program, args, environment })
+    }
+
+    /// What its own counters say; zeros for what is not a cache.
+    pub fn counts(&self) -> io::Result<Counts> {
+        let Some(rival) = self.rival.filter(|_| self.is_there()) else {
+            return Ok(Counts::default());
+        };
+        let text = self.ask(rival.counters)?;
+        (rival.read)(&text)
+            .ok_or_else(|| io::Error::other(format!("{}: counters not understood", self.name)))
+    }
+
+    /// Its version, if it says one.
+    pub fn version(&self) -> Option<String> {
+        let text = self.ask(&["--version"]).ok()?;
+        Some(String::from_utf8_lossy(&text).lines().next()?.to_owned())
+    }
+
+    /// Runs a command of the cache itself; what it prints.
+    fn ask(&self, args: &[&str]) -> io::Result<Vec<u8>> {
+        let program = self.program.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut command = Command::new(program);
+        command.args(args).env_clear().envs(self.environment.iter().cloned());
+        // A daemon would hold a pipe open after its starter has ended.
+        let log = tempfile::tempfile()?;
+        let mut out = log.try_clone()?;
+        let status = command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(io::Error::other(format!("{} {args:?}: {status}", program.display())));
+        }
+        let mut text = Vec::new();
+        io::Seek::rewind(&mut out)?;
+        io::Read::read_to_end(&mut out, &mut text)?;
+        Ok(text)
+    }
+}
+
+/// The number at a path of keys; 0 where there is none.
+fn number(value: &Value, path: &str) -> u64 {
+    value.pointer(path).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// The sum of all numbers of an object.
+fn sum(value: &Value, path: &str) -> u64 {
+    let members = value.pointer(path).and_then(Value::as_object).into_iter().flatten();
+    members.filter_map(|(_, count)| count.as_u64()).sum()
+}
+
+fn of_ibid(text: &[u8]) -> Option<Counts> {
+    let stats: Value = serde_json::from_slice(text).ok()?;
+    Some(Counts {
+        hits: number(&stats, "/invocation_hits") + number(&stats, "/portable_hits"),
+        made: number(&stats, "/stored"),
+        passed_through: sum(&stats, "/passed_through"),
+    })
+}
+
+fn of_ccache(text: &[u8]) -> Option<Counts> {
+    // What ccache counts when it gives a command to the compiler.
+    const PASSED_THROUGH: &[&str] = &[
+        "autoconf_test",
+        "bad_compiler_arguments",
+        "called_for_link",
+        "called_for_preprocessing",
+        "could_not_use_modules",
+        "multiple_source_files",
+        "no_input_file",
+        "output_to_stdout",
+        "unsupported_code_directive",
+        "unsupported_compiler_option",
+        "unsupported_source_language",
+    ];
+    let text = std::str::from_utf8(text).ok()?;
+    let count = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
+        value.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    Some(Counts {
+        hits: count("direct_cache_hit") + count("preprocessed_cache_hit"),
+        made: count("cache_miss"),
+        passed_through: PASSED_THROUGH.iter().map(|name| count(name)).sum(),
+    })
+}
+
+fn of_sccache(text: &[u8]) -> Option<Counts> {
+    let stats: Value = serde_json::from_slice(text).ok()?;
+    let passed = [
+        "/stats/requests_not_cacheable",
+        "/stats/requests_not_compile",
+        "/stats/requests_unsupported_compiler",
+        "/stats/non_cacheable_compilations",
+    ];
+    Some(Counts {
+        hits: sum(&stats, "/stats/cache_hits/counts"),
+        made: sum(&stats, "/stats/cache_misses/counts"),
+        passed_through: passed.iter().map(|path| number(&stats, path)).sum(),
+    })
+}
+
+fn of_zccache(text: &[u8]) -> Option<Counts> {
+    let stats: Value = serde_json::from_slice(text).ok()?;
+    let count = |name: &str| number(&stats, &format!("/daemon/{name}"));
+    Some(Counts {
+        hits: count("cache_hits") + count("link_hits"),
+        made: count("cache_misses") + count("link_misses"),
+        passed_through: count("non_cacheable") + count("link_non_cacheable"),
+    })
+}
+
+fn of_kache(text: &[u8]) -> Option<Counts> {
+    let stats: Value = serde_json::from_slice(text).ok()?;
+    let report = if stats.get("report").is_some() { "/report" } else { "" };
+    let count = |name: &str| number(&stats, &format!("{report}/summary/{name}"));
+    Some(Counts {
+        hits: count("local_hits") + count("dups"),
+        made: count("misses"),
+        passed_through: count("passthroughs"),
+    })
+}
