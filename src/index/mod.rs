@@ -223,6 +223,16 @@ pub fn is_trusted(header: &IndexHeader, len: u64) -> bool {
         && header.buckets.is_power_of_two()
         && header.buckets <= 1 << 28
         && index_bytes(header.buckets) == len
+        && is_plain_name(&header.volatile)
+}
+
+/// Whether a volatile segment's name is one of ours: it must not lead elsewhere, whoever has written it.
+fn is_plain_name(name: &[u8]) -> bool {
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let (name, rest) = name.split_at(end);
+    !rest.is_empty()
+        && name.starts_with(b"ibid-")
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 /// How many words an index has.

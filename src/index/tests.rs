@@ -94,3 +94,11 @@ fn what_is_forgotten_is_gone() {
     forget(&words[..], &key(1), place);
     assert_eq!(found(&words, &key(1), WINDOW), []);
 }
+
+#[test]
+fn the_volatile_segment_has_a_plain_name() {
+    assert!(is_plain_name(b"ibid-0-1851a25ef614c458\0\0"));
+    for name in [&b"ibid-0-1851"[..], b"\0", b"ibid-/../../etc/x\0", b"ibid-\xff\0", b"other-0\0"] {
+        assert!(!is_plain_name(name), "{name:?}");
+    }
+}

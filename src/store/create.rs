@@ -22,8 +22,9 @@ use crate::os::file_system::FileSystem;
 use crate::outcome::InternalError;
 use crate::shm::counters::VOLATILE_BYTES;
 use crate::shm::layout::{
-    BUCKET_WORDS, CURSOR_OFFSET, FORMAT, INDEX_MAGIC, INDEX_WORDS_OFFSET, IndexHeader,
-    OLDEST_OFFSET, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC, VolatileHeader, index_bytes,
+    BUCKET_WORDS, CURSOR_OFFSET, Checked as _, FORMAT, INDEX_MAGIC, INDEX_WORDS_OFFSET,
+    IndexHeader, OLDEST_OFFSET, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC, VolatileHeader,
+    index_bytes,
 };
 use crate::shm::raw;
 
@@ -169,7 +170,9 @@ fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
     let name = String::from_utf8_lossy(&header.volatile[..len]).into_owned();
     sweep_shared_memory();
     let mut bytes = bytemuck::bytes_of(&head).to_vec();
-    let index = fs::canonicalize(directory.join("index")).unwrap_or_default();
+    let index = directory.join("index");
+    let fail = StoreError::io("cannot find", &index, InternalError::Volatile);
+    let index = fs::canonicalize(&index).map_err(fail)?;
     let owner = [index.as_os_str().as_bytes(), b"\0", mount_namespace().as_bytes(), b"\0"].concat();
     // A path that is too long for the room before the counters is left out: this one is never swept away.
     if bytes.len() + owner.len() <= OWNER_END {
@@ -219,10 +222,20 @@ fn belongs_to_nothing(object: &Path) -> io::Result<bool> {
     let owner = head.get(size_of::<VolatileHeader>()..).unwrap_or(&[]);
     let mut owner = owner.split(|byte| *byte == 0);
     let (index, namespace) = (owner.next().unwrap_or(&[]), owner.next().unwrap_or(&[]));
-    let gone =
-        |path| fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    let is_here = namespace == mount_namespace().as_bytes();
-    Ok(is_here && index.starts_with(b"/") && gone(Path::new(OsStr::from_bytes(index))))
+    let is_here = namespace == mount_namespace().as_bytes() && index.starts_with(b"/");
+    Ok(is_here && !owns(Path::new(OsStr::from_bytes(index)), object)?)
+}
+
+/// Whether the index at a path is there and names this object as its own.
+fn owns(index: &Path, object: &Path) -> io::Result<bool> {
+    let mut header = IndexHeader::zeroed();
+    match File::open(index)
+        .and_then(|mut file| file.read_exact(bytemuck::bytes_of_mut(&mut header)))
+    {
+        Ok(()) => Ok(!header.is_intact() || shared_memory_path(&header) == object),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {

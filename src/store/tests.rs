@@ -64,6 +64,18 @@ fn records(store: &Store, key: [u8; 16]) -> usize {
 }
 
 #[test]
+fn the_volatile_segment_of_an_index_that_is_no_more_goes() {
+    let scratch = Scratch::new();
+    let object = |store: &Store| create::shared_memory_path(store.cache.index.header());
+    let old = object(&scratch.open());
+    assert!(old.exists());
+    let index = scratch.path().join("cache").join(DIRECTORY).join("index");
+    std::fs::remove_file(index).expect("it was there");
+    let new = object(&scratch.open());
+    assert!(new != old && new.exists() && !old.exists());
+}
+
+#[test]
 fn a_blob_is_stored_once_and_comes_back() {
     let scratch = Scratch::new();
     let store = scratch.open();
