@@ -16,6 +16,7 @@ use crate::env;
 use crate::error::StoreError;
 use crate::os::file_system::FileSystem;
 use crate::os::path::{Ourselves, find_tool};
+use crate::shm::clock;
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::Store;
 use crate::wrapper;
@@ -166,7 +167,7 @@ fn observers(store: &Store) -> Vec<Finding> {
 }
 
 fn file_times() -> Finding {
-    if wrapper::has_fine_times() {
+    if clock::kernel_has_fine_times() {
         return finding(Mark::Ok, "file times", "fine-grained");
     }
     let found =

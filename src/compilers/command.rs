@@ -165,15 +165,14 @@ pub fn judge(family: Family, args: &[OsString]) -> Verdict {
     };
     match typed.only_source() {
         Ok(source) => Verdict::Cache(Policy {
-            family,
             primary_output: typed.primary_output(family, source),
             depends_on_cpu: typed.cpu,
             reads_metadata: typed.metadata
                 || source.is_header
                 || typed.until == Some(Until::Precompile),
-            reads_standard_input: false,
             runs_foreign_code: typed.plugin,
             depfile: typed.depfile,
+            ..Policy::plain(family)
         }),
         Err(reason) => Verdict::PassThrough(reason),
     }

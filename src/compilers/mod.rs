@@ -2,7 +2,7 @@
 //!
 //! A policy does not know that there is a cache, and it is not what makes a hit correct: the observation is. So it
 //! needs no list of side outputs and no meaning of flags that only change what files the tool reads and writes.
-//! Read next: `command.rs` (what was typed), `gcc.rs` and `clang.rs` (what it means), `variables.rs`, `names.rs`.
+//! Read next: `command.rs` (what was typed), `gcc.rs` and `clang.rs` (what it means), `rustc.rs`, `variables.rs`, `names.rs`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ mod command;
 mod gcc;
 mod names;
 mod response;
+mod rustc;
 mod variables;
 
 pub use names::{family, is_tool_name, is_wrapper};
@@ -35,6 +36,8 @@ pub enum Family {
     Gcc,
     /// clang, clang++ and their cross and versioned names.
     Clang,
+    /// rustc and clippy-driver.
+    Rustc,
     /// No policy: `ibid exec -- TOOL`.
     Unknown,
 }
@@ -57,9 +60,38 @@ pub struct Policy {
     pub reads_standard_input: bool,
     /// Whether foreign code (a plugin) runs inside the tool, so that what is known of the tool's image says nothing.
     pub runs_foreign_code: bool,
+    /// Whether what it prints may be all of its result.
+    pub is_question: bool,
+    /// Directories in which the tool keeps what it remembers from run to run, without influence on what it writes
+    /// elsewhere: nothing in them is an input or an output.
+    pub private_trees: Vec<PathBuf>,
+    /// Directories that the tool lists without the listing being an input; the files that it opens there are.
+    pub unlisted: Vec<PathBuf>,
 }
 
 impl Policy {
+    /// Nothing is known but the family.
+    fn plain(family: Family) -> Policy {
+        Policy {
+            family,
+            primary_output: None,
+            depfile: None,
+            depends_on_cpu: false,
+            reads_metadata: false,
+            reads_standard_input: false,
+            runs_foreign_code: false,
+            is_question: false,
+            private_trees: Vec::new(),
+            unlisted: Vec::new(),
+        }
+    }
+
+    /// Whether the tool puts a new file in the place of whatever stands where this output goes, without a look at it:
+    /// rustc and the linkers that it runs rename or unlink first; only dep-info is written in place.
+    pub fn replaces(&self, output: &Path) -> bool {
+        self.family == Family::Rustc && !self.is_text_output(output)
+    }
+
     /// Whether this output is text that may quote paths and can be rewritten for another checkout: a depfile.
     pub fn is_text_output(&self, output: &Path) -> bool {
         self.depfile.as_deref() == Some(output)
@@ -74,14 +106,13 @@ pub fn judge(family: Family, args: &[OsString]) -> Verdict {
     match family {
         Family::Gcc => gcc::judge(args),
         Family::Clang => clang::judge(args),
+        Family::Rustc => rustc::judge(args),
         Family::Unknown => Verdict::Cache(Policy {
-            family,
-            primary_output: None,
-            depfile: None,
             depends_on_cpu: true,
             reads_metadata: true,
             reads_standard_input: true,
             runs_foreign_code: true,
+            ..Policy::plain(family)
         }),
     }
 }

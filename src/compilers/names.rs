@@ -17,6 +17,8 @@ const FAMILIES: &[(&str, Family)] = &[
     ("c99", Family::Gcc),
     ("clang", Family::Clang),
     ("clang++", Family::Clang),
+    ("clippy-driver", Family::Rustc),
+    ("rustc", Family::Rustc),
 ];
 
 /// Names that a cross prefix may stand before (`aarch64-linux-gnu-`); `cc` and `c++` need a whole triple there, because
@@ -25,8 +27,7 @@ const PREFIXED: &[&str] = &["gcc", "g++", "clang", "clang++"];
 const PREFIXED_BY_TRIPLE: &[&str] = &["cc", "c++"];
 
 /// Tools without a policy of their own under whose names ibid may be called: they are just run.
-const OTHERS: &[&str] =
-    &["clang-cl", "clippy-driver", "cpp", "em++", "emcc", "gfortran", "nvcc", "rustc", "rustdoc"];
+const OTHERS: &[&str] = &["clang-cl", "cpp", "em++", "emcc", "gfortran", "nvcc", "rustdoc"];
 
 /// Programs that stand before a compiler: shells and interpreters of scripts, launchers. By themselves they ask for the
 /// time, random numbers and process numbers when they start.
@@ -49,6 +50,7 @@ pub fn family(tool: &OsStr) -> Option<Family> {
     let stem = without_version(threads.unwrap_or(name));
     let base = match stem.rsplit_once('-') {
         None => stem,
+        Some(_) if FAMILIES.iter().any(|(name, _)| *name == stem) => stem,
         Some((prefix, base)) if may_prefix(prefix, base) => base,
         Some(_) => return None,
     };

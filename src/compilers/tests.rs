@@ -12,6 +12,7 @@ use crate::compilers::response::words;
 const BOTH: &str = include_str!("../../tests/policies/both.txt");
 const GCC: &str = include_str!("../../tests/policies/gcc.txt");
 const CLANG: &str = include_str!("../../tests/policies/clang.txt");
+const RUSTC: &str = include_str!("../../tests/policies/rustc.txt");
 
 /// The working directory belongs to the whole process.
 static WORKING_DIRECTORY: Mutex<()> = Mutex::new(());
@@ -37,18 +38,25 @@ fn expected(family: Family, verdict: &str) -> Verdict {
         .collect();
     let (output, facts) = said.split_first().expect("an output");
     let known = |fact: &String| {
-        ["cpu", "metadata", "foreign"].contains(&fact.as_str()) || fact.starts_with("dep=")
+        ["cpu", "metadata", "foreign", "stdin", "question"].contains(&fact.as_str())
+            || ["dep=", "private=", "unlisted="].iter().any(|start| fact.starts_with(start))
     };
     assert!(facts.iter().all(known), "{verdict}");
+    let after = |start: &'static str| {
+        facts.iter().filter_map(move |fact| fact.strip_prefix(start)).map(PathBuf::from)
+    };
     let has = |fact: &str| facts.iter().any(|said| said == fact);
     Verdict::Cache(Policy {
-        family,
         primary_output: (output != "?").then(|| output.into()),
-        depfile: facts.iter().find_map(|fact| fact.strip_prefix("dep=")).map(PathBuf::from),
+        depfile: after("dep=").next(),
         depends_on_cpu: has("cpu"),
         reads_metadata: has("metadata"),
-        reads_standard_input: false,
+        reads_standard_input: has("stdin"),
         runs_foreign_code: has("foreign"),
+        is_question: has("question"),
+        private_trees: after("private=").collect(),
+        unlisted: after("unlisted=").collect(),
+        ..Policy::plain(family)
     })
 }
 
@@ -65,6 +73,7 @@ fn in_directory(act: impl FnOnce()) {
         ("two.rsp", "-c\ta.c\r\nb.c\n"),
         ("quotes.rsp", "-c '-D' 'X=\"b.c\"' \"it's.c\" -I \\\nx.c ''-O2"),
         ("empty.rsp", ""),
+        ("rustc.args", "a b.rs\n--crate-type\r\nlib\n-Cincremental=inc\n@two.rsp\n"),
     ] {
         fs::write(dir.path().join(name), text).expect("a file");
     }
@@ -94,6 +103,11 @@ fn clang_policy() {
     // Clang may name a precompiled header otherwise; those lines say `-o`.
     check(Family::Clang, BOTH);
     check(Family::Clang, CLANG);
+}
+
+#[test]
+fn rustc_policy() {
+    check(Family::Rustc, RUSTC);
 }
 
 /// What the driver would run, if it takes the command; every source is there.
@@ -190,11 +204,13 @@ fn families_by_name() {
         x86_64-linux-gnu-clang aarch64-linux-android21-clang++ armv7a-linux-androideabi-clang";
     let none = "gcc-ar gcc-nm gcc-ranlib gcc-ar-12 x86_64-linux-gnu-gcc-ar gcov gcov-12 gccgo gcc- -gcc \
         clang-tidy clang-format clang-format-14 clang-cpp clang-cl clangd clang-check clang-scan-deps \
-        c++filt cpp tcc icc nvcc mpicc cl cc1 cc1plus colorgcc git-cc ibid ibid-gcc 12 -12 ccache rustc ld \
+        c++filt cpp tcc icc nvcc mpicc cl cc1 cc1plus colorgcc git-cc ibid ibid-gcc 12 -12 ccache rustdoc rustc- cargo ld \
         gcc.exe.c ggcc a+b-gcc";
     let of = |name: &str| family(OsStr::new(name));
-    for (names, expected) in [(gcc, Some(Family::Gcc)), (clang, Some(Family::Clang)), (none, None)]
-    {
+    let rustc = "rustc clippy-driver /x/bin/rustc rustc-1.85";
+    let known = [(gcc, Family::Gcc), (clang, Family::Clang), (rustc, Family::Rustc)];
+    let known = known.map(|(names, family)| (names, Some(family)));
+    for (names, expected) in known.into_iter().chain([(none, None)]) {
         for name in names.split_whitespace() {
             assert_eq!(of(name), expected, "{name}");
         }
@@ -223,17 +239,19 @@ fn variables_that_cannot_matter() {
         }
     };
     let gcc = policy(Family::Gcc, &["-c", "a.c"]);
-    assert!(gcc.ignores_variable("TMPDIR".as_ref()) && gcc.ignores_variable("MAKEFLAGS".as_ref()));
+    let ignores = |policy: &Policy, name: &str| policy.ignores_variable(name.as_ref(), false);
+    assert!(ignores(&gcc, "TMPDIR") && ignores(&gcc, "MAKEFLAGS"));
     for name in ["CPATH", "LANG", "SOURCE_DATE_EPOCH", "GCC_EXEC_PREFIX", "PWD", "PATH", "TERM"] {
-        assert!(!gcc.ignores_variable(name.as_ref()), "{name}");
+        assert!(!ignores(&gcc, name), "{name}");
     }
     assert!(gcc.only_for_text("TERM".as_ref()) && !gcc.only_for_text("LANG".as_ref()));
     let plugin = policy(Family::Gcc, &["-c", "a.c", "-fplugin=p.so"]);
-    assert!(!plugin.ignores_variable("TMPDIR".as_ref()));
+    assert!(plugin.runs_foreign_code && !plugin.ignores_variable("TMPDIR".as_ref(), true));
+    let rustc = policy(Family::Rustc, &["a.rs"]);
+    assert!(rustc.ignores_variable("CARGO_MAKEFLAGS".as_ref(), true));
+    assert!(ignores(&rustc, "TMPDIR") && !rustc.ignores_variable("TMPDIR".as_ref(), true));
     let unknown = policy(Family::Unknown, &[]);
-    assert!(
-        !unknown.ignores_variable("TMPDIR".as_ref()) && !unknown.only_for_text("TERM".as_ref())
-    );
+    assert!(!ignores(&unknown, "TMPDIR") && !unknown.only_for_text("TERM".as_ref()));
     assert!(unknown.depends_on_cpu && unknown.reads_metadata && unknown.reads_standard_input);
 }
 
@@ -248,12 +266,21 @@ fn programs_that_ask_by_name() {
         "/usr/bin/ld.lld-14",
         "/usr/bin/x86_64-linux-gnu-ld.bfd",
         "/usr/libexec/collect2",
+        "/x/toolchains/stable/bin/rustc",
+        "/x/bin/clippy-driver",
+        "/x/bin/rustup",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/liblto_plugin.so",
     ] {
         assert!(by_name(image), "{image}");
     }
-    for image in
-        ["/bin/sh", "/usr/bin/python3.11", "/usr/bin/env", "/usr/bin/perl", "", "/usr/bin/rustc"]
-    {
+    for image in [
+        "/bin/sh",
+        "/usr/bin/python3.11",
+        "/usr/bin/env",
+        "/usr/bin/perl",
+        "",
+        "/x/libmacros-1f.so",
+    ] {
         assert!(!by_name(image), "{image}");
     }
 }

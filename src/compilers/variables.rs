@@ -23,6 +23,9 @@ const IGNORED: &[(&str, &str)] = &[
     ("LLVM_SYMBOLIZER_PATH", "only used when clang crashes"),
 ];
 
+/// A proc macro that asks for them cannot make anything of them either.
+const JOBSERVER: &[&str] = &["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
+
 /// They colour, shape or link messages: without a message to replay they cannot matter.
 const ONLY_FOR_TEXT: &[&str] = &[
     "CLICOLOR",
@@ -41,7 +44,8 @@ const ONLY_FOR_TEXT: &[&str] = &[
     "TERM_URLS",
 ];
 
-/// Programs that look variables up by name and never walk the environment, beside the drivers.
+/// Programs, and libraries that they load as plugins, that look variables up by name and never walk the environment but to
+/// pass it on; beside the drivers.
 const BY_NAME: &[&str] = &[
     "as",
     "cc1",
@@ -55,15 +59,24 @@ const BY_NAME: &[&str] = &[
     "ld.bfd",
     "ld.gold",
     "ld.lld",
+    "ld.mold",
+    "liblto_plugin.so",
     "lld",
     "lto-wrapper",
     "lto1",
+    "mold",
+    "rust-lld",
+    "rustup",
 ];
 
 impl Policy {
     /// Whether this variable cannot matter for the command, although a tool read it (or may have, by walking all).
-    pub fn ignores_variable(&self, name: &OsStr) -> bool {
-        let known = self.family != Family::Unknown && !self.runs_foreign_code;
+    /// `has_foreign_code` says whether code that is not the tool's ran in it.
+    pub fn ignores_variable(&self, name: &OsStr, has_foreign_code: bool) -> bool {
+        if self.family == Family::Rustc && JOBSERVER.iter().any(|ignored| name == *ignored) {
+            return true;
+        }
+        let known = self.family != Family::Unknown && !has_foreign_code;
         known && IGNORED.iter().any(|(ignored, _)| name == *ignored)
     }
 

@@ -190,7 +190,7 @@ fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
                 whole.extend(processes.insert(*pid, mapped));
             }
             What::Load { name } => processes.entry(*pid).or_default().wanted.push(name),
-            What::Object { path } => processes.entry(*pid).or_default().objects.push(path),
+            What::Object { path, .. } => processes.entry(*pid).or_default().objects.push(path),
             _ => {}
         }
     }
@@ -382,7 +382,7 @@ fn add_time_zone(trace: &mut Trace) {
 fn add_conversions(trace: &mut Trace, events: &[Event]) {
     trace.seen.variables.insert("GCONV_PATH".into());
     for Event { what, .. } in events {
-        if let What::Object { path } = what
+        if let What::Object { path, .. } = what
             && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libc.so"))
             && let Some(directory) = path.parent()
         {

@@ -48,7 +48,7 @@ pub struct Event {
 #[allow(missing_docs, reason = "the fields are those that `kind` describes")]
 pub enum What {
     Start { image: PathBuf, libraries: OsString, parent: u32 },
-    Object { path: PathBuf },
+    Object { path: PathBuf, is_plugin: bool },
     Exit,
     Exec { path: PathBuf },
     ExecFailed { path: PathBuf, errno: i32 },
@@ -74,9 +74,9 @@ pub enum What {
     Iconv,
     Host,
     Session,
-    Clock,
+    Clock { plugin: Option<PathBuf> },
     Random,
-    Process,
+    Process { plugin: Option<PathBuf> },
     System,
     LocaleName { name: OsString },
     Load { name: OsString },
@@ -206,7 +206,7 @@ fn what(kind: u16, raw: Raw) -> Option<What> {
     let path = PathBuf::from(path);
     Some(match kind {
         kind::START => What::Start { image: path, libraries: second, parent: flags },
-        kind::OBJECT => What::Object { path },
+        kind::OBJECT => What::Object { path, is_plugin: flags != 0 },
         kind::EXIT => What::Exit,
         kind::EXEC => What::Exec { path },
         kind::EXEC_FAILED => What::ExecFailed { path, errno },
@@ -233,9 +233,9 @@ fn what(kind: u16, raw: Raw) -> Option<What> {
             fact::ICONV => What::Iconv,
             fact::HOST => What::Host,
             fact::SESSION => What::Session,
-            fact::CLOCK => What::Clock,
+            fact::CLOCK => What::Clock { plugin: plugin(path) },
             fact::RANDOM => What::Random,
-            fact::PROCESS => What::Process,
+            fact::PROCESS => What::Process { plugin: plugin(path) },
             fact::SYSTEM => What::System,
             _ => return None,
         },
@@ -245,6 +245,10 @@ fn what(kind: u16, raw: Raw) -> Option<What> {
         kind::INCOMPLETE => What::Incomplete { reason: words(&name, &second) },
         _ => return None,
     })
+}
+
+fn plugin(path: PathBuf) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then_some(path)
 }
 
 fn words(reason: &OsString, subject: &OsString) -> String {

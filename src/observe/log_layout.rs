@@ -31,7 +31,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// The first eight bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ibid-log");
 /// Changes whenever anything in this file changes its meaning.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The length of the whole log, most of it a hole.
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
@@ -61,7 +61,7 @@ pub const EXISTED: u32 = 2;
 pub mod kind {
     /// A program image was started: its path, then `LD_LIBRARY_PATH`; flags: the parent's process id.
     pub const START: u16 = 1;
-    /// A shared object is mapped: its path.
+    /// A shared object is mapped: its path; flags: 1 if it was loaded into a program that ran already.
     pub const OBJECT: u16 = 2;
     /// The process ends orderly, all its objects are noted.
     pub const EXIT: u16 = 3;
@@ -128,11 +128,12 @@ pub mod fact {
     pub const HOST: u32 = 6;
     /// The login session was asked about.
     pub const SESSION: u32 = 7;
-    /// The time was asked for by another way than `time`; this one and those that follow come with their process.
+    /// The time was asked for by another way than `time`; this one and those that follow come with their process. The path
+    /// is that of a plugin, if one asked.
     pub const CLOCK: u32 = 8;
     /// Random numbers were drawn.
     pub const RANDOM: u32 = 9;
-    /// A process number was asked for.
+    /// A process number was asked for; the path is that of a plugin, if one asked.
     pub const PROCESS: u32 = 10;
     /// The state of the machine was asked for.
     pub const SYSTEM: u32 = 11;

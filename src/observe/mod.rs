@@ -15,6 +15,7 @@ pub mod log;
 #[allow(dead_code, reason = "the shim uses the rest of it")]
 mod log_layout;
 mod log_outer;
+mod places;
 pub mod preload;
 mod programs;
 mod pseudo;
@@ -43,16 +44,28 @@ pub struct Observation {
     pub outputs: Vec<Output>,
     /// Names of variables that were asked for.
     pub variables: BTreeSet<OsString>,
+    /// Shared objects that were loaded into a program when it was running already (a plugin, a proc macro).
+    pub plugins: BTreeSet<PathBuf>,
     /// Images (as the kernel names them, `/proc/self/exe`) of all programs that were run, the tool's own first.
     pub images: Vec<PathBuf>,
     /// Programs that were looked up by name in `PATH`.
     pub path_searches: BTreeSet<OsString>,
     /// What was done that needs a decision, see [`Fact`].
     pub facts: BTreeSet<Fact>,
-    /// What was asked that is another at each run, and by which image (empty: by one that is not known).
+    /// What was asked that is another at each run, and by which image (empty: by one that is not known) or, where that is
+    /// known, by which of its `plugins`.
     pub unsteady: BTreeSet<(Unsteady, PathBuf)>,
     /// `None`: this is the whole truth. Otherwise why it is not, in plain words.
     pub incomplete: Option<String>,
+}
+
+/// What of a tool's doing is left out of its observation, because a policy says that it cannot matter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeftOut<'a> {
+    /// Directories: whatever is done in them is neither input nor output.
+    pub trees: &'a [PathBuf],
+    /// Directories whose listing is not an input, only that they are there.
+    pub listings: &'a [PathBuf],
 }
 
 /// Something that differs from run to run, or from machine to machine. Compilers ask for it without use of the answer;
@@ -103,6 +116,9 @@ pub struct Output {
     pub stat: Option<Stat>,
     /// Whether something was there under this name before the tool's first write or rename onto it.
     pub existed_before: bool,
+    /// Whether the file has, or had, another name in a tree that is left out: its number of links and its change time say
+    /// nothing then.
+    pub is_shared: bool,
 }
 
 /// How an output came to its name.

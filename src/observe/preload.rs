@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, StatVfsMountFlags};
 use super::log::Log;
 use super::log_layout::{self as layout, Entry, FileStat, kind};
 use super::trace::Trace;
-use super::{Observation, loader, log_outer};
+use super::{LeftOut, Observation, loader, log_outer};
 use crate::env;
 use crate::os::elf::{self, Preloading};
 
@@ -141,6 +141,11 @@ impl Preload {
         }
         preload.push(&self.shim);
         vec![(LD_PRELOAD.into(), preload), (IBID_OBSERVED.into(), self.observed.clone())]
+    }
+
+    /// Says what of the tool's doing is not to be noted; before it is started.
+    pub fn leave_out(&mut self, left_out: LeftOut<'_>) {
+        self.trace.leave_out(left_out);
     }
 
     /// Takes in what the tool has done so far. Nobody needs to call this; what is taken in while the tool runs need not be

@@ -79,7 +79,11 @@ pub fn is_harmless(path: &Path) -> bool {
             || (bytes.starts_with(name.as_bytes())
                 && (name.ends_with('/') || bytes.get(name.len()) == Some(&b'/')))
     });
-    is_in_list && !is_descriptor(bytes) || is_process(bytes)
+    // All variables at once: no observer can say which of them counted.
+    let is_environment = is_pseudo_file(path) && bytes.ends_with(b"/environ");
+    is_in_list && !is_descriptor(bytes) && !is_environment
+        || is_process(bytes) && !is_environment
+        || is_job_server(bytes)
 }
 
 /// Whether a path is one of a file system that is made of the kernel's state.
@@ -103,7 +107,49 @@ fn is_process(bytes: &[u8]) -> bool {
         && !is_descriptor(bytes)
 }
 
-/// The named pipe of GNU make's job server, from which tools take tokens.
+/// The pipe of make's or cargo's job server, from which tools take tokens: a named one, or a descriptor that a variable
+/// names and that tools may open anew.
 fn is_job_server(bytes: &[u8]) -> bool {
-    bytes.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(b"GMfifo"))
+    let descriptor = bytes.strip_prefix(b"/dev/fd/").or(bytes.strip_prefix(b"/proc/self/fd/"));
+    match descriptor.and_then(|number| std::str::from_utf8(number).ok()) {
+        Some(number) => ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"]
+            .into_iter()
+            .filter_map(crate::env::get)
+            .any(|flags| names_descriptor(&flags.to_string_lossy(), number)),
+        None => {
+            bytes.rsplit(|byte| *byte == b'/').next().is_some_and(|it| it.starts_with(b"GMfifo"))
+        }
+    }
+}
+
+/// Whether make's flags name this descriptor as one of the job server's two.
+fn names_descriptor(flags: &str, number: &str) -> bool {
+    let is_it = |pair: &str| pair.split(',').any(|descriptor| descriptor == number);
+    flags
+        .split_whitespace()
+        .filter_map(|flag| {
+            flag.strip_prefix("--jobserver-auth=").or(flag.strip_prefix("--jobserver-fds="))
+        })
+        .any(is_it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_of_the_job_server() {
+        let flags = "-j --jobserver-fds=6,17 --jobserver-auth=6,17";
+        assert!(names_descriptor(flags, "6") && names_descriptor(flags, "17"));
+        assert!(!names_descriptor(flags, "7") && !names_descriptor(flags, "1"));
+        assert!(!names_descriptor("-j8 --jobserver-auth=fifo:/tmp/GMfifo1", "1"));
+    }
+
+    #[test]
+    fn the_environment_as_a_file() {
+        for path in ["/proc/self/environ", "/proc/1/environ", "/proc/thread-self/environ"] {
+            assert!(!is_harmless(Path::new(path)), "{path}");
+        }
+        assert!(is_harmless(Path::new("/proc/self/maps")));
+    }
 }

@@ -8,12 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::log::{Event, Log, What};
 use super::log_layout::FileStat;
+use super::places::{Key, Places, below};
 use super::programs::Programs;
-use super::{Absence, Fact, Input, Made, Observation, Output, Unsteady, loader, pseudo};
+use super::{Absence, Fact, Input, LeftOut, Made, Observation, Output, Unsteady, loader, pseudo};
 use crate::shm::stat::Stat;
 
 const ENOENT: i32 = 2;
@@ -39,9 +40,6 @@ const CLOCK_WATCHERS: &[(&str, &str)] = &[
     ("libncurses.so", "notes when it last looked for its terminal databases"),
     ("libncursesw.so", "notes when it last looked for its terminal databases"),
 ];
-
-/// A name: compared as bytes, which is many times faster than as a path.
-type Key = Vec<u8>;
 
 /// An inode on a device.
 type Inode = (u64, u64);
@@ -76,6 +74,8 @@ struct Own {
     stat: Option<Stat>,
     /// Something was set that `stat` and the file's mode do not show: explicit times, attributes, another group.
     has_unshown: bool,
+    /// It has, or had, another name in a private tree.
+    is_shared: bool,
     /// Position of the last close among all.
     order: usize,
 }
@@ -92,11 +92,13 @@ enum OwnKind {
 /// The events so far.
 #[derive(Debug, Default)]
 pub struct Trace {
-    cwd: PathBuf,
+    places: Places,
     /// Boxed: they are many times as long as a pointer, and the tree moves them.
     files: BTreeMap<Key, Box<File>>,
     inodes: FxHashMap<Inode, Vec<Key>>,
     order: usize,
+    /// Files that were opened in trees that are left out.
+    private_inodes: FxHashSet<Inode>,
     /// The image that each process runs now.
     images: FxHashMap<u32, PathBuf>,
     /// What was found out about the loader's searches.
@@ -124,6 +126,19 @@ fn is_absence(errno: i32) -> bool {
     matches!(errno, ENOENT | ENOTDIR | EACCES | ELOOP | ENAMETOOLONG)
 }
 
+/// What an event put at a name, if it did; devices and pseudo files are always there.
+fn written(what: &What) -> Option<&Path> {
+    let path: &Path = match what {
+        What::Open { path, errno: 0, flags, .. } if flags & O_ACCMODE != 0 => path,
+        What::Rename { to: path, errno: 0, .. }
+        | What::Link { to: path, errno: 0, .. }
+        | What::Make { path, errno: 0, .. } => path,
+        _ => return None,
+    };
+    let is_file = !path.starts_with("/dev") && !pseudo::is_pseudo_file(path);
+    is_file.then_some(path)
+}
+
 fn watches_clock(caller: &Path) -> bool {
     let name = caller.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     CLOCK_WATCHERS.iter().any(|(library, _)| {
@@ -134,14 +149,24 @@ fn watches_clock(caller: &Path) -> bool {
 impl Trace {
     /// Of a tool that is started in `cwd`; nothing has happened yet.
     pub fn new(cwd: PathBuf) -> Trace {
-        Trace { cwd, ..Trace::default() }
+        Trace { places: Places::new(cwd), ..Trace::default() }
+    }
+
+    /// Says what is not to be noted; before anything happens.
+    pub fn leave_out(&mut self, left_out: LeftOut<'_>) {
+        self.places.leave_out(left_out);
     }
 
     /// Takes in what happened next.
     pub fn add(&mut self, events: &[Event]) {
         for event in events {
             self.unsteady(event);
-            self.event(event);
+            if !self.is_private(&event.what) {
+                if let Some(path) = written(&event.what) {
+                    self.write_to(path);
+                }
+                self.event(event);
+            }
         }
     }
 
@@ -156,22 +181,71 @@ impl Trace {
         self.finish()
     }
 
-    /// The absolute path, without empty and `.` parts; `..` stays, for it may follow a symlink.
     fn key(&self, path: &Path) -> Key {
-        let bytes = path.as_os_str().as_bytes();
-        let is_relative = bytes.first() != Some(&b'/');
-        let base = if is_relative { self.cwd.as_os_str().as_bytes() } else { b"" };
-        let mut key = Vec::with_capacity(base.len() + bytes.len() + 1);
-        for part in base.split(|byte| *byte == b'/').chain(bytes.split(|byte| *byte == b'/')) {
-            if !part.is_empty() && part != b"." {
-                key.push(b'/');
-                key.extend_from_slice(part);
+        self.places.key(path)
+    }
+
+    /// Something is written at a path. If its directory has two names, the files in it have one.
+    fn write_to(&mut self, path: &Path) {
+        let Some((directory, name, real)) = self.places.write_to(path) else { return };
+        // The links on the way to it count.
+        self.look(&directory, 0);
+        let inside = |key: &Key| Some((key.clone(), [&real, below(key, &name)?].concat()));
+        let moved: Vec<_> = self.files.keys().filter_map(inside).collect();
+        for (from, to) in moved.into_iter().filter(|(from, _)| *from != name) {
+            if let Some(file) = self.files.remove(&from) {
+                let keys = self.inodes.values_mut().flatten();
+                keys.filter(|key| **key == from).for_each(|key| key.clone_from(&to));
+                self.files.entry(to).or_insert(file);
             }
         }
-        if key.is_empty() {
-            key.push(b'/');
+    }
+
+    /// Whether an event is about a private tree only. Of files that come out of one, or have a second name in one, that is
+    /// noted.
+    fn is_private(&mut self, what: &What) -> bool {
+        match what {
+            What::Open { path, stat, .. } if self.places.is_private(path) => {
+                self.private_inodes.extend(stat.as_ref().map(inode));
+                true
+            }
+            What::Attributes { stat: Some(stat), .. } => {
+                self.private_inodes.contains(&inode(stat))
+                    && !self.inodes.contains_key(&inode(stat))
+            }
+            What::Look { path, .. }
+            | What::Open { path, .. }
+            | What::List { path, .. }
+            | What::Make { path, .. }
+            | What::Remove { path, .. }
+            | What::Attributes { path, .. } => self.places.is_private(path),
+            What::Rename { from, to, .. } => {
+                self.places.is_private(from) && self.places.is_private(to)
+            }
+            What::Link { from, to, errno, stat } => {
+                let (comes, goes) = (self.places.is_private(from), self.places.is_private(to));
+                if let Some(stat) = stat.as_ref().filter(|_| *errno == 0) {
+                    self.crosses(to, stat, comes && !goes);
+                }
+                comes || goes
+            }
+            _ => false,
         }
-        key
+    }
+
+    /// A file was given a second name, or if `comes_out` its first one, in or from a private tree.
+    fn crosses(&mut self, to: &Path, stat: &FileStat, comes_out: bool) {
+        if comes_out {
+            // As a compiler would have created it.
+            let mode = if stat.mode & 0o111 == 0 { 0o666 } else { 0o777 };
+            let mut own = Own::new(OwnKind::File, Made::Created, mode);
+            own.inode = Some(inode(stat));
+            self.make(to, false, own);
+        }
+        self.each_own(stat, |own| {
+            own.stat = Some(shown(stat));
+            own.is_shared = true;
+        });
     }
 
     fn file(&mut self, path: &Path) -> &mut File {
@@ -217,13 +291,19 @@ impl Trace {
     #[allow(clippy::match_same_arms, reason = "each kind's success stands beside its failure")]
     fn event(&mut self, event: &Event) {
         match &event.what {
-            What::Object { path } | What::Start { image: path, .. } => self.read(path, None),
+            What::Object { path, is_plugin } => {
+                self.read(path, None);
+                self.seen.plugins.extend(is_plugin.then(|| path.clone()));
+            }
+            What::Start { image: path, .. } => self.read(path, None),
             What::Ran { path, stat } => self.read(path, stat.as_ref()),
             What::ExecFailed { path, errno } | What::Look { path, errno } => {
                 self.look(path, *errno);
             }
             What::List { path, errno: 0 } => {
-                if !pseudo::is_harmless(path)
+                if self.places.is_unlisted(path) {
+                    self.look(path, 0);
+                } else if !pseudo::is_harmless(path)
                     && let Some(file) = self.foreign(path, None)
                 {
                     file.listed = true;
@@ -268,7 +348,7 @@ impl Trace {
                 self.seen.incomplete.get_or_insert_with(|| reason.clone());
             }
             // Those of `unsteady`, of the loader and libc, and those of `Programs`.
-            What::Clock | What::Random | What::Process | What::System => {}
+            What::Clock { .. } | What::Random | What::Process { .. } | What::System => {}
             What::Users
             | What::Iconv
             | What::Host
@@ -284,14 +364,21 @@ impl Trace {
 
     /// Notes what differs from run to run, with the image that asked for it.
     fn unsteady(&mut self, event: &Event) {
+        let mut caller = None;
         let unsteady = match &event.what {
             What::Start { image, .. } => {
                 self.images.insert(event.pid, image.clone());
                 return;
             }
-            What::Clock => Unsteady::Clock,
+            What::Clock { plugin } => {
+                caller = plugin.as_ref();
+                Unsteady::Clock
+            }
+            What::Process { plugin } => {
+                caller = plugin.as_ref();
+                Unsteady::Process
+            }
             What::Random => Unsteady::Random,
-            What::Process => Unsteady::Process,
             What::System => Unsteady::System,
             What::Host => Unsteady::Host,
             What::Look { path, errno: 0 } if pseudo::is_own_number(path) => Unsteady::Process,
@@ -304,7 +391,7 @@ impl Trace {
             What::List { path, errno: 0 } if pseudo::is_harmless(path) => Unsteady::System,
             _ => return,
         };
-        let image = self.images.get(&event.pid).cloned().unwrap_or_default();
+        let image = caller.or_else(|| self.images.get(&event.pid)).cloned().unwrap_or_default();
         self.seen.unsteady.insert((unsteady, image));
     }
 
@@ -541,10 +628,11 @@ impl Trace {
                         self.fact(Fact::SideEffect);
                     }
                     if own.kind != OwnKind::Other {
-                        let Own { create_mode, how, stat, order, .. } = own;
+                        let Own { create_mode, how, stat, order, is_shared, .. } = own;
                         let path = file.path;
-                        outputs
-                            .push((order, Output { path, create_mode, how, stat, existed_before }));
+                        let output =
+                            Output { path, create_mode, how, stat, existed_before, is_shared };
+                        outputs.push((order, output));
                     }
                 }
             }
@@ -557,6 +645,15 @@ impl Trace {
 
 impl Own {
     fn new(kind: OwnKind, how: Made, create_mode: u32) -> Own {
-        Own { kind, how, create_mode, inode: None, stat: None, has_unshown: false, order: 0 }
+        Own {
+            kind,
+            how,
+            create_mode,
+            inode: None,
+            stat: None,
+            has_unshown: false,
+            is_shared: false,
+            order: 0,
+        }
     }
 }

@@ -200,6 +200,22 @@ impl<'a, R: ReadAt> Elf<'a, R> {
         });
     }
 
+    /// Whether the file's dynamic symbols, those that it wants among them, may include one of these names; each with a zero
+    /// byte on both sides.
+    #[cfg(feature = "std")]
+    pub fn mentions(&self, names: &[&[u8]]) -> bool {
+        const TABLE_LEN_MAX: u64 = 64 << 20;
+        let table = self.dynamic_value(5).and_then(|address| self.offset(address));
+        let len = self.dynamic_value(10).filter(|len| *len <= TABLE_LEN_MAX);
+        let (Some(table), Some(len)) = (table, len.and_then(|len| usize::try_from(len).ok()))
+        else {
+            return true;
+        };
+        let mut text = vec![0; len];
+        let read = self.file.read_at(table, &mut text);
+        names.iter().any(|name| text[..read].windows(name.len()).any(|part| part == *name))
+    }
+
     /// Whether the file defines a dynamic symbol of this name.
     pub fn defines(&self, name: &[u8]) -> bool {
         self.find(name).is_some()
@@ -283,4 +299,15 @@ fn script(head: &[u8]) -> Preloading {
     let path = line.get(start..).unwrap_or(b"");
     let len = path.iter().take_while(|byte| !is_blank(byte) && !matches!(byte, b'\n' | 0)).count();
     if len == 0 { Preloading::Unknown } else { Preloading::Script { start, end: start + len } }
+}
+
+/// Whether a shared object may read variables without asking for each by its name: it wants libc's list of them. What
+/// cannot be read may.
+#[cfg(feature = "std")]
+pub fn may_walk_environment(object: &std::path::Path) -> bool {
+    const LIST: [&[u8]; 3] = [b"\0environ\0", b"\0__environ\0", b"\0_environ\0"];
+    let mut head = [0; HEAD_LEN_BYTES];
+    let Ok(file) = std::fs::File::open(object) else { return true };
+    let read = file.read_at(0, &mut head);
+    head.get(..read).and_then(|head| Elf::parse(&file, head)).is_none_or(|elf| elf.mentions(&LIST))
 }

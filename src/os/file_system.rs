@@ -5,6 +5,9 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::OnceLock;
+
+use crate::shm::clock;
 
 /// A type of file system on which mappings are shared by all processes, and a new name in a directory changes the
 /// directory's stamp.
@@ -13,21 +16,19 @@ pub struct FileSystem {
     magic: u32,
     /// Its name.
     pub name: &'static str,
-    /// Its change times are as fine as they are shown, once somebody has looked (Linux 6.13).
-    pub fine_times: bool,
 }
 
 const OVERLAY: u32 = 0x794c_7630;
 
 const KNOWN: [FileSystem; 8] = [
-    FileSystem { magic: 0xef53, name: "ext", fine_times: true },
-    FileSystem { magic: 0x5846_5342, name: "xfs", fine_times: true },
-    FileSystem { magic: 0x9123_683e, name: "btrfs", fine_times: true },
-    FileSystem { magic: 0x0102_1994, name: "tmpfs", fine_times: true },
-    FileSystem { magic: OVERLAY, name: "overlayfs", fine_times: false },
-    FileSystem { magic: 0xf2f5_2010, name: "f2fs", fine_times: false },
-    FileSystem { magic: 0x2fc1_2fc1, name: "zfs", fine_times: false },
-    FileSystem { magic: 0xca45_1a4e, name: "bcachefs", fine_times: false },
+    FileSystem { magic: 0xef53, name: "ext" },
+    FileSystem { magic: 0x5846_5342, name: "xfs" },
+    FileSystem { magic: 0x9123_683e, name: "btrfs" },
+    FileSystem { magic: 0x0102_1994, name: "tmpfs" },
+    FileSystem { magic: OVERLAY, name: "overlayfs" },
+    FileSystem { magic: 0xf2f5_2010, name: "f2fs" },
+    FileSystem { magic: 0x2fc1_2fc1, name: "zfs" },
+    FileSystem { magic: 0xca45_1a4e, name: "bcachefs" },
 ];
 
 /// Others, to be named where they are refused.
@@ -43,6 +44,13 @@ const REFUSED: [(u32, &str); 8] = [
 ];
 
 impl FileSystem {
+    /// Whether its change times are as fine as they are shown, once somebody has looked.
+    pub fn has_fine_times(self) -> bool {
+        static KERNEL: OnceLock<bool> = OnceLock::new();
+        clock::FINE_GRAINED.contains(&u64::from(self.magic))
+            && *KERNEL.get_or_init(clock::kernel_has_fine_times)
+    }
+
     /// That of an open file; the inner error says what it is instead of one that is known.
     pub fn of(file: impl AsFd) -> io::Result<Result<FileSystem, String>> {
         Ok(FileSystem::find(rustix::fs::fstatfs(file)?.f_type))

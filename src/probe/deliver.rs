@@ -6,6 +6,8 @@
 use core::ffi::CStr;
 
 use crate::record::{self, BlobRef, Output, Record};
+use crate::shm::clock;
+use crate::shm::digests::DigestTable;
 use crate::shm::layout::Kind;
 use crate::shm::map::was_bridged;
 use crate::shm::raw::{self, AsFd, Errno, Stream};
@@ -21,6 +23,8 @@ pub struct Blobs<'s> {
     pub segments: &'s Segments,
     /// The index look-up by digest.
     pub find: &'s FindBlob<'s>,
+    /// Where the digests of what is written are noted.
+    pub digests: DigestTable<'s>,
 }
 
 /// Why nothing, or not all, was delivered. Whatever it was, the tool can run as if we had not been there.
@@ -36,6 +40,8 @@ pub enum Undelivered {
     Failed(Errno),
 }
 
+/// Reading a smaller file costs no more than noting its digest.
+const NOTED_BYTES_MIN: u64 = 64 << 10;
 /// The most outputs of one record.
 const OUTPUTS_MAX: usize = 256;
 
@@ -109,12 +115,13 @@ fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
         Err(Errno::NOENT) if output.flags & record::ONLY_IF_PRESENT == 0 => Ok(false),
         Err(_) => Err(Undelivered::Special),
         Ok(state) => {
-            let is_plain = state.is_regular()
-                && state.links == 1
-                && state.uid == raw::user()
+            let is_ours = state.is_regular() && state.uid == raw::user();
+            let is_plain = state.links == 1
                 && state.mode & 0o7777 == output.mode
                 && output.flags & record::ONLY_IF_ABSENT == 0;
-            if is_plain { Ok(true) } else { Err(Undelivered::Special) }
+            // Tools that replace refuse to do so where they could not write.
+            let is_replaced = output.flags & record::REPLACES != 0 && state.mode & 0o200 != 0;
+            if is_ours && (is_plain || is_replaced) { Ok(true) } else { Err(Undelivered::Special) }
         }
     }
 }
@@ -143,10 +150,24 @@ fn write_output(
     if result.is_ok() && is_other_mode {
         result = raw::set_mode(file.as_fd(), output.mode).map_err(Undelivered::Failed);
     }
-    if result.is_err() {
-        let _ = raw::unlink(path);
+    match result {
+        Ok(()) => note_digest(&file, &output.blob, blobs.digests),
+        Err(_) => {
+            let _ = raw::unlink(path);
+        }
     }
     result
+}
+
+/// Notes the digest of a large output, so that the look-up by content of what uses it (a library, by all that is linked
+/// with it) need not read it again.
+fn note_digest(file: &raw::Handle, blob: &BlobRef, digests: DigestTable<'_>) {
+    if blob.len_bytes >= NOTED_BYTES_MIN
+        && let Ok(state) = raw::stat_fd(file.as_fd())
+        && clock::tells_changes_apart(file.as_fd())
+    {
+        digests.enter(&state.stat.stamp(), &blob.digest);
+    }
 }
 
 fn create(path: &CStr, mode: u32, occupied: bool) -> Result<raw::Handle, Errno> {

@@ -96,7 +96,7 @@ pub fn deliver_record(
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let find = |digest: &[u8; 32]| cache.find_blob(digest);
-    let blobs = Blobs { segments: &cache.segments, find: &find };
+    let blobs = Blobs { segments: &cache.segments, find: &find, digests: cache.volatile.digests() };
     deliver::deliver(record, blobs, creation_mask, delivered)
 }
 

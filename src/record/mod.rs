@@ -169,7 +169,7 @@ pub struct Output {
     pub create_mode: u32,
     /// Its permission bits in the end.
     pub mode: u32,
-    /// [`SET_MODE`] and [`ONLY_IF_ABSENT`].
+    /// [`SET_MODE`] and its kin.
     pub flags: u32,
     /// Zero.
     pub reserved: u32,
@@ -183,6 +183,9 @@ pub const SET_MODE: u32 = 1;
 pub const ONLY_IF_ABSENT: u32 = 2;
 /// Delivered only where something is there already.
 pub const ONLY_IF_PRESENT: u32 = 4;
+
+/// The tool puts a new file in the place of what is there, whatever its links and mode.
+pub const REPLACES: u32 = 8;
 
 /// What the portable look-up compares of an input (cold part).
 #[repr(C)]

@@ -15,6 +15,11 @@ use crate::shm::raw::{self, FileState};
 const CHUNK_BYTES: usize = 256 << 10;
 
 impl Store {
+    /// Notes the digest of a file that was seen in `state`; its stamp must vouch for the content.
+    pub fn note_digest(&self, state: &FileState, digest: &[u8; 32]) {
+        self.cache.volatile.digests().enter(&state.stat.stamp(), digest);
+    }
+
     /// BLAKE3 of the regular file at `path`, which was seen in `state`; `None` if it is another one by now.
     /// `vouches` says whether the stamp of `state` can vouch for the content.
     pub fn digest_file(&self, path: &CStr, state: &FileState, vouches: bool) -> Option<[u8; 32]> {

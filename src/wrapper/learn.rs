@@ -15,6 +15,7 @@ use super::world::{Absences, Absent, World, c_path, is_shared_object};
 use crate::compilers::{Family, Policy, is_wrapper, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation, Unsteady};
+use crate::os::elf::may_walk_environment;
 use crate::os::path::Found;
 use crate::os::run::{Ended, Text};
 use crate::outcome::NotStored;
@@ -61,7 +62,7 @@ impl Lesson<'_> {
         let mut command = Vec::new();
         self.command.visit(|piece| command.extend_from_slice(piece));
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
-        let outputs = self.outputs()?;
+        let outputs = self.outputs(&mut world)?;
         let (absences, unusable) = self.absences(&mut world)?;
         let mut draft = Draft {
             flags: self.flags(text),
@@ -84,7 +85,8 @@ impl Lesson<'_> {
             |directory: &Directory| PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
         let vouching: Vec<PathBuf> = draft.directories.iter().map(path_of).collect();
         draft.inputs = self.inputs(world, &unusable, &vouching)?;
-        draft.flags |= when(has_twins(&draft.inputs), record::STAMPS_ONLY);
+        let twins_matter = self.policy.family != Family::Rustc;
+        draft.flags |= when(twins_matter && has_twins(&draft.inputs), record::STAMPS_ONLY);
         Ok(draft)
     }
 
@@ -105,7 +107,7 @@ impl Lesson<'_> {
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }
-        if self.policy.reads_standard_input && self.standard_input == 0 {
+        if self.reads_standard_input() && self.standard_input == 0 {
             return Err(NotStored::UnrepeatableInput);
         }
         if self.observation.incomplete.is_some() || self.ended.left_behind {
@@ -151,7 +153,29 @@ impl Lesson<'_> {
             | when(has_text && self.streams.err_terminal, record::ERR_TERMINAL)
             | when(self.depends_on_cpu(), record::NEEDS_CPU)
             | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
-            | when(self.policy.reads_standard_input, self.standard_input)
+            | when(self.reads_standard_input(), self.standard_input)
+    }
+
+    /// Whether code that is not the tool's ran in it: a plugin that the command line shows, or a proc macro.
+    fn has_foreign_code(&self) -> bool {
+        let is_foreign = |plugin: &PathBuf| !reads_variables_by_name(plugin);
+        let loads_macros = self.policy.family == Family::Rustc;
+        self.policy.runs_foreign_code
+            || loads_macros && self.observation.plugins.iter().any(is_foreign)
+    }
+
+    /// Foreign code may read it too: no observer sees that.
+    fn reads_standard_input(&self) -> bool {
+        let loads_macros = self.policy.family == Family::Rustc;
+        self.policy.reads_standard_input || loads_macros && self.has_foreign_code()
+    }
+
+    /// Whether something ran that may have read any variable without being seen.
+    fn walks_environment(&self) -> bool {
+        let is_unknown = |path: &&PathBuf| !reads_variables_by_name(path);
+        self.policy.runs_foreign_code
+            || self.observation.images.iter().any(|image| is_unknown(&image))
+            || self.observation.plugins.iter().filter(is_unknown).any(|it| may_walk_environment(it))
     }
 
     fn is_judged_by_stamps_only(&self) -> bool {
@@ -183,8 +207,9 @@ impl Lesson<'_> {
 
     fn variables(&self) -> Result<Vec<Variable>, NotStored> {
         let mut names: BTreeMap<OsString, u32> = BTreeMap::new();
+        let has_foreign_code = self.has_foreign_code();
         for name in &self.observation.variables {
-            if self.policy.ignores_variable(name) {
+            if self.policy.ignores_variable(name, has_foreign_code) {
                 continue;
             }
             let flags = if self.policy.only_for_text(name) { record::TEXT_ONLY } else { 0 };
@@ -208,8 +233,7 @@ impl Lesson<'_> {
             let value = value.map(|value| xxh3_128(value).to_le_bytes());
             variables.push(Variable { name, value, flags });
         }
-        let walks = |image: &PathBuf| !reads_variables_by_name(image);
-        if self.policy.runs_foreign_code || self.observation.images.iter().any(walks) {
+        if self.walks_environment() {
             variables.push(Variable {
                 name: CString::default(),
                 value: Some(self.environment.whole()),
@@ -236,12 +260,12 @@ impl Lesson<'_> {
         Ok(searches)
     }
 
-    fn outputs(&self) -> Result<Vec<Output>, NotStored> {
+    fn outputs(&self, world: &mut World) -> Result<Vec<Output>, NotStored> {
         let mut outputs = Vec::new();
         for output in &self.observation.outputs {
-            outputs.push(self.output(output)?);
+            outputs.push(self.output(world, output)?);
         }
-        if outputs.is_empty() {
+        if outputs.is_empty() && !self.policy.is_question {
             return Err(NotStored::NoOutput);
         }
         // What a build tool waits for comes last: if we are killed in between, it is missing, and is made again.
@@ -250,12 +274,17 @@ impl Lesson<'_> {
         Ok(outputs)
     }
 
-    fn output(&self, seen: &crate::observe::Output) -> Result<Output, NotStored> {
+    fn output(
+        &self,
+        world: &mut World,
+        seen: &crate::observe::Output,
+    ) -> Result<Output, NotStored> {
         let path = c_path(&seen.path).ok_or(NotStored::SpecialOutput)?;
         let state = raw::lstat(&path).map_err(|_| NotStored::OutputChanged)?;
         let plain_mode = seen.create_mode & 0o777 & !self.command.creation_mask;
         let mode = state.mode & 0o7777;
-        let is_plain = state.is_regular() && state.links == 1 && state.uid == raw::user();
+        let has_links = state.links > 1 && !seen.is_shared;
+        let is_plain = state.is_regular() && !has_links && state.uid == raw::user();
         // The mode of a file that was there before is its own, not the tool's.
         let kept_mode = seen.existed_before && seen.how == Made::Truncated && mode != plain_mode;
         // A mode that is not the tool's doing, but comes from the directory.
@@ -266,7 +295,7 @@ impl Lesson<'_> {
         if seen.how == Made::Modified && seen.existed_before {
             return Err(NotStored::InputModified);
         }
-        if seen.stat != Some(state.stat) {
+        if !is_as_seen(seen, &state) {
             return Err(NotStored::OutputChanged);
         }
         let file = std::fs::File::open(&seen.path).map_err(|_| NotStored::OutputChanged)?;
@@ -274,8 +303,12 @@ impl Lesson<'_> {
         if raw::lstat(&path).map(|now| now.stat) != Ok(state.stat) {
             return Err(NotStored::OutputChanged);
         }
+        if world.vouches(&path, &state, world.taken_ns) {
+            self.store.note_digest(&state, &blob.digest);
+        }
         let flags = when(mode != plain_mode, record::SET_MODE)
             | when(seen.how == Made::Modified, record::ONLY_IF_ABSENT)
+            | when(self.policy.replaces(&seen.path), record::REPLACES)
             // What an unknown tool makes may depend on what was there (`ar r`).
             | match (self.policy.family, seen.existed_before) {
                 (Family::Unknown, true) => record::ONLY_IF_PRESENT,
@@ -322,8 +355,14 @@ impl Lesson<'_> {
         vouching: &[PathBuf],
     ) -> Result<Vec<Input>, NotStored> {
         let mut inputs = Inputs { lesson: self, groups: FxHashMap::default(), list: Vec::new() };
+        let is_replaced = |path: &Path| {
+            self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
+        };
         for input in &self.observation.inputs {
-            inputs.content(&mut world, &input.path, input.stat)?;
+            // lld opens the file that it replaces, in order to remove it in the background.
+            if !is_replaced(&input.path) {
+                inputs.content(&mut world, &input.path, input.stat)?;
+            }
         }
         if let Some(path) = self.config_path.filter(|path| path.exists()) {
             inputs.content(&mut world, path, None)?;
@@ -441,6 +480,15 @@ fn has_twins(inputs: &[Input]) -> bool {
         .iter()
         .filter(|input| input.kind == record::CONTENT)
         .any(|input| *files.entry(input.digest).or_insert(input.group) != input.group)
+}
+
+/// Whether an output is what it was when the tool was done with it. Where a private tree has another name of it, that one
+/// may have been removed since, which changes the change time.
+fn is_as_seen(seen: &crate::observe::Output, now: &FileState) -> bool {
+    seen.stat.is_some_and(|then| {
+        let ctime_ns = if seen.is_shared { now.stat.ctime_ns } else { then.ctime_ns };
+        now.stat == crate::shm::stat::Stat { ctime_ns, ..then }
+    })
 }
 
 /// Whether the directory of `path` gives new files a mode of its own (an access control list for what is made in it).

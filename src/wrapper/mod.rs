@@ -18,6 +18,7 @@ use crate::compilers::{self, Family, Policy, Verdict};
 use crate::config::{self, Config, Observer};
 use crate::env;
 use crate::error::StoreError;
+use crate::observe::LeftOut;
 use crate::observe::preload::{self, Preload, Report};
 use crate::os::exec::{EnvChange, end_like, exec};
 use crate::os::path::{Found, Ourselves, find_tool};
@@ -36,7 +37,6 @@ use learn::Lesson;
 use log::Log;
 use portable::Portable;
 pub use tryout::{Tried, observers};
-pub use world::has_fine_times;
 
 /// The status of a tool that is not there, as shells give it.
 const NOT_FOUND: u8 = 127;
@@ -80,7 +80,7 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if !invocation.config.recache && invocation.look(&store, &asked, before) {
         return 0;
     }
-    match invocation.observer(&store) {
+    match invocation.observer(&store, &policy) {
         Some(observer) => invocation.miss(&store, &asked, &policy, observer),
         None => invocation.pass_through(&store, PassReason::NoObserver),
     }
@@ -252,9 +252,11 @@ impl Invocation {
         true
     }
 
-    fn observer(&self, store: &Store) -> Option<Preload> {
+    fn observer(&self, store: &Store, policy: &Policy) -> Option<Preload> {
         match Preload::prepare(store.directory()) {
             Ok(mut observer) => {
+                let (trees, listings) = (&policy.private_trees[..], &policy.unlisted[..]);
+                observer.leave_out(LeftOut { trees, listings });
                 observer.check(&self.program);
                 Some(observer)
             }

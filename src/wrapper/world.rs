@@ -81,9 +81,7 @@ impl World {
         let youngest = state.stat.ctime_ns.max(state.stat.mtime_ns);
         let granularity = if state.stat.ctime_ns % 1_000_000_000 == 0 {
             SECONDS_NS
-        } else if self.file_system(path, state).is_some_and(|known| known.fine_times)
-            && has_fine_times()
-        {
+        } else if self.file_system(path, state).is_some_and(FileSystem::has_fine_times) {
             return true;
         } else {
             TICK_NS
@@ -284,18 +282,4 @@ fn split(path: &Path) -> Option<(&Path, &OsStr)> {
 pub fn is_shared_object(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
-}
-
-/// Whether the kernel gives a file that somebody has looked at a new change time with every change (Linux 6.13,
-/// "multigrain timestamps").
-pub fn has_fine_times() -> bool {
-    static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let uname = rustix::system::uname();
-        let release = uname.release().to_string_lossy();
-        let mut numbers =
-            release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-        let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        version >= (6, 13)
-    })
 }

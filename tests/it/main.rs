@@ -16,6 +16,7 @@ mod tree;
 
 mod bad_input;
 mod binary;
+mod cargo;
 mod face;
 mod first_week;
 mod house;
@@ -25,6 +26,7 @@ mod outcomes;
 mod parallel;
 mod places;
 mod projects;
+mod rustc;
 mod seed;
 mod side_outputs;
 mod terminals;

@@ -48,7 +48,7 @@ unsafe fn domain(domain: Text) {
     unsafe { note::text_domain(domain, note::DEFAULT_DIRECTORY.as_ptr().cast()) };
 }
 
-// `time` and `dlopen` depend on who calls them: the one notes it, the other must be called as if we were not there.
+// Of some the caller is noted; `dlopen`, which depends on it, must be called as if we were not there.
 macro_rules! tail_calls {
     ($(fn $name:ident => $x86:literal, $aarch64:literal, $then:path;)*) => {$(
         #[unsafe(naked)]
@@ -64,6 +64,9 @@ macro_rules! tail_calls {
 
 tail_calls! {
     fn time => "mov rsi, [rsp]\njmp {then}", "mov x1, x30\nb {then}", time_for;
+    fn clock_gettime => "mov rdx, [rsp]\njmp {then}", "mov x2, x30\nb {then}", clock_gettime_for;
+    fn gettimeofday => "mov rdx, [rsp]\njmp {then}", "mov x2, x30\nb {then}", gettimeofday_for;
+    fn getpid => "mov rdi, [rsp]\njmp {then}", "mov x0, x30\nb {then}", getpid_for;
     fn dlopen =>
         "push rdi\npush rsi\nsub rsp, 8\ncall {then}\nadd rsp, 8\npop rsi\npop rdi\njmp rax",
         "stp x0, x1, [sp, #-32]!\nstr x30, [sp, #16]\nbl {then}\nmov x16, x0\nldr x30, [sp, #16]\nldp x0, x1, [sp], #32\nbr x16",
@@ -73,6 +76,23 @@ tail_calls! {
 unsafe extern "C" fn time_for(out: *mut i64, caller: usize) -> isize {
     note::time(caller);
     real!(time(out: *mut i64) -> isize)
+}
+
+unsafe extern "C" fn clock_gettime_for(which: i32, out: Any, caller: usize) -> i32 {
+    if !CLOCKS_SINCE_BOOT.contains(&which) {
+        note::fact_for(fact::CLOCK, caller);
+    }
+    real!(clock_gettime(which: i32, out: Any) -> i32)
+}
+
+unsafe extern "C" fn gettimeofday_for(out: Any, zone: Any, caller: usize) -> i32 {
+    note::fact_for(fact::CLOCK, caller);
+    real!(gettimeofday(out: Any, zone: Any) -> i32)
+}
+
+unsafe extern "C" fn getpid_for(caller: usize) -> i32 {
+    note::fact_for(fact::PROCESS, caller);
+    real!(getpid() -> i32)
 }
 
 /// `time` of a caller that is not known.
@@ -176,9 +196,7 @@ before! {
     fn cuserid(out: Any) -> *mut u8, note::fact(fact::SESSION);
     fn getutent() -> Any, note::fact(fact::SESSION);
     fn getutxent() -> Any, note::fact(fact::SESSION);
-    fn clock_gettime(which: i32, out: Any) -> i32, read_clock(which);
     fn __clock_gettime(which: i32, out: Any) -> i32, read_clock(which);
-    fn gettimeofday(out: Any, zone: Any) -> i32, note::fact(fact::CLOCK);
     fn __gettimeofday(out: Any, zone: Any) -> i32, note::fact(fact::CLOCK);
     fn timespec_get(out: Any, base: i32) -> i32, note::fact(fact::CLOCK);
     fn ftime(out: Any) -> i32, note::fact(fact::CLOCK);
@@ -189,7 +207,6 @@ before! {
     fn getentropy(out: Any, len: usize) -> i32, note::fact(fact::RANDOM);
     fn arc4random() -> i32, note::fact(fact::RANDOM);
     fn arc4random_uniform(end: u32) -> i32, note::fact(fact::RANDOM);
-    fn getpid() -> i32, note::fact(fact::PROCESS);
     fn __getpid() -> i32, note::fact(fact::PROCESS);
     fn getppid() -> i32, note::fact(fact::PROCESS);
     fn gettid() -> i32, note::fact(fact::PROCESS);

@@ -27,8 +27,9 @@ static OBSERVED_TEXT: [AtomicUsize; OBSERVED_LEN_MAX / 8] =
 static OBSERVED_LEN: AtomicUsize = AtomicUsize::new(0);
 /// Whether paths must be noted absolute.
 static MOVED: AtomicBool = AtomicBool::new(false);
-/// The last object that is in the log already.
+/// The last object that is in the log already, and the last of those with which the program was started.
 static LAST_OBJECT: AtomicPtr<Object> = AtomicPtr::new(core::ptr::null_mut());
+static LAST_AT_START: AtomicPtr<Object> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Room for an absolute path's beginning.
 pub type Room = [MaybeUninit<u8>; 4352];
@@ -187,6 +188,7 @@ unsafe fn report_in(environment: *const *const u8) {
     };
     append(&entry);
     mapped_objects();
+    LAST_AT_START.store(LAST_OBJECT.load(Ordering::Relaxed), Ordering::Release);
     crate::files::inherit();
 }
 
@@ -213,12 +215,14 @@ pub fn append(entry: &Entry) {
 pub fn mapped_objects() {
     let last = LAST_OBJECT.load(Ordering::Acquire).cast_const();
     let is_known = link::objects().any(|object| core::ptr::eq(object, last));
+    let is_plugin = !LAST_AT_START.load(Ordering::Acquire).is_null();
     let mut waiting = is_known;
     let mut newest = last;
     for object in link::objects() {
         if !waiting && !object.is_vdso() && !object.is_own() && !object.path().is_empty() {
             append(&Entry {
                 kind: kind::OBJECT,
+                flags: u32::from(is_plugin),
                 path: [object.path(), b"", b""],
                 ..Entry::default()
             });
@@ -333,6 +337,29 @@ pub fn fact(fact: u32) {
     if !is_known && log().is_some() {
         KNOWN.fetch_or(1 << fact, Ordering::Relaxed);
         append(&Entry { kind: kind::FACT, flags: fact, ..Entry::default() });
+    }
+}
+
+/// Notes a fact with the plugin that it comes from, if `caller` is an address in one: in an object that was loaded after
+/// the program had started.
+#[inline(never)]
+pub fn fact_for(fact: u32, caller: usize) {
+    static KNOWN: [[AtomicU32; 64]; 16] = [const { [const { AtomicU32::new(0) }; 64] }; 16];
+    if log().is_none() {
+        return;
+    }
+    let last = LAST_AT_START.load(Ordering::Acquire).cast_const();
+    let mut plugins = link::objects().skip_while(|object| !core::ptr::eq(*object, last)).skip(1);
+    let Some(object) = plugins.find(|object| object.contains(caller)) else {
+        return self::fact(fact);
+    };
+    if is_new(&KNOWN[fact as usize % KNOWN.len()], object.path()) {
+        append(&Entry {
+            kind: kind::FACT,
+            flags: fact,
+            path: [object.path(), b"", b""],
+            ..Entry::default()
+        });
     }
 }
 

@@ -1,0 +1,261 @@
+//! rustc, and clippy-driver around it: one crate to whatever it is compiled to, linking included.
+//!
+//! cargo's questions (`-vV`, `--print`) are cached too: their result is what they print. The option syntax is that of the
+//! `getopts` crate; of the values only those are looked at that change what may be done with the command.
+//! Read next: "Rust" in ARCHITECTURE.md, which says why two things that rustc reads are no inputs.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::{Family, Policy, Verdict};
+use crate::outcome::PassReason;
+
+/// More text than this is no argument file.
+const FILE_MAX_BYTES: u64 = 16 << 20;
+/// Short options that take a value, and long ones.
+const SHORT_WITH_VALUE: &[u8] = b"ACDFLWZlo";
+const LONG_WITH_VALUE: &[&str] = &[
+    "allow",
+    "cap-lints",
+    "cfg",
+    "check-cfg",
+    "codegen",
+    "color",
+    "crate-name",
+    "crate-type",
+    "deny",
+    "diagnostic-width",
+    "edition",
+    "emit",
+    "env-set",
+    "error-format",
+    "explain",
+    "extern",
+    "forbid",
+    "force-warn",
+    "json",
+    "out-dir",
+    "print",
+    "remap-path-prefix",
+    "remap-path-scope",
+    "sysroot",
+    "target",
+    "warn",
+];
+/// Beginnings of `-Z` options that print or write times, or the state of the incremental directory.
+const UNREPEATABLE: &[&str] =
+    &["incremental-info", "llvm-time-trace", "self-profile", "time-", "time_", "print-llvm-passes"];
+
+/// What a command line says.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "what was typed: a flag for each flag")]
+struct Typed {
+    sources: usize,
+    is_question: bool,
+    asks_for_help: bool,
+    unsupported: bool,
+    unparsed: bool,
+    standard_input: bool,
+    standard_output: bool,
+    cpu: bool,
+    output: Option<PathBuf>,
+    depfile: Option<PathBuf>,
+    incremental: Option<PathBuf>,
+    /// Search directories for other things than crates that are named here.
+    unlisted: Vec<PathBuf>,
+}
+
+/// What may be done with this command of rustc.
+pub fn judge(args: &[OsString]) -> Verdict {
+    // `clippy-driver /path/of/rustc ARGS…`, as cargo runs a wrapper for the workspace.
+    let is_rustc = |word: &&OsString| Path::new(word).file_stem().is_some_and(|s| s == "rustc");
+    let args = if args.first().is_some_and(|word| is_rustc(&word)) { &args[1..] } else { args };
+    let typed = match expand(args) {
+        Ok(args) => Typed::read(&args),
+        Err(reason) => return Verdict::PassThrough(reason),
+    };
+    if let Some(reason) = typed.why_not() {
+        return Verdict::PassThrough(reason);
+    }
+    Verdict::Cache(Policy {
+        primary_output: typed.output,
+        depfile: typed.depfile,
+        depends_on_cpu: typed.cpu,
+        reads_standard_input: typed.standard_input,
+        is_question: typed.is_question,
+        private_trees: typed.incremental.into_iter().collect(),
+        unlisted: typed.unlisted,
+        ..Policy::plain(Family::Rustc)
+    })
+}
+
+/// The arguments with every `@file` replaced by its lines, which are not looked at again.
+fn expand(args: &[OsString]) -> Result<Vec<OsString>, PassReason> {
+    let mut expanded = Vec::with_capacity(args.len());
+    for arg in args {
+        match arg.as_bytes().strip_prefix(b"@") {
+            None => expanded.push(arg.clone()),
+            Some(file) => expanded.extend(lines(Path::new(OsStr::from_bytes(file)))?),
+        }
+    }
+    Ok(expanded)
+}
+
+fn lines(file: &Path) -> Result<Vec<OsString>, PassReason> {
+    let found = fs::metadata(file).map_err(|_| PassReason::Unparsed)?;
+    if !found.is_file() {
+        return Err(PassReason::StandardInput);
+    }
+    if found.len() > FILE_MAX_BYTES {
+        return Err(PassReason::Unparsed);
+    }
+    let text = fs::read(file).map_err(|_| PassReason::Unparsed)?;
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    let line = |line: &[u8]| line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+    Ok(text.split(|byte| *byte == b'\n').map(|bytes| OsString::from_vec(line(bytes))).collect())
+}
+
+impl Typed {
+    fn read(args: &[OsString]) -> Typed {
+        let mut typed = Typed::default();
+        let mut words = args.iter();
+        while let Some(word) = words.next() {
+            match word.as_bytes() {
+                b"--" => words.by_ref().for_each(|word| typed.source(word)),
+                [b'-', b'-', long @ ..] => {
+                    let mut halves = long.splitn(2, |byte| *byte == b'=');
+                    let name = String::from_utf8_lossy(halves.next().unwrap_or_default());
+                    let has_value = LONG_WITH_VALUE.contains(&&*name);
+                    let joined = halves.next().map(OsStr::from_bytes);
+                    let value = joined.or_else(|| {
+                        let next = if has_value { words.next() } else { None };
+                        next.map(OsString::as_os_str)
+                    });
+                    match value {
+                        Some(value) if has_value => typed.option(&name, value),
+                        _ => typed.flag(&name),
+                    }
+                }
+                [b'-', short @ ..] if !short.is_empty() => {
+                    if let Some(name) = typed.short(short) {
+                        match words.next() {
+                            Some(value) => typed.option(name, value),
+                            None => typed.unparsed = true,
+                        }
+                    }
+                }
+                _ => typed.source(word),
+            }
+        }
+        typed
+    }
+
+    /// A word of short options; gives the one that has its value in the next word.
+    fn short(&mut self, word: &[u8]) -> Option<&'static str> {
+        for (at, letter) in word.iter().enumerate() {
+            let name = match letter {
+                b'C' => "codegen",
+                b'L' => "library-path",
+                b'Z' => "unstable",
+                b'o' => "output",
+                b'h' => "help",
+                b'V' => "version",
+                b'W' | b'A' | b'D' | b'F' => "warn",
+                _ => "other",
+            };
+            if !SHORT_WITH_VALUE.contains(letter) {
+                self.flag(name);
+                continue;
+            }
+            let value = &word[at + 1..];
+            if value.is_empty() {
+                return Some(name);
+            }
+            self.option(name, OsStr::from_bytes(value));
+            return None;
+        }
+        None
+    }
+
+    fn source(&mut self, word: &OsStr) {
+        self.sources += 1;
+        let is_there = |name: &str| word.as_bytes().starts_with(name.as_bytes());
+        self.standard_input |=
+            word == "-" || ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"].into_iter().any(is_there);
+    }
+
+    fn flag(&mut self, name: &str) {
+        match name {
+            "help" => self.asks_for_help = true,
+            "version" => self.is_question = true,
+            name if LONG_WITH_VALUE.contains(&name) => self.unparsed = true,
+            _ => {}
+        }
+    }
+
+    fn option(&mut self, name: &str, value: &OsStr) {
+        let text = &*value.to_string_lossy();
+        let rest =
+            |prefix: &str| value.as_bytes().strip_prefix(prefix.as_bytes()).map(OsStr::from_bytes);
+        match name {
+            "explain" => self.asks_for_help = true,
+            "warn" | "codegen" | "unstable" if text == "help" => self.asks_for_help = true,
+            "codegen" => {
+                self.cpu |= text.contains("=native");
+                self.incremental =
+                    rest("incremental=").map(PathBuf::from).or(self.incremental.take());
+            }
+            "unstable" => {
+                self.cpu |= text.contains("=native");
+                let text = text.replace('_', "-");
+                self.unsupported |= UNREPEATABLE.iter().any(|start| text.starts_with(start));
+            }
+            "target" => self.cpu |= Path::new(text).extension().is_some_and(|e| e == "json"),
+            "library-path" => {
+                let kinds = ["dependency=", "native=", "framework="];
+                self.unlisted.extend(kinds.into_iter().find_map(rest).map(PathBuf::from));
+            }
+            "print" => {
+                self.is_question = true;
+                self.standard_output |= text.ends_with("=-");
+            }
+            "emit" => self.emit(text),
+            "output" => {
+                self.standard_output |= is_no_file(text);
+                self.output = Some(value.into());
+            }
+            _ => {}
+        }
+    }
+
+    /// `--emit KIND[=FILE],…`.
+    fn emit(&mut self, kinds: &str) {
+        for (kind, file) in kinds.split(',').filter_map(|kind| kind.split_once('=')) {
+            self.standard_output |= is_no_file(file);
+            if kind == "dep-info" {
+                self.depfile = Some(file.into());
+            }
+        }
+    }
+
+    fn why_not(&self) -> Option<PassReason> {
+        let reasons = [
+            (self.unparsed, PassReason::Unparsed),
+            (self.asks_for_help, PassReason::Query),
+            (self.unsupported, PassReason::UnsupportedFlag),
+            (self.standard_output, PassReason::OutputNotAFile),
+            (self.sources > 1, PassReason::SeveralSources),
+            (self.sources == 0 && !self.is_question, PassReason::NoSource),
+        ];
+        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
+    }
+}
+
+fn is_no_file(output: &str) -> bool {
+    output == "-" || output.starts_with("/dev/") || output.starts_with("/proc/")
+}

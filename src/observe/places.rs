@@ -1,0 +1,118 @@
+//! Names of files as absolute paths, and the directories that need care: those that are left out, and those into which the
+//! tool writes by two names.
+//!
+//! A directory behind a symlink has a second name, and rustc and the linkers use both: a file that is made by one and removed
+//! by the other is one file. Read next: `trace.rs`.
+
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustc_hash::FxHashSet;
+
+use super::LeftOut;
+
+/// A name: compared as bytes, which is many times faster than as a path.
+pub type Key = Vec<u8>;
+
+/// What is known of directories.
+#[derive(Debug, Default)]
+pub struct Places {
+    cwd: PathBuf,
+    private_trees: Vec<Key>,
+    unlisted: Vec<Key>,
+    written: FxHashSet<Key>,
+    /// Directories into which the tool writes, by another name than the kernel's, and that one.
+    aliases: Vec<(Key, Key)>,
+}
+
+impl Places {
+    /// Of a tool that is started in `cwd`.
+    pub fn new(cwd: PathBuf) -> Places {
+        Places { cwd, ..Places::default() }
+    }
+
+    /// Says which directories are left out.
+    pub fn leave_out(&mut self, left_out: LeftOut<'_>) {
+        self.private_trees = self.spellings(left_out.trees);
+        self.unlisted = self.spellings(left_out.listings);
+    }
+
+    /// The absolute path, without empty and `.` parts; `..` stays, for it may follow a symlink. Below directories that are
+    /// written to it is the kernel's.
+    pub fn key(&self, path: &Path) -> Key {
+        let key = self.spelled(path);
+        let aliased = self.aliases.iter().filter_map(|(name, real)| {
+            let rest = below(&key, name).filter(|rest| !rest.is_empty())?;
+            Some((rest.len(), [real, rest].concat()))
+        });
+        // The nearest directory knows best.
+        aliased.min_by_key(|(len, _)| *len).map_or(key, |(_, aliased)| aliased)
+    }
+
+    fn spelled(&self, path: &Path) -> Key {
+        let bytes = path.as_os_str().as_bytes();
+        let is_relative = bytes.first() != Some(&b'/');
+        let base = if is_relative { self.cwd.as_os_str().as_bytes() } else { b"" };
+        let mut key = Vec::with_capacity(base.len() + bytes.len() + 1);
+        for part in base.split(|byte| *byte == b'/').chain(bytes.split(|byte| *byte == b'/')) {
+            if !part.is_empty() && part != b"." {
+                key.push(b'/');
+                key.extend_from_slice(part);
+            }
+        }
+        if key.is_empty() {
+            key.push(b'/');
+        }
+        key
+    }
+
+    /// Whether a path lies in a tree that is left out.
+    pub fn is_private(&self, path: &Path) -> bool {
+        if self.private_trees.is_empty() || path.as_os_str().is_empty() {
+            return false;
+        }
+        let key = self.key(path);
+        self.private_trees.iter().any(|tree| below(&key, tree).is_some())
+    }
+
+    /// Whether a directory's listing is left out.
+    pub fn is_unlisted(&self, path: &Path) -> bool {
+        !self.unlisted.is_empty() && self.unlisted.contains(&self.key(path))
+    }
+
+    /// The tool writes to this path: if its directory is one of two names, which is not known yet, that one and the kernel's.
+    pub fn write_to(&mut self, path: &Path) -> Option<(PathBuf, Key, Key)> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let name = self.spelled(directory);
+        if !self.written.insert(name.clone()) {
+            return None;
+        }
+        let shown = if directory.as_os_str().is_empty() { &self.cwd } else { directory };
+        let real = real_path(shown)?.into_os_string().into_vec();
+        // One below it is known, and that will do, or there is no second name.
+        if real == name || real == self.key(directory) {
+            return None;
+        }
+        self.aliases.push((name.clone(), real.clone()));
+        Some((directory.to_owned(), name, real))
+    }
+
+    /// The absolute paths of directories, as they are spelled and as the kernel spells them.
+    fn spellings(&self, directories: &[PathBuf]) -> Vec<Key> {
+        let real = directories.iter().filter_map(|path| real_path(path));
+        directories.iter().cloned().chain(real).map(|path| self.spelled(&path)).collect()
+    }
+}
+
+/// What follows a directory's name in a path that is that directory or lies below it.
+pub fn below<'k>(key: &'k [u8], directory: &[u8]) -> Option<&'k [u8]> {
+    key.strip_prefix(directory).filter(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// The path as the kernel spells it; of its end nothing need be there.
+fn real_path(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        Some(real_path(parent.unwrap_or(Path::new(".")))?.join(path.file_name()?))
+    })
+}

@@ -1,0 +1,45 @@
+//! Which file systems give every change of a file a time of its own, so that a stamp vouches for a content at once.
+//!
+//! Linux 6.13 ("multigrain timestamps"): a file that somebody has looked at gets a new change time with every change.
+//! Decided by kernel version and file system type, never by a trial.
+
+use core::ffi::CStr;
+
+use super::raw::BorrowedFd;
+
+/// ext, xfs, btrfs, tmpfs (magic numbers of `statfs(2)`).
+pub const FINE_GRAINED: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
+
+/// Whether this kernel has them at all.
+pub fn kernel_has_fine_times() -> bool {
+    version(rustix::system::uname().release()) >= (6, 13)
+}
+
+/// Whether every change of this open file has a time of its own.
+pub fn tells_changes_apart(file: BorrowedFd<'_>) -> bool {
+    let is_fine_grained =
+        |fs: rustix::fs::StatFs| FINE_GRAINED.contains(&(fs.f_type.cast_unsigned() & 0xffff_ffff));
+    rustix::fs::fstatfs(file).is_ok_and(is_fine_grained) && kernel_has_fine_times()
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &CStr) -> (u32, u32) {
+    let mut numbers = release.to_bytes().split(|byte| !byte.is_ascii_digit()).map(|digits| {
+        digits.iter().fold(0u32, |number, digit| {
+            number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
+        })
+    });
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        assert_eq!(version(c"6.13.0-rc1+"), (6, 13));
+        assert_eq!(version(c"5.15.0-91-generic"), (5, 15));
+        assert!(version(c"6.9.1") < (6, 13) && version(c"odd") == (0, 0));
+    }
+}

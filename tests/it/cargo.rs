@@ -1,0 +1,369 @@
+//! Whole builds by cargo with `RUSTC_WRAPPER=ibid`: cold, cleaned, warm, edited; next to what cargo does alone.
+//!
+//! The workspace has a proc macro that reads a file, a build script, `env!`, tests and a binary, and depends on nothing else.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::cache::{Cache, Counters};
+use crate::project::Project;
+use crate::rustc::{cache, toolchain};
+use crate::tools::{self, have, skip};
+
+const MANIFESTS: &[(&str, &str)] = &[
+    ("Cargo.toml", "[workspace]\nmembers = [\"mac\", \"low\", \"app\"]\nresolver = \"2\"\n"),
+    (
+        "mac/Cargo.toml",
+        "[package]\nname = \"mac\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[lib]\nproc-macro = true\n",
+    ),
+    (
+        "low/Cargo.toml",
+        "[package]\nname = \"low\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nmac = { path = \"../mac\" }\n",
+    ),
+    (
+        "app/Cargo.toml",
+        "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\nbuild = \"build.rs\"\n[dependencies]\nlow = { path = \"../low\" }\n",
+    ),
+];
+
+const SOURCES: &[(&str, &str)] = &[
+    (
+        "mac/src/lib.rs",
+        "use proc_macro::TokenStream;\n#[proc_macro]\npub fn text_of(input: TokenStream) -> TokenStream {\n\
+         let name = input.to_string().replace('\"', \"\");\nlet dir = std::env::var(\"CARGO_MANIFEST_DIR\").unwrap();\n\
+         let text = std::fs::read_to_string(std::path::Path::new(&dir).join(name)).unwrap();\n\
+         format!(\"{text:?}\").parse().unwrap()\n}\n",
+    ),
+    (
+        "low/src/lib.rs",
+        "mod inner;\npub const GREETING: &str = mac::text_of!(\"greeting.txt\");\npub fn twice(x: u32) -> u32 { inner::double(x) }\nfn unused() {}\n\
+         #[cfg(test)]\nmod tests {\n#[test]\nfn doubles() { assert_eq!(super::twice(2), 4); }\n}\n",
+    ),
+    ("low/src/inner.rs", "pub fn double(x: u32) -> u32 { x * 2 }\n"),
+    ("low/greeting.txt", "hello"),
+    (
+        "app/build.rs",
+        "fn main() {\nprintln!(\"cargo:rerun-if-changed=build.rs\");\nprintln!(\"cargo:rustc-env=BUILT=yes\");\n\
+         let out = std::env::var(\"OUT_DIR\").unwrap();\nstd::fs::write(format!(\"{out}/made.rs\"), \"pub const MADE: u32 = 7;\").unwrap();\n}\n",
+    ),
+    (
+        "app/src/main.rs",
+        "mod made { include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\")); }\nfn main() { println!(\"{} {} {} {}\", low::GREETING, low::twice(4), made::MADE, env!(\"BUILT\")); }\n\
+         #[test]\nfn works() { assert_eq!(made::MADE, 7); }\n",
+    ),
+    ("app/tests/it.rs", "#[test]\nfn it() { assert_eq!(low::twice(1), 2); }\n"),
+];
+
+struct Workspace {
+    cache: Cache,
+    project: Project,
+}
+
+/// What one run of cargo said, and how ibid's invocations in it ended.
+struct Ran {
+    stdout: String,
+    stderr: String,
+    counted: Counters,
+}
+
+impl Ran {
+    #[track_caller]
+    fn is_all_hits(&self) -> &Ran {
+        let is_it = self.counted.hits() > 0 && self.counted.hits() == self.counted.outcomes();
+        assert!(is_it, "{:?}\n{}", self.counted, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn is_all_stored(&self) -> &Ran {
+        let counted = &self.counted;
+        let misses = counted.get("misses");
+        let is_it = misses > 0 && counted.get("stored") == misses;
+        assert!(is_it && counted.hits() + misses == counted.outcomes(), "{counted:?}");
+        self
+    }
+
+    /// Lines of cargo's that do not tell times or places.
+    fn messages(&self) -> Vec<&str> {
+        self.stderr.lines().filter(|line| !line.contains("Finished")).collect()
+    }
+
+    /// What cargo says it compiled.
+    fn compiled(&self) -> BTreeSet<&str> {
+        let lines = self.stderr.lines().map(str::trim);
+        lines.filter(|line| line.starts_with("Compiling") || line.starts_with("Checking")).collect()
+    }
+}
+
+impl Workspace {
+    fn new() -> Option<Workspace> {
+        if !have("cargo") {
+            return None;
+        }
+        toolchain()?;
+        let files: Vec<_> = MANIFESTS.iter().chain(SOURCES).copied().collect();
+        let mut cache = cache().with("CARGO_NET_OFFLINE", "true").with("CARGO_TERM_COLOR", "never");
+        // Two at a time, whatever the machine: then what cargo says comes in few orders.
+        cache.set("CARGO_BUILD_JOBS", "2");
+        Some(Workspace { cache, project: Project::with(&files) })
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut words = line.split_whitespace();
+        let mut command = self.cache.command(words.next().unwrap());
+        command.args(words).current_dir(self.project.path());
+        command
+    }
+
+    /// Runs a line with ibid; it must succeed.
+    #[track_caller]
+    fn run(&self, line: &str) -> Ran {
+        let mut done = None;
+        let counted = self.cache.count(|| {
+            done = Some(self.command(line).env("RUSTC_WRAPPER", tools::ibid()).output().unwrap());
+        });
+        Ran::of(line, &done.unwrap(), counted)
+    }
+
+    /// Runs it without ibid.
+    #[track_caller]
+    fn run_bare(&self, line: &str) -> Ran {
+        Ran::of(line, &self.command(line).output().unwrap(), Counters::default())
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn of(line: &str, done: &Output, counted: Counters) -> Ran {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let ran = Ran { stdout: text(&done.stdout), stderr: text(&done.stderr), counted };
+        assert!(done.status.success(), "{line}: {}\n{}\n{}", done.status, ran.stdout, ran.stderr);
+        ran
+    }
+}
+
+/// Every file that a compiler wrote, with its bytes; not cargo's own notes, nor the incremental directory.
+fn compiled_files(target: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for below in ["debug/deps", "debug/build"] {
+        let mut to_do = vec![target.join(below)];
+        while let Some(directory) = to_do.pop() {
+            for entry in std::fs::read_dir(directory).unwrap().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    to_do.push(path);
+                } else if !path.ends_with("output") && !path.ends_with("invoked.timestamp") {
+                    let bytes = std::fs::read(&path).unwrap();
+                    files.push((path.strip_prefix(target).unwrap().display().to_string(), bytes));
+                }
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_workspace_comes_back_without_a_compile() {
+    let Some(work) = Workspace::new() else { return };
+    comes_back(&work, "cargo build", false);
+}
+
+#[test]
+fn a_workspace_without_incremental_units_comes_back_byte_for_byte() {
+    let Some(mut work) = Workspace::new() else { return };
+    work.cache.set("CARGO_INCREMENTAL", "0");
+    comes_back(&work, "cargo build", true);
+}
+
+/// `is_stable`: rustc itself makes the same bytes each time, as it does not where units are incremental.
+fn comes_back(work: &Workspace, line: &str, is_stable: bool) {
+    let cold = work.run(line);
+    cold.is_all_stored();
+    let binary = "target/debug/app";
+    let said = work.run_bare(binary).stdout;
+    assert_eq!(said, "hello 8 7 yes\n");
+
+    work.project.rename("target", "cold");
+    let warm = work.run(line);
+    warm.is_all_hits();
+    assert!(warm.stderr.contains("function `unused` is never used"), "{}", warm.stderr);
+    assert_eq!(work.run_bare(binary).stdout, said);
+    let restored = compiled_files(&work.project.at("target"));
+
+    // Nothing is left to do, with ibid or without: and cargo alone makes the same bytes.
+    let again = work.run(line);
+    assert_eq!((again.counted.outcomes(), again.compiled().len()), (0, 0), "{}", again.stderr);
+    work.project.remove("target");
+    work.run_bare(line);
+    let bare = compiled_files(&work.project.at("target"));
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|f| f.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&restored), names(&bare));
+    for ((name, ours), (_, theirs)) in restored.iter().zip(&bare) {
+        assert!(!is_stable || ours == theirs, "{name} differs");
+    }
+}
+
+#[test]
+fn tests_run_from_restored_binaries() {
+    let Some(work) = Workspace::new() else { return };
+    work.run("cargo test --no-run").is_all_stored();
+    work.project.remove("target");
+    work.run("cargo test --no-run").is_all_hits();
+    let tested = work.run("cargo test --workspace");
+    assert_eq!(tested.stdout.matches("test result: ok. 1 passed").count(), 3, "{}", tested.stdout);
+}
+
+#[test]
+fn an_edit_recompiles_what_it_does_without_ibid() {
+    let Some(work) = Workspace::new() else { return };
+    let bare = |line: &str| work.run_bare(&format!("{line} --target-dir bare"));
+    work.run("cargo build");
+    work.project.remove("target");
+    work.run("cargo build").is_all_hits();
+    bare("cargo build");
+    for (name, text) in [
+        ("low/src/inner.rs", "pub fn double(x: u32) -> u32 { x + x }\n"),
+        ("app/build.rs", SOURCES[4].1.replace("= 7", "= 9").as_str()),
+        ("app/src/main.rs", "fn main() {}\n"),
+    ] {
+        work.project.write(name, text);
+        let ours = work.run("cargo build");
+        assert_eq!(ours.compiled(), bare("cargo build").compiled(), "{name}");
+        assert!(ours.counted.get("misses") > 0, "{name}: {:?}", ours.counted);
+        assert_eq!(work.run("cargo build").counted.outcomes(), 0);
+    }
+}
+
+#[test]
+fn a_touched_file_and_a_switched_branch_are_hits() {
+    let Some(work) = Workspace::new() else { return };
+    let inner = "low/src/inner.rs";
+    let (one, two) = (SOURCES[2].1, "pub fn double(x: u32) -> u32 { x + x }\n");
+    work.run("cargo build").is_all_stored();
+    work.project.write(inner, two);
+    work.run("cargo build").is_all_stored();
+    for text in [one, two, one, two] {
+        work.project.write(inner, text);
+        work.run("cargo build").is_all_hits();
+        assert_eq!(work.run_bare("target/debug/app").stdout, "hello 8 7 yes\n");
+    }
+    work.project.touch(inner);
+    let touched = work.run("cargo build");
+    assert!(touched.is_all_hits().compiled().len() == 2, "{}", touched.stderr);
+}
+
+#[test]
+fn every_command_of_cargo() {
+    let Some(work) = Workspace::new() else { return };
+    work.run("cargo build").is_all_stored();
+    // After a build a check has work of its own: it is another kind of unit.
+    for line in ["cargo check", "cargo clippy", "cargo build --release -j8", "cargo doc --no-deps"]
+    {
+        if line.contains("clippy") && !have("cargo-clippy") {
+            continue;
+        }
+        // What an earlier command left would not be built: cargo shares units between commands.
+        work.project.remove("target");
+        let cold = work.run(line);
+        work.project.remove("target");
+        let warm = work.run(line);
+        warm.is_all_hits();
+        let sorted =
+            |ran: &Ran| ran.messages().iter().map(|s| (*s).to_owned()).collect::<BTreeSet<_>>();
+        let (mut ours, theirs) = (sorted(&warm), sorted(&cold));
+        ours.retain(|line| !line.contains("Compiling") && !line.contains("Checking"));
+        assert!(ours.is_subset(&theirs), "{line}: {ours:?}\n{theirs:?}");
+        assert_eq!(work.run(line).counted.outcomes(), 0, "{line}");
+    }
+}
+
+#[test]
+fn wherever_the_target_directory_is() {
+    let Some(mut work) = Workspace::new() else { return };
+    let elsewhere = work.cache.root().join("elsewhere");
+    work.project.symlink(elsewhere.to_str().unwrap(), "target");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let clean = |_: &Workspace| {
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+    };
+    work.run("cargo build").is_all_stored();
+    clean(&work);
+    work.run("cargo build").is_all_hits();
+    clean(&work);
+    work.cache.set("CARGO_TARGET_DIR", elsewhere.as_os_str());
+    work.run("cargo build").is_all_stored();
+    clean(&work);
+    work.run("cargo build").is_all_hits();
+    assert_eq!(work.run("cargo build").counted.outcomes(), 0);
+}
+
+#[test]
+fn toolchains_by_name() {
+    let Some(mut work) = Workspace::new() else { return };
+    let Some(list) = Command::new("rustup").args(["toolchain", "list"]).output().ok() else {
+        return skip("rustup is not here");
+    };
+    let list = String::from_utf8(list.stdout).unwrap();
+    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    if names.len() < 2 {
+        return skip("there is only one toolchain");
+    }
+    for turn in 0..2 {
+        for name in names.iter().take(2) {
+            work.cache.set("RUSTUP_TOOLCHAIN", name);
+            let ran = work.run("cargo check -p mac");
+            if turn == 1 {
+                ran.is_all_hits();
+            }
+            work.project.remove("target");
+        }
+    }
+}
+
+#[test]
+fn a_build_that_loses_its_directory_or_cannot_write_its_sources() {
+    let Some(work) = Workspace::new() else { return };
+    work.run("cargo build");
+    // Removed while cargo is at work: however that build ends, the next one is whole.
+    for delay_ms in [10, 100] {
+        work.project.touch("mac/src/lib.rs");
+        let mut build =
+            work.command("cargo build").env("RUSTC_WRAPPER", tools::ibid()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        let _ = std::fs::remove_dir_all(work.project.at("target"));
+        let _ = build.wait().unwrap();
+        work.run("cargo build");
+        assert_eq!(work.run_bare("target/debug/app").stdout, "hello 8 7 yes\n");
+    }
+    // Root may write there all the same.
+    work.project.shell(&work.cache, "chmod -R a-w mac low app");
+    work.project.remove("target");
+    work.run("cargo build");
+    work.project.remove("target");
+    work.run("cargo build").is_all_hits();
+    work.project.shell(&work.cache, "chmod -R u+w mac low app");
+}
+
+#[test]
+fn a_compile_error_is_shown_each_time_and_then_mended() {
+    let Some(work) = Workspace::new() else { return };
+    work.project.write("low/src/inner.rs", "pub fn double(x: u32) -> u32 { y }\n");
+    let mut texts = BTreeSet::new();
+    for wrapper in [tools::ibid().to_str().unwrap(), tools::ibid().to_str().unwrap(), ""] {
+        let done = work.command("cargo check -j1").env("RUSTC_WRAPPER", wrapper).output().unwrap();
+        assert_eq!(done.status.code(), Some(101));
+        let text = String::from_utf8(done.stderr).unwrap();
+        let message = |line: &&str| {
+            !line.contains("Checking")
+                && !line.contains("Compiling")
+                && !line.contains("process didn't exit")
+        };
+        texts.insert(text.lines().filter(message).map(str::to_owned).collect::<Vec<_>>());
+    }
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    work.project.write("low/src/inner.rs", SOURCES[2].1);
+    work.run("cargo check");
+}
