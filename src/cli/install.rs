@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::args::Install;
+use super::on_path;
 use crate::env;
 
 /// Names that are linked as they are, or followed by a version (`gcc-12`).
@@ -40,6 +41,9 @@ pub fn run(asked: &Install, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
         }
     }
     writeln!(stdout, "\nFor your shell's profile:\n\n    export PATH={}:\"$PATH\"", quoted(&dir))?;
+    if on_path("cargo") {
+        writeln!(stdout, "    export RUSTC_WRAPPER={}", quoted(&ibid))?;
+    }
     Ok(left_alone)
 }
 

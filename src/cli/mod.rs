@@ -23,6 +23,8 @@ use clap::Parser;
 pub use args::Command;
 use args::Line;
 
+use crate::env;
+
 /// The status of a command line that cannot be understood.
 pub const BAD_USAGE: u8 = 2;
 
@@ -76,6 +78,12 @@ pub fn parse(
         return Err(BAD_USAGE);
     }
     Err(status(stdout.write_all(text.as_bytes()).map(|()| 0), stderr))
+}
+
+/// Whether there is a file of this name on `PATH`.
+fn on_path(name: &str) -> bool {
+    let path = env::get(env::PATH).unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
 /// The exit status of a subcommand; a reader that has gone away (`ibid stats | head`) is no failure.

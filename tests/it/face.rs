@@ -139,6 +139,8 @@ fn install_makes_symlinks_and_prints_the_line() {
         fs::canonicalize(tools::ibid()).unwrap()
     );
     cache.say(&["install", dir.to_str().unwrap()]);
+    let wraps_cargo = format!("export RUSTC_WRAPPER={}", tools::ibid().display());
+    assert_eq!(said.contains(&wraps_cargo), tools::find("cargo").is_some(), "{said}");
 
     let mut shell = cache.command("sh");
     let done = shell.arg("-c").arg(format!("{profile}; command -v gcc")).output().unwrap();
@@ -161,9 +163,9 @@ fn completions_for_every_shell() {
 
 #[test]
 fn the_demo_ends_in_hits() {
-    let cache = Cache::new();
+    let cache = crate::rustc::cache();
     let said = cache.say(&["demo"]);
-    for tool in tools::present(tools::ALL) {
+    for tool in tools::present(tools::ALL).into_iter().chain(tools::present(&["rustc"])) {
         let line = said.lines().find(|line| line.starts_with(&format!("{tool} "))).unwrap();
         assert!(line.contains("miss") && line.contains("hit"), "{line}");
     }
