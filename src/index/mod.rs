@@ -15,6 +15,7 @@ use crate::shm::segments::Place;
 use crate::shm::words::{Words, WordsMut};
 
 pub mod cache;
+pub mod control;
 
 /// Bits of a word: `tag:24 | big:1 | seq:19 | unit:20`.
 const UNIT_BITS: u32 = 20;

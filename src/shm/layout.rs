@@ -32,9 +32,9 @@ pub const INDEX_WORDS_OFFSET: usize = 4096;
 /// Where [`Control`] stands in the index file.
 pub const CONTROL_OFFSET: usize = 512;
 /// `cursor` of [`Control`] in the index file.
-pub const CURSOR_OFFSET: usize = CONTROL_OFFSET + core::mem::offset_of!(Control, cursor);
+pub const CURSOR_OFFSET: usize = CONTROL_OFFSET + core::mem::offset_of!(Control<Word>, cursor);
 /// `oldest` of [`Control`] in the index file.
-pub const OLDEST_OFFSET: usize = CONTROL_OFFSET + core::mem::offset_of!(Control, oldest);
+pub const OLDEST_OFFSET: usize = CONTROL_OFFSET + core::mem::offset_of!(Control<Word>, oldest);
 
 /// First bytes of an index.
 pub const INDEX_MAGIC: [u8; 8] = *b"ibidIDX1";
@@ -69,16 +69,16 @@ pub struct IndexHeader {
     pub check: u64,
 }
 
-/// The words of an index that change, each on cache lines of its own.
+/// The words of an index that change, each on cache lines of its own. What is done with them: `index/control.rs`.
 #[repr(C)]
-#[derive(Debug)]
-pub struct Control {
+#[derive(Debug, Default)]
+pub struct Control<W = Word> {
     /// `seq << 32 | unit` of the next free place.
-    pub cursor: CachePadded<Word>,
+    pub cursor: CachePadded<W>,
     /// The lowest segment number that is still there.
-    pub oldest: CachePadded<Word>,
+    pub oldest: CachePadded<W>,
     /// Hash of boot id, device and inode of the index; under another one nothing is appended.
-    pub epoch: CachePadded<Word>,
+    pub epoch: CachePadded<W>,
 }
 
 /// The head of a segment file.
@@ -240,7 +240,7 @@ mod tests {
         let text = std::format!(
             "{FORMAT} {DIRECTORY} {UNIT_BYTES} {SEGMENT_BYTES} {SEGMENT_FIRST_UNIT} {BUCKET_WORDS} {INDEX_WORDS_OFFSET} \
              {CURSOR_OFFSET} {OLDEST_OFFSET} {} {} {} {} {}",
-            CONTROL_OFFSET + core::mem::offset_of!(Control, epoch),
+            CONTROL_OFFSET + core::mem::offset_of!(Control<Word>, epoch),
             size_of::<IndexHeader>(),
             size_of::<SegmentHeader>(),
             size_of::<VolatileHeader>(),

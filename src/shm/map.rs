@@ -266,6 +266,9 @@ impl Words for WordsView<'_> {
     fn load(&self, at: usize) -> u64 {
         self.0.load(at)
     }
+    fn acquire(&self) {
+        self.0.acquire();
+    }
 }
 
 /// A copy that the compiler cannot see into: other processes may write what is read.

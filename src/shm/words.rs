@@ -11,6 +11,44 @@ use core::sync::atomic::fence;
 /// A word that several processes change.
 pub type Word = core::sync::atomic::AtomicU64;
 
+/// What the protocols ask of one shared word: those of production, and the modelled ones of a model checker.
+pub trait Shared {
+    /// Its value.
+    fn get(&self, order: Ordering) -> u64;
+    /// Gives it a value.
+    fn set(&self, new: u64, order: Ordering);
+    /// Adds to it; what it was before.
+    fn add(&self, more: u64, order: Ordering) -> u64;
+    /// Puts `new` where `old` was (`Release`), or tells what is there.
+    fn swap(&self, old: u64, new: u64) -> Result<(), u64>;
+    /// Everything that was written before the words that were loaded is visible after this.
+    fn acquire();
+}
+
+/// One text for the words of production and for those of the model checkers, so that they have the same orderings.
+macro_rules! shared_word {
+    ($word:ty, $fence:path) => {
+        impl $crate::shm::words::Shared for $word {
+            fn get(&self, order: Ordering) -> u64 {
+                self.load(order)
+            }
+            fn set(&self, new: u64, order: Ordering) {
+                self.store(new, order);
+            }
+            fn add(&self, more: u64, order: Ordering) -> u64 {
+                self.fetch_add(more, order)
+            }
+            fn swap(&self, old: u64, new: u64) -> Result<(), u64> {
+                self.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).map(drop)
+            }
+            fn acquire() {
+                $fence(Ordering::Acquire);
+            }
+        }
+    };
+}
+shared_word!(Word, fence);
+
 /// A row of shared words.
 pub trait Words {
     /// How many there are.
@@ -22,9 +60,7 @@ pub trait Words {
     /// The word at `at`, or 0 past the end (`Relaxed`).
     fn load(&self, at: usize) -> u64;
     /// Everything that was written before the words that were loaded is visible after this.
-    fn acquire(&self) {
-        fence(Ordering::Acquire);
-    }
+    fn acquire(&self);
 }
 
 /// A row of shared words that may be changed.
@@ -33,19 +69,20 @@ pub trait WordsMut: Words {
     fn replace(&self, at: usize, old: u64, new: u64) -> bool;
 }
 
-impl Words for [Word] {
+impl<W: Shared> Words for [W] {
     fn len(&self) -> usize {
-        <[Word]>::len(self)
+        <[W]>::len(self)
     }
     fn load(&self, at: usize) -> u64 {
-        self.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
+        self.get(at).map_or(0, |word| word.get(Ordering::Relaxed))
+    }
+    fn acquire(&self) {
+        W::acquire();
     }
 }
 
-impl WordsMut for [Word] {
+impl<W: Shared> WordsMut for [W] {
     fn replace(&self, at: usize, old: u64, new: u64) -> bool {
-        self.get(at).is_some_and(|word| {
-            word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
-        })
+        self.get(at).is_some_and(|word| word.swap(old, new).is_ok())
     }
 }

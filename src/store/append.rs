@@ -12,15 +12,15 @@ use bytemuck::Zeroable;
 
 use super::{Store, create};
 use crate::error::StoreError;
+use crate::index::control::ROTATIONS_MAX;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
 use crate::shm::layout::{
     Checked, Control, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind, SEGMENT_BYTES,
-    SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
+    SEGMENT_MAGIC, SegmentHeader, UNIT_BYTES,
 };
 use crate::shm::map::was_bridged;
 use crate::shm::segments::Place;
-use crate::shm::words::Ordering;
 
 /// An entry to append.
 pub(super) struct NewEntry<'a> {
@@ -66,9 +66,6 @@ impl<'a> NewEntry<'a> {
         .sealed()
     }
 }
-
-/// How often a full segment is left for the next one before giving up.
-pub(super) const ROTATIONS_MAX: usize = 3;
 
 impl Store {
     pub(super) fn control(&self) -> Result<&Control, StoreError> {
@@ -150,20 +147,14 @@ impl Store {
     /// Reserves units for one entry; nobody else gets them.
     fn reserve(&self, units: u64) -> Result<Place, StoreError> {
         self.renew_epoch()?;
-        let cursor = &self.control()?.cursor;
-        for _ in 0..=ROTATIONS_MAX {
-            let got = cursor.fetch_add(units, Ordering::Relaxed);
-            let (seq, unit) = (got >> 32, got & 0xffff_ffff);
-            if seq < self.window().oldest {
-                // Nonsense, under which nothing that is appended would be found.
-                self.evict();
-            }
-            if seq > 0 && unit + units <= u64::from(SEGMENT_UNITS) {
-                return Ok(Place { seq, unit: u32::try_from(unit).unwrap_or(0) });
-            }
-            self.rotate(seq)?;
+        let control = self.control()?;
+        let window = control.window();
+        if window.newest < window.oldest {
+            // Nonsense, under which nothing that is appended would be found.
+            self.evict();
         }
-        Err(StoreError::Busy)
+        let reserved = control.reserve(units, |seq| self.rotate(seq))?;
+        reserved.ok_or(StoreError::Busy)
     }
 
     /// Begins a new segment where the machine was started anew, or the cache was copied, since the last append:
@@ -183,26 +174,20 @@ impl Store {
         text.extend(state.dev().to_le_bytes());
         text.extend(state.ino().to_le_bytes());
         let epoch = xxhash_rust::xxh3::xxh3_64(&text) | 1;
-        let stored = &self.control()?.epoch;
-        if stored.load(Ordering::Acquire) == epoch {
+        let control = self.control()?;
+        if control.is_of(epoch) {
             self.has_epoch.set(true);
             return Ok(());
         }
         // Held for the few milliseconds in which a segment is made; results that come meanwhile wait for it.
         let _lock = create::lock(&self.directory, "lock", true)?;
-        if stored.load(Ordering::Acquire) == epoch {
+        if control.is_of(epoch) {
             return Ok(());
         }
-        let cursor = &self.control()?.cursor;
         let last = create::segments(&self.directory).last().map_or(0, |(seq, _)| *seq);
-        let seq = last.max(cursor.load(Ordering::Relaxed) >> 32) + 1;
+        let seq = last.max(control.window().newest) + 1;
         self.make_segment(seq)?;
-        let oldest = &self.control()?.oldest;
-        if oldest.load(Ordering::Relaxed) == 0 {
-            oldest.store(seq, Ordering::Release);
-        }
-        cursor.store(seq << 32 | u64::from(SEGMENT_FIRST_UNIT), Ordering::Relaxed);
-        stored.store(epoch, Ordering::Release);
+        control.begin(seq, epoch);
         Ok(())
     }
 }

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::append::{NewEntry, ROTATIONS_MAX};
+use super::append::NewEntry;
 use super::rotate::reserve;
 use super::{Store, create};
 use crate::error::StoreError;
+use crate::index::control::ROTATIONS_MAX;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
 use crate::shm::layout::{ENTRY_BYTES_MAX, EntryHeader, SEGMENT_FIRST_UNIT, large_segment_bytes};

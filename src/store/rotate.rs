@@ -33,22 +33,8 @@ impl Store {
             return Err(StoreError::Busy);
         }
         self.make_segment(seq + 1)?;
-        self.advance(seq, SEGMENT_FIRST_UNIT)?;
+        self.control()?.advance(seq, SEGMENT_FIRST_UNIT);
         self.evict();
-        Ok(())
-    }
-
-    /// Lets the cursor go on from segment `seq` to `unit` of the next one, if nobody else has done it.
-    fn advance(&self, seq: u64, unit: u32) -> Result<(), StoreError> {
-        let cursor = &self.control()?.cursor;
-        let next = (seq + 1) << 32 | u64::from(unit);
-        let mut seen = cursor.load(Ordering::Relaxed);
-        while seen >> 32 == seq {
-            match cursor.compare_exchange(seen, next, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => seen = now,
-            }
-        }
         Ok(())
     }
 
@@ -90,7 +76,8 @@ impl Store {
         if !self.is_current() {
             return Err(StoreError::Busy);
         }
-        let last = self.control()?.cursor.load(Ordering::Relaxed) >> 32;
+        let control = self.control()?;
+        let last = control.window().newest;
         let seq = last + 1;
         let path = self.segment_path(seq);
         let header = self.segment_header(seq, segment_bytes);
@@ -99,12 +86,12 @@ impl Store {
             .and_then(|()| fs::hard_link(temporary, &path));
         match linked {
             Ok(()) => {
-                self.advance(last, SEGMENT_UNITS)?;
+                control.advance(last, SEGMENT_UNITS);
                 self.evict();
                 Ok(Some(seq))
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.advance(last, SEGMENT_FIRST_UNIT)?;
+                control.advance(last, SEGMENT_FIRST_UNIT);
                 Ok(None)
             }
             Err(error) => {
@@ -128,10 +115,8 @@ impl Store {
 
     /// Nothing below `first` is found any more.
     pub(super) fn raise_oldest(&self, first: u64) {
-        let Ok(Control { oldest, .. }) = self.control() else { return };
-        let seen = oldest.load(Ordering::Relaxed);
-        if first > seen || seen > self.window().newest + 1 {
-            oldest.store(first, Ordering::Release);
+        if let Ok(control) = self.control() {
+            control.retire(first);
         }
     }
 

@@ -1,0 +1,82 @@
+//! Where the next entry goes and which segments are there: reserve, leave a full segment, give old ones up, begin anew.
+//!
+//! No locks, no files: the caller makes and removes those. It runs on shared words and under a model checker.
+//! Read next: `shm/words.rs`, "The index" in `ARCHITECTURE.md`.
+
+use super::Window;
+use crate::shm::layout::{Control, SEGMENT_FIRST_UNIT, SEGMENT_UNITS};
+use crate::shm::segments::Place;
+use crate::shm::words::{Ordering, Shared};
+
+/// How often a full segment is left for the next one before giving up.
+pub const ROTATIONS_MAX: usize = 3;
+
+const fn place_in(seq: u64, unit: u32) -> u64 {
+    seq << 32 | unit as u64
+}
+
+impl<W: Shared> Control<W> {
+    /// Which segments are there now.
+    pub fn window(&self) -> Window {
+        let oldest = self.oldest.get(Ordering::Relaxed);
+        Window { oldest, newest: self.cursor.get(Ordering::Relaxed) >> 32 }
+    }
+
+    /// Reserves units for one entry; nobody else gets them. `leave` leaves a full segment for the next one, see
+    /// [`Control::advance`]; `None` if others fill whatever it comes to.
+    pub fn reserve<E>(
+        &self,
+        units: u64,
+        mut leave: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Option<Place>, E> {
+        for _ in 0..=ROTATIONS_MAX {
+            // Segment and unit come from one word, so that a reservation and a rotation cannot mix.
+            let got = self.cursor.add(units, Ordering::Relaxed);
+            let (seq, unit) = (got >> 32, got & 0xffff_ffff);
+            let has_room = unit + units <= u64::from(SEGMENT_UNITS);
+            // A unit before the first: so often was a full segment asked that the count ran over into the number.
+            if seq > 0 && unit >= u64::from(SEGMENT_FIRST_UNIT) && has_room {
+                return Ok(Some(Place { seq, unit: u32::try_from(unit).unwrap_or(0) }));
+            }
+            leave(seq)?;
+        }
+        Ok(None)
+    }
+
+    /// Goes on from segment `seq` to `unit` of the next one, whose file must be there; any process may, and all but one
+    /// find it done.
+    pub fn advance(&self, seq: u64, unit: u32) {
+        let mut seen = self.cursor.get(Ordering::Relaxed);
+        while seen >> 32 == seq {
+            match self.cursor.swap(seen, place_in(seq + 1, unit)) {
+                Ok(()) => break,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Gives up the segments before `first`; to be called before their files are removed.
+    pub fn retire(&self, first: u64) {
+        let Window { oldest, newest } = self.window();
+        // Beyond the newest it is nonsense.
+        if first > oldest || oldest > newest + 1 {
+            self.oldest.set(first, Ordering::Release);
+        }
+    }
+
+    /// Whether appending goes on under this epoch.
+    pub fn is_of(&self, epoch: u64) -> bool {
+        self.epoch.get(Ordering::Acquire) == epoch
+    }
+
+    /// Begins `epoch` in segment `seq`, which nobody has used and whose file must be there; to be called under the lock
+    /// of creation.
+    pub fn begin(&self, seq: u64, epoch: u64) {
+        if self.oldest.get(Ordering::Relaxed) == 0 {
+            self.oldest.set(seq, Ordering::Release);
+        }
+        self.cursor.set(place_in(seq, SEGMENT_FIRST_UNIT), Ordering::Relaxed);
+        // Last: whoever sees this epoch sees that cursor.
+        self.epoch.set(epoch, Ordering::Release);
+    }
+}
