@@ -242,4 +242,6 @@ pub fn word_count(header: &IndexHeader) -> usize {
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

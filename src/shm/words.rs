@@ -48,6 +48,8 @@ macro_rules! shared_word {
     };
 }
 shared_word!(Word, fence);
+#[cfg(test)]
+pub(crate) use shared_word;
 
 /// A row of shared words.
 pub trait Words {

@@ -1,0 +1,300 @@
+//! The protocols of the index under a model checker (loom: every order of events) and under random schedules (shuttle).
+//!
+//! The same scenes run on both. What must hold in all of them: a look-up gives a miss, or an entry that is whole and is
+//! the key's. Segments are words too: a row that says which files are there, and two words of bytes for each.
+
+use std::boxed::Box;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use super::{Window, candidates, publish};
+use crate::shm::layout::{Control, SEGMENT_FIRST_UNIT, SEGMENT_UNITS};
+use crate::shm::segments::Place;
+use crate::shm::words::{Ordering, Shared, Words, WordsMut, shared_word};
+
+/// One of the things that happen at once.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// What runs a scene: its words, and several pieces of work at once.
+trait Machine {
+    type Word: Shared + Default + Send + Sync + 'static;
+    /// Starts all of it, and returns when all of it has ended.
+    fn together(work: Vec<Work>);
+}
+
+shared_word!(loom::sync::atomic::AtomicU64, loom::sync::atomic::fence);
+shared_word!(shuttle::sync::atomic::AtomicU64, shuttle::sync::atomic::fence);
+
+struct Loom;
+impl Machine for Loom {
+    type Word = loom::sync::atomic::AtomicU64;
+    fn together(work: Vec<Work>) {
+        let threads: Vec<_> = work.into_iter().map(loom::thread::spawn).collect();
+        for thread in threads {
+            thread.join().expect("it ends");
+        }
+    }
+}
+
+struct Shuttle;
+impl Machine for Shuttle {
+    type Word = shuttle::sync::atomic::AtomicU64;
+    fn together(work: Vec<Work>) {
+        let threads: Vec<_> = work.into_iter().map(shuttle::thread::spawn).collect();
+        for thread in threads {
+            thread.join().expect("it ends");
+        }
+    }
+}
+
+/// Runs a scene in every order of events that loom tells apart, with at most so many preemptions.
+fn in_every_order(scene: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(if is_long() { 5 } else { 3 });
+    builder.check(scene);
+}
+
+/// Runs a scene under random schedules, and under those that hold single threads back for long.
+fn in_random_orders(scene: impl Fn() + Send + Sync + 'static) {
+    const SEED: u64 = 0x1b1d;
+    let runs = if is_long() { 200_000 } else { 5_000 };
+    let scene = Arc::new(scene);
+    let again = Arc::clone(&scene);
+    let config = shuttle::Config::new;
+    let random = shuttle::scheduler::RandomScheduler::new_from_seed(SEED, runs);
+    shuttle::Runner::new(random, config()).run(move || scene());
+    let held_back = shuttle::scheduler::PctScheduler::new_from_seed(SEED, 3, runs);
+    shuttle::Runner::new(held_back, config()).run(move || again());
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test asks how long it may take")]
+fn is_long() -> bool {
+    std::env::var_os("IBID_TEST_LONG").is_some_and(|value| value != "0" && !value.is_empty())
+}
+
+/// The words of one bucket that may change; the rest of it is full of another key's entries, newer than all others.
+struct Bucket<W>(Vec<W>);
+
+const SEGMENTS: u64 = 5;
+
+impl<W: Shared> Words for Bucket<W> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn load(&self, at: usize) -> u64 {
+        let taken = super::word_of(&key(0xff), Place { seq: SEGMENTS, unit: SEGMENT_UNITS - 1 });
+        if at < self.0.len() { self.0[..].load(at) } else { taken }
+    }
+    fn acquire(&self) {
+        W::acquire();
+    }
+}
+
+impl<W: Shared> WordsMut for Bucket<W> {
+    fn replace(&self, at: usize, old: u64, new: u64) -> bool {
+        self.0[..].replace(at, old, new)
+    }
+}
+
+/// A store in words. An entry fills its segment, so that each segment has at most one.
+struct Model<W> {
+    control: Control<W>,
+    bucket: Bucket<W>,
+    /// By number: whether the segment's file is there.
+    files: Vec<W>,
+    /// By number: key and body of the segment's entry.
+    bytes: Vec<[W; 2]>,
+}
+
+const ALL_UNITS: u64 = (SEGMENT_UNITS - SEGMENT_FIRST_UNIT) as u64;
+
+fn key(number: u8) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[8] = number;
+    key
+}
+
+fn body(number: u8) -> u64 {
+    1000 + u64::from(number)
+}
+
+impl<W: Shared + Default> Model<W> {
+    /// A store with segment 1 and nothing in it.
+    fn new(words: usize) -> Model<W> {
+        let row = |len| (0..len).map(|_| W::default()).collect();
+        let model = Model {
+            control: Control::default(),
+            bucket: Bucket(row(words)),
+            files: row(6),
+            bytes: (0..6).map(|_| [W::default(), W::default()]).collect(),
+        };
+        model.make(1);
+        model.control.begin(1, 1);
+        model
+    }
+
+    fn make(&self, seq: u64) {
+        let _ = self.file(seq).swap(0, 1);
+    }
+
+    fn file(&self, seq: u64) -> &W {
+        &self.files[usize::try_from(seq).expect("small")]
+    }
+
+    /// Directories are the kernel's: whoever looks sees the newest state, as an atomic change does.
+    fn is_there(&self, seq: u64) -> bool {
+        self.file(seq).add(0, Ordering::Relaxed) == 1
+    }
+
+    fn reserve(&self) -> Place {
+        let leave = |seq: u64| {
+            self.make(seq + 1);
+            self.control.advance(seq);
+            Ok::<(), ()>(())
+        };
+        let place = self.control.reserve(ALL_UNITS, leave).expect("it cannot fail");
+        let place = place.expect("fewer rotate than are tried");
+        assert!(self.is_there(place.seq), "a place in a segment that is not there");
+        place
+    }
+
+    fn write(&self, number: u8, place: Place) {
+        let [key, bytes] = &self.bytes[usize::try_from(place.seq).expect("small")];
+        bytes.set(body(number), Ordering::Relaxed);
+        key.set(u64::from(number), Ordering::Relaxed);
+    }
+
+    fn publish(&self, number: u8, place: Place, window: Window) {
+        publish(&self.bucket, &key(number), place, window, |old| old.seq < place.seq);
+    }
+
+    fn insert(&self, number: u8) {
+        let place = self.reserve();
+        self.write(number, place);
+        self.publish(number, place, self.control.window());
+    }
+
+    fn evict(&self, first: u64) {
+        self.control.retire(first);
+        for seq in 1..first {
+            let _ = self.file(seq).swap(1, 0);
+        }
+    }
+
+    /// Looks `number` up; whether it is a hit. Keys have tags of their own here, so that whatever is proposed must be
+    /// right, without the check sums that would turn a fault of the protocol into a miss.
+    fn look(&self, number: u8) -> bool {
+        let found = candidates(&self.bucket, &key(number), self.control.window());
+        let hits = found.iter().filter(|place| {
+            let [key, bytes] = &self.bytes[usize::try_from(place.seq).expect("small")];
+            let is_there = self.is_there(place.seq);
+            assert_eq!(key.get(Ordering::Relaxed), u64::from(number));
+            assert_eq!(bytes.get(Ordering::Relaxed), body(number));
+            is_there
+        });
+        hits.count() > 0
+    }
+}
+
+/// Runs closures on one model at once.
+fn together<M: Machine>(model: &Arc<Model<M::Word>>, work: &[fn(&Model<M::Word>)]) {
+    let with_model = |work: fn(&Model<M::Word>)| {
+        let model = Arc::clone(model);
+        Box::new(move || work(&model)) as Work
+    };
+    M::together(work.iter().copied().map(with_model).collect());
+}
+
+/// A model whose places are given out beforehand: `put` takes the segment with the entry's number.
+fn with_places<W: Shared + Default>(words: usize) -> Arc<Model<W>> {
+    let model = Model::new(words);
+    (1..=2).for_each(|seq| model.make(seq));
+    model.control.begin(SEGMENTS, 1);
+    Arc::new(model)
+}
+
+fn put<W: Shared + Default>(model: &Model<W>, number: u8) {
+    let place = Place { seq: u64::from(number), unit: SEGMENT_FIRST_UNIT };
+    model.write(number, place);
+    model.publish(number, place, model.control.window());
+}
+
+fn look_twice<W: Shared + Default>(model: &Model<W>) {
+    model.look(1);
+    model.look(2);
+}
+
+/// Of two inserters that want the same word, the second takes the other one.
+fn two_inserters_and_a_reader<M: Machine>() {
+    let model = with_places::<M::Word>(2);
+    together::<M>(&model, &[|model| put(model, 1), |model| put(model, 2), look_twice]);
+    assert!(model.look(1) && model.look(2));
+}
+
+/// Of two inserters and one word, one stays; which one, nobody minds.
+fn two_inserters_for_one_word<M: Machine>() {
+    let model = with_places::<M::Word>(1);
+    together::<M>(&model, &[|model| put(model, 1), |model| put(model, 2), look_twice]);
+    assert!(model.look(1) != model.look(2));
+}
+
+fn own_a_segment<W: Shared + Default>(model: &Model<W>) {
+    let seq = usize::try_from(model.reserve().seq).expect("small");
+    assert_eq!(model.bytes[seq][0].add(1, Ordering::Relaxed), 0, "reserved twice");
+}
+
+/// Whatever rotates at the same time, each reservation is its owner's alone.
+fn reservations_and_rotations<M: Machine>() {
+    let model = Arc::new(Model::<M::Word>::new(3));
+    together::<M>(&model, &[own_a_segment, own_a_segment, own_a_segment]);
+    assert_eq!(model.control.window().newest, 3);
+}
+
+/// The segment of what is looked up is given up while the same key is appended anew.
+fn eviction_and_a_reader_and_an_appender<M: Machine>() {
+    let model = Arc::new(Model::<M::Word>::new(2));
+    model.insert(1);
+    together::<M>(
+        &model,
+        &[
+            |model| model.insert(1),
+            |model| model.evict(2),
+            |model| {
+                model.look(1);
+                model.look(1);
+            },
+        ],
+    );
+    assert!(model.look(1) && !model.is_there(1));
+}
+
+fn begin_epoch_2<W: Shared + Default>(model: &Model<W>) {
+    model.make(3);
+    model.control.begin(3, 2);
+}
+
+fn append_in_epoch_2<W: Shared + Default>(model: &Model<W>) {
+    if model.control.is_of(2) {
+        assert!(model.reserve().seq >= 3, "appended to a segment of the old epoch");
+    }
+}
+
+/// Nobody who has seen the new epoch appends to a segment of the old one.
+fn a_new_epoch_and_an_appender<M: Machine>() {
+    let model = Arc::new(Model::<M::Word>::new(2));
+    together::<M>(&model, &[begin_epoch_2, append_in_epoch_2, append_in_epoch_2]);
+}
+
+macro_rules! scenes {
+    ($($name:ident),*) => {
+        mod every_order { $( #[test] fn $name() { super::in_every_order(super::$name::<super::Loom>); } )* }
+        mod random_orders { $( #[test] fn $name() { super::in_random_orders(super::$name::<super::Shuttle>); } )* }
+    };
+}
+scenes!(
+    two_inserters_and_a_reader,
+    two_inserters_for_one_word,
+    reservations_and_rotations,
+    eviction_and_a_reader_and_an_appender,
+    a_new_epoch_and_an_appender
+);
