@@ -149,7 +149,7 @@ impl<W: Shared + Default> Model<W> {
     fn reserve(&self) -> Place {
         let leave = |seq: u64| {
             self.make(seq + 1);
-            self.control.advance(seq);
+            self.control.advance(seq, SEGMENT_FIRST_UNIT);
             Ok::<(), ()>(())
         };
         let place = self.control.reserve(ALL_UNITS, leave).expect("it cannot fail");

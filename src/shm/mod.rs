@@ -7,6 +7,7 @@ pub mod clock;
 pub mod counters;
 pub mod cpu;
 pub mod digests;
+pub mod fault;
 pub mod layout;
 pub mod map;
 pub mod net;

@@ -33,13 +33,21 @@ macro_rules! shared_word {
                 self.load(order)
             }
             fn set(&self, new: u64, order: Ordering) {
+                $crate::shm::fault::point("word: about to be set");
                 self.store(new, order);
+                $crate::shm::fault::point("word: set");
             }
             fn add(&self, more: u64, order: Ordering) -> u64 {
-                self.fetch_add(more, order)
+                $crate::shm::fault::point("word: about to be added to");
+                let old = self.fetch_add(more, order);
+                $crate::shm::fault::point("word: added to");
+                old
             }
             fn swap(&self, old: u64, new: u64) -> Result<(), u64> {
-                self.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).map(drop)
+                $crate::shm::fault::point("word: about to be swapped");
+                let seen = self.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed);
+                $crate::shm::fault::point("word: swapped");
+                seen.map(drop)
             }
             fn acquire() {
                 $fence(Ordering::Acquire);

@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::index::control::ROTATIONS_MAX;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
+use crate::shm::fault;
 use crate::shm::layout::{
     Checked, Control, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind, SEGMENT_BYTES,
     SEGMENT_MAGIC, SegmentHeader, UNIT_BYTES,
@@ -92,11 +93,13 @@ impl Store {
             let mut at = place.offset() as u64 + size_of::<EntryHeader>() as u64;
             for part in entry.body {
                 file.write_all_at(part, at)?;
+                fault::point("entry: a part of the body written");
                 at += part.len() as u64;
             }
             file.write_all_at(bytemuck::bytes_of(&header), place.offset() as u64)
         };
         write().map_err(StoreError::io("cannot write", &path, InternalError::Append))?;
+        fault::point("entry: header written");
         Ok(place)
     }
 
@@ -181,6 +184,7 @@ impl Store {
         }
         // Held for the few milliseconds in which a segment is made; results that come meanwhile wait for it.
         let _lock = create::lock(&self.directory, "lock", true)?;
+        fault::point("epoch: locked");
         if control.is_of(epoch) {
             return Ok(());
         }
@@ -190,6 +194,15 @@ impl Store {
         control.begin(seq, epoch);
         Ok(())
     }
+}
+
+/// Lets the segment that is appended to be full.
+#[cfg(test)]
+pub(super) fn fill(store: &Store) {
+    use crate::shm::layout::SEGMENT_UNITS;
+    use crate::shm::words::{Ordering, Shared};
+    let control = store.control().expect("it is mapped");
+    control.cursor.set(control.window().newest << 32 | u64::from(SEGMENT_UNITS), Ordering::Relaxed);
 }
 
 /// Opens a segment for tests that damage it.

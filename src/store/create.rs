@@ -21,6 +21,7 @@ use crate::index::{self, Index, Window};
 use crate::os::file_system::FileSystem;
 use crate::outcome::InternalError;
 use crate::shm::counters::VOLATILE_BYTES;
+use crate::shm::fault;
 use crate::shm::layout::{
     BUCKET_WORDS, CURSOR_OFFSET, Checked as _, FORMAT, INDEX_MAGIC, INDEX_WORDS_OFFSET,
     IndexHeader, OLDEST_OFFSET, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC, VolatileHeader,
@@ -44,6 +45,7 @@ pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> 
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = DirBuilder::new().mode(0o700).recursive(recursive).create(directory);
+                fault::point("creation: directory made");
                 if let Err(error) = made
                     && error.kind() != io::ErrorKind::AlreadyExists
                 {
@@ -102,6 +104,7 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
         )
         .open(&path)
         .map_err(StoreError::io("cannot open", &path, InternalError::CacheDir))?;
+    fault::point("lock: file opened");
     if wait {
         file.lock().map_err(StoreError::io("cannot lock", &path, InternalError::CacheDir))?;
     } else {
@@ -113,6 +116,7 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
 /// Makes whatever keeps the cache in `directory` from being opened: index or volatile segment.
 pub(super) fn cache(directory: &Path, max_bytes: u64) -> Result<Cache, StoreError> {
     let _lock = lock(directory, "lock", true)?;
+    fault::point("creation: locked");
     let handle = || -> Result<raw::Handle, StoreError> {
         File::open(directory)
             .map(|file| std::os::fd::OwnedFd::from(file).into())
@@ -245,11 +249,13 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
+    fault::point("volatile: old name removed");
     let mut shared = shared_memory::ShmemConf::new()
         .os_id(name)
         .size(VOLATILE_BYTES)
         .create()
         .map_err(io::Error::other)?;
+    fault::point("volatile: made");
     // Stays when this process ends: the cache owns it, by the name in its index.
     shared.set_owner(false);
     // The crate only sets the length; without memory behind it a store would raise SIGBUS.
@@ -258,10 +264,12 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, VOLATILE_BYTES as u64)
             .map_err(io::Error::from)
             .and_then(|()| {
+                fault::point("volatile: space reserved");
                 rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600))
                     .map_err(Into::into)
             })
             .and_then(|()| (&file).write_all(head));
+    fault::point("volatile: head written");
     if reserved.is_err() {
         let _ = fs::remove_file(&path);
     }
@@ -271,10 +279,14 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
 /// A file of `len` zeros that begins with `head`; its space is reserved. It replaces what has the name.
 pub(super) fn whole_file(path: &Path, len: u64, head: &[u8]) -> io::Result<()> {
     let (temporary, file) = temporary_file(path)?;
+    fault::point("file: temporary one made");
     let made = reserve(&file, len)
+        .inspect(|()| fault::point("file: space reserved"))
         .and_then(|()| (&file).write_all(head))
+        .inspect(|()| fault::point("file: head written"))
         .and_then(|()| make_way(path))
         .and_then(|()| fs::rename(&temporary, path));
+    fault::point("file: renamed");
     if made.is_err() {
         let _ = fs::remove_file(&temporary);
     }
@@ -329,6 +341,7 @@ pub(super) fn segments(directory: &Path) -> Vec<(u64, u64)> {
 fn remove_segments(directory: &Path) {
     for (seq, _) in segments(directory) {
         let _ = fs::remove_file(directory.join(format!("seg-{seq:016x}")));
+        fault::point("creation: old segment removed");
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::StoreError;
 use crate::index::control::ROTATIONS_MAX;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
+use crate::shm::fault;
 use crate::shm::layout::{ENTRY_BYTES_MAX, EntryHeader, SEGMENT_FIRST_UNIT, large_segment_bytes};
 use crate::shm::segments::Place;
 
@@ -47,7 +48,9 @@ impl Store {
         let failed = || StoreError::io("cannot write", &beside, InternalError::Append);
         let (path, copy) = create::temporary_file(&beside).map_err(failed())?;
         let temporary = Temporary(path);
+        fault::point("large segment: temporary file made");
         reserve(&copy, segment_bytes).map_err(failed())?;
+        fault::point("large segment: space reserved");
         let mut blob = copy_hashed(file, &copy, len_bytes).map_err(failed())?;
         self.once(&mut blob, |blob| self.link_large(&temporary.0, &copy, blob, segment_bytes))?;
         Ok(blob)
@@ -98,6 +101,7 @@ fn copy_hashed(from: &File, to: &File, len_bytes: u64) -> io::Result<BlobRef> {
         sum.update(part);
         digest.update(part);
         to.write_all_at(part, body as u64 + at)?;
+        fault::point("large segment: a part written");
         at += part.len() as u64;
     }
     Ok(BlobRef {

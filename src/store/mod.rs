@@ -14,6 +14,7 @@ use crate::index::{self, Window};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::record::BlobRef;
 use crate::shm::counters::Counter;
+use crate::shm::fault;
 use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, SEGMENT_BYTES};
 use crate::shm::map::MapMut;
 use crate::shm::raw::{self, AsFd};
@@ -215,6 +216,7 @@ impl Store {
             .words_mut(INDEX_WORDS_OFFSET, count)
             .ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))?;
         self.populate_word(index::first_word(key, count))?;
+        fault::point("publishing: page there to be written");
         // A lost race is no error: the entry is there for whoever publishes next.
         index::publish(words, key, place, self.window(), supersedes);
         Ok(())

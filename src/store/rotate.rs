@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::index;
 use crate::outcome::InternalError;
 use crate::shm::counters::Counter;
+use crate::shm::fault;
 use crate::shm::layout::{
     Control, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader,
     UNIT_BYTES, index_bytes,
@@ -53,13 +54,18 @@ impl Store {
         let header = self.segment_header(seq, SEGMENT_BYTES);
         let make = || -> io::Result<()> {
             let (temporary, file) = create::temporary_file(&path)?;
+            fault::point("segment: temporary file made");
             let made = reserve(&file, SEGMENT_BYTES)
+                .inspect(|()| fault::point("segment: space reserved"))
                 .and_then(|()| (&file).write_all(bytemuck::bytes_of(&header)))
+                .inspect(|()| fault::point("segment: head written"))
                 .and_then(|()| match fs::hard_link(&temporary, &path) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                     other => other,
                 });
+            fault::point("segment: linked");
             fs::remove_file(&temporary)?;
+            fault::point("segment: temporary name removed");
             made
         };
         make().map_err(StoreError::io("cannot create", &path, InternalError::Segment))
@@ -82,8 +88,11 @@ impl Store {
         let path = self.segment_path(seq);
         let header = self.segment_header(seq, segment_bytes);
         let linked = headed(seq)
+            .inspect(|()| fault::point("large segment: entry's header written"))
             .and_then(|()| file.write_all_at(bytemuck::bytes_of(&header), 0))
+            .inspect(|()| fault::point("large segment: head written"))
             .and_then(|()| fs::hard_link(temporary, &path));
+        fault::point("large segment: linked");
         match linked {
             Ok(()) => {
                 control.advance(last, SEGMENT_UNITS);
@@ -104,11 +113,13 @@ impl Store {
     /// Whoever is at it already does it for all.
     pub(super) fn evict(&self) {
         let Ok(_lock) = create::lock(&self.directory, "lock-evict", false) else { return };
+        fault::point("eviction: locked");
         let first = self.first_to_stay(self.max_bytes, self.window().newest);
         self.raise_oldest(first);
         for (seq, _) in create::segments(&self.directory) {
             if seq < first && fs::remove_file(self.segment_path(seq)).is_ok() {
                 self.count(Counter::EVICTIONS);
+                fault::point("eviction: segment removed");
             }
         }
     }

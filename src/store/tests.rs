@@ -8,7 +8,10 @@ use super::draft::{Draft, Output};
 use super::*;
 use crate::shm::layout::UNIT_BYTES;
 
+mod crash;
 mod gc;
+mod power;
+mod reference;
 mod verify;
 
 struct Scratch {

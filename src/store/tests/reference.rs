@@ -1,0 +1,143 @@
+//! The model of a store that the tests of crashes and power losses compare with: what an entry holds follows from its
+//! number, so that whatever is found can be told from what it should be.
+
+use std::ffi::CString;
+use std::io::Write;
+
+use crate::error::StoreError;
+use crate::index::cache::Cache;
+use crate::record::{self, BlobRef, Cold, Record};
+use crate::shm::segments::{Entry, Place};
+use crate::shm::stat::Stamp;
+use crate::store::Store;
+use crate::store::draft::{Directory, Draft, Input, Output};
+
+/// Numbers from a seed (splitmix64).
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    /// `IBID_TEST_SEED`, or a seed that was not used before.
+    #[allow(clippy::disallowed_methods, reason = "a test that is repeated is told its seed")]
+    pub(super) fn seed() -> u64 {
+        let wanted = std::env::var("IBID_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let now =
+            || std::time::UNIX_EPOCH.elapsed().map_or(0, |time| u64::from(time.subsec_nanos()));
+        wanted.unwrap_or_else(now)
+    }
+
+    pub(super) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A number below `end`.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll() % end.max(1) as u64).expect("below a usize")
+    }
+
+    /// True once in so many times.
+    pub(super) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// Says what a test did, past the capture of the test harness.
+pub(super) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+pub(super) fn is_long() -> bool {
+    #[allow(clippy::disallowed_methods, reason = "a test asks how long it may take")]
+    std::env::var_os("IBID_TEST_LONG").is_some_and(|value| value != "0" && !value.is_empty())
+}
+
+/// The object of entry `number`: a few bytes or a few pages.
+fn bytes_of(number: u8) -> Vec<u8> {
+    let len = usize::from(number) * 2711 % 13_000 + 7;
+    (0..=250u8).cycle().take(len).map(|byte| byte.wrapping_mul(7) ^ number).collect()
+}
+
+/// The record of entry `number`, which is about two pages long.
+fn draft_of(number: u8, blob: BlobRef) -> Draft {
+    let path = |name: &str, at: u8| CString::new(format!("{name}-{number}-{at}")).expect("no NUL");
+    Draft {
+        command: vec![number; 200],
+        invocation_key: [number; 16],
+        portable_key: [number ^ 0x80; 16],
+        inputs: (0..60)
+            .map(|at| Input {
+                path: path("input", at),
+                kind: record::CONTENT,
+                mode: 0o100_644,
+                stamp: Stamp([at ^ number; 16]),
+                digest: [at.wrapping_add(number); 32],
+                group: u32::from(at),
+            })
+            .collect(),
+        directories: vec![Directory {
+            path: path("directory", 0),
+            stamp: Stamp([number; 16]),
+            names: (0..80).map(|at| path("absent", at)).collect(),
+        }],
+        outputs: vec![Output {
+            path: path("object", 0),
+            create_mode: 0o666,
+            mode: 0o644,
+            flags: 0,
+            blob,
+        }],
+        ..Draft::default()
+    }
+}
+
+/// Stores entry `number`, its object first, as a compile does.
+pub(super) fn insert(store: &Store, number: u8) -> Result<(), StoreError> {
+    let blob = store.put_blob(&bytes_of(number))?;
+    store.put_record(&draft_of(number, blob))
+}
+
+/// Looks entry `number` up as a hit does; whether it is there. Whatever passes the checks of a hit must be right in
+/// every byte.
+pub(super) fn look(cache: &Cache, number: u8) -> bool {
+    cache.records(&[number; 16]).any(|(_, entry)| {
+        let Some(found) = read(&entry) else { return false };
+        let blob = found.outputs[0].blob;
+        let (is, should_be) = (found.encode(), draft_of(number, blob).encode());
+        assert!(is.hot == should_be.hot && is.cold == should_be.cold, "a wrong record: {found:?}");
+        let hinted = Place {
+            seq: blob.hint >> 20,
+            unit: u32::try_from(blob.hint & 0xf_ffff).expect("20 bits"),
+        };
+        [Some(hinted), cache.find_blob(&blob.digest)].into_iter().flatten().any(|place| {
+            let entry = cache.segments.entry(place).filter(|entry| {
+                entry.header.key == blob.digest && entry.header.body_bytes == blob.len_bytes
+            });
+            let Some(entry) = entry.filter(|entry| entry.body_sum() == Some(blob.sum)) else {
+                return false;
+            };
+            assert!(body_of(&entry) == Some(bytes_of(number)), "wrong bytes of entry {number}");
+            true
+        })
+    })
+}
+
+fn body_of(entry: &Entry<'_>) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
+    entry.copy_out(0, &mut bytes)?;
+    Some(bytes)
+}
+
+/// The record in an entry, if its check sums are right.
+fn read(entry: &Entry<'_>) -> Option<Draft> {
+    let bytes = body_of(entry)?;
+    let (hot, cold) = bytes.split_at_checked(usize::try_from(entry.header.hot_bytes).ok()?)?;
+    let sum = |bytes| xxhash_rust::xxh3::xxh3_128(bytes).to_le_bytes();
+    let record = Record::read(hot).filter(|_| sum(hot) == entry.header.sum)?;
+    if sum(cold) != record.head.cold_sum {
+        return None;
+    }
+    Some(Draft::decode(&record, &Cold(cold), &entry.header.key).expect("its check sums are right"))
+}
