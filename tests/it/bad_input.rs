@@ -284,43 +284,6 @@ fn a_damaged_store() {
     }
 }
 
-/// A file of the cache is cut, by turns, while others compile: nobody may die of a page that has gone (SIGBUS).
-#[test]
-fn cut_while_it_is_used() {
-    let (cache, project) = (Cache::new(), Project::with(HELLO));
-    project.call(&cache, "gcc -c a.c -o a.o").check();
-    let expected = project.read("a.o");
-    let inside = fs::read_dir(cache.dir()).unwrap().next().unwrap().unwrap().path();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..4)
-            .map(|worker| {
-                let (cache, project, expected) = (&cache, &project, &expected);
-                scope.spawn(move || {
-                    let object = format!("{worker}.o");
-                    for _ in 0..15 {
-                        let mut compile = cache.ibid(["gcc", "-c", "a.c", "-o", &object]);
-                        let done = compile.current_dir(project.path()).output().unwrap();
-                        assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
-                        assert!(project.read(&object) == *expected);
-                    }
-                })
-            })
-            .collect();
-        while workers.iter().any(|worker| !worker.is_finished()) {
-            for entry in fs::read_dir(&inside).unwrap().flatten() {
-                let name = entry.file_name().into_string().unwrap();
-                let is_cut = name == "index" || name == "volatile" || name.starts_with("seg-");
-                if is_cut && let Ok(file) = fs::OpenOptions::new().write(true).open(entry.path()) {
-                    file.set_len(0).unwrap();
-                }
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
-        }
-    });
-    project.call(&cache, "gcc -c b.c -o b.o").check();
-    project.call(&cache, "gcc -c b.c -o b.o").check().expect_hit();
-}
-
 /// Something else stands in the place of a segment or a lock: it is not waited for, not written to, and soon left.
 #[test]
 fn something_else_in_a_file_s_place() {

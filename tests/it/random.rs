@@ -8,6 +8,14 @@ impl Random {
         Random(seed)
     }
 
+    /// `IBID_TEST_SEED`, or a seed that is another one each time; whoever asks must say it.
+    pub fn seed() -> u64 {
+        let wanted = std::env::var("IBID_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let now =
+            || std::time::UNIX_EPOCH.elapsed().map_or(0, |time| u64::from(time.subsec_nanos()));
+        wanted.unwrap_or_else(now)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -19,6 +27,11 @@ impl Random {
     /// Less than `n`, which is not 0.
     pub fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(n).unwrap()).unwrap()
+    }
+
+    /// True once in so many times.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
     }
 
     pub fn pick<'t, T>(&mut self, among: &'t [T]) -> &'t T {

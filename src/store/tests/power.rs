@@ -1,7 +1,7 @@
 //! What a power loss leaves: any mixture of old and new pages, torn ones, holes, files that are missing or short.
 //!
 //! Every version of every page of a cache is recorded while entries are stored, segments are left and evicted. Images
-//! are put together from them by a seeded dice: up to some moment, each page in any of its versions. In each, every entry is
+//! are put together from them at random, by a seed: up to some moment, each page in any of its versions. In each, every entry is
 //! looked up: right bytes or a miss.
 
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::Scratch;
-use super::reference::{Dice, insert, is_long, look, tell};
+use super::reference::{Random, insert, is_long, look, tell};
 use crate::index::cache::Cache;
 use crate::shm::fault;
 use crate::shm::layout::{DIRECTORY, SEGMENT_BYTES};
@@ -116,21 +116,21 @@ impl Image {
     }
 
     /// Gives the image the state of a moment: each file and each page in some version up to then.
-    fn lose_power(&self, history: &History, dice: &mut Dice) {
-        let moment = 1 + dice.below(history.moments);
+    fn lose_power(&self, history: &History, random: &mut Random) {
+        let moment = 1 + random.below(history.moments);
         // How many pages in a hundred are as new as can be: nearly all, or few.
-        let fresh = [99, 95, 80, 50, 10][dice.below(5)];
+        let fresh = [99, 95, 80, 50, 10][random.below(5)];
         for (name, states) in &history.files {
             let path = self.inside.join(name);
             let known = until(states, moment);
-            let stale = !known.is_empty() && dice.below(100) >= fresh.max(80);
+            let stale = !known.is_empty() && random.below(100) >= fresh.max(80);
             let state = if stale {
-                known[dice.below(known.len())].1
+                known[random.below(known.len())].1
             } else {
                 known.last().and_then(|s| s.1)
             };
             match state {
-                Some(len) => self.lay(history, name, moment, fresh, len, dice),
+                Some(len) => self.lay(history, name, moment, fresh, len, random),
                 None => drop(fs::remove_file(path)),
             }
         }
@@ -143,14 +143,14 @@ impl Image {
         moment: usize,
         fresh: usize,
         len: u64,
-        dice: &mut Dice,
+        random: &mut Random,
     ) {
         let path = self.inside.join(name);
         let file =
             OpenOptions::new().create(true).truncate(true).write(true).open(path).expect("opened");
         // Lengths reach the disk on their own: a file may be shorter than what was written to it.
-        let is_short = dice.once_in(60);
-        file.set_len(if is_short { dice.roll() % (len + 1) } else { len }).expect("set");
+        let is_short = random.once_in(60);
+        file.set_len(if is_short { random.next() % (len + 1) } else { len }).expect("set");
         if is_short {
             return;
         }
@@ -158,7 +158,7 @@ impl Image {
             history.pages.range((name.to_owned(), 0)..=(name.to_owned(), usize::MAX))
         {
             let known = until(versions, moment);
-            if let Some(page) = mix(known, fresh, dice) {
+            if let Some(page) = mix(known, fresh, random) {
                 file.write_all_at(&page, (at * PAGE) as u64).expect("written");
             }
         }
@@ -170,18 +170,18 @@ fn until<T>(states: &[(usize, T)], moment: usize) -> &[(usize, T)] {
 }
 
 /// One of a page's versions, or a page torn between two of them; `None` is a hole.
-fn mix(versions: &[(usize, Page)], fresh: usize, dice: &mut Dice) -> Option<Vec<u8>> {
+fn mix(versions: &[(usize, Page)], fresh: usize, random: &mut Random) -> Option<Vec<u8>> {
     let last = versions.last()?;
-    if dice.below(100) < fresh {
+    if random.below(100) < fresh {
         return Some(last.1.to_vec());
     }
-    let mut any = || match dice.below(versions.len() + 1) {
+    let mut any = || match random.below(versions.len() + 1) {
         0 => vec![0; last.1.len()],
         at => versions[at - 1].1.to_vec(),
     };
     let (mut page, other) = (any(), any());
     for (sector, torn) in page.chunks_mut(SECTOR).zip(other.chunks(SECTOR)) {
-        if dice.once_in(2) {
+        if random.once_in(2) {
             sector.copy_from_slice(torn);
         }
     }
@@ -205,9 +205,9 @@ fn look_all(cache: &Cache, tally: &mut Tally) {
 }
 
 /// What is stored after a power loss is there, and harms nothing that is.
-fn go_on(history: &History, dice: &mut Dice) {
+fn go_on(history: &History, random: &mut Random) {
     let scratch = Scratch::new();
-    Image::in_cache(&scratch.path().join("cache")).lose_power(history, dice);
+    Image::in_cache(&scratch.path().join("cache")).lose_power(history, random);
     insert(&scratch.open_with(MAX_BYTES), 99).expect("stored");
     let store = scratch.open_with(MAX_BYTES);
     assert!(look(&store.cache, 99));
@@ -226,8 +226,8 @@ fn memory() -> tempfile::TempDir {
 
 #[test]
 fn after_a_power_loss_each_entry_is_right_or_a_miss() {
-    let seed = Dice::seed();
-    let mut dice = Dice(seed);
+    let seed = Random::seed();
+    let mut random = Random::new(seed);
     let scratch = Scratch::new();
     let history = record(&scratch);
     let images = if is_long() { 200_000 } else { 10_000 };
@@ -236,7 +236,7 @@ fn after_a_power_loss_each_entry_is_right_or_a_miss() {
     let memory = memory();
     let image = Image::in_cache(memory.path());
     for _ in 0..images {
-        image.lose_power(&history, &mut dice);
+        image.lose_power(&history, &mut random);
         let directory = File::open(&image.inside).expect("it is there");
         match Cache::open_at(OwnedFd::from(directory).into()) {
             Some(cache) => look_all(&cache, &mut tally),
@@ -244,7 +244,7 @@ fn after_a_power_loss_each_entry_is_right_or_a_miss() {
         }
     }
     for _ in 0..images / 100 {
-        go_on(&history, &mut dice);
+        go_on(&history, &mut random);
     }
     tell(&format!("power loss: {images} images, {unusable} without an index, {tally:?}"));
     assert!(tally.hits > images && tally.misses > images);

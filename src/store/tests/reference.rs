@@ -12,37 +12,11 @@ use crate::shm::stat::Stamp;
 use crate::store::Store;
 use crate::store::draft::{Directory, Draft, Input, Output};
 
-/// Numbers from a seed (splitmix64).
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    /// `IBID_TEST_SEED`, or a seed that was not used before.
-    #[allow(clippy::disallowed_methods, reason = "a test that is repeated is told its seed")]
-    pub(super) fn seed() -> u64 {
-        let wanted = std::env::var("IBID_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let now =
-            || std::time::UNIX_EPOCH.elapsed().map_or(0, |time| u64::from(time.subsec_nanos()));
-        wanted.unwrap_or_else(now)
-    }
-
-    pub(super) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// A number below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.roll() % end.max(1) as u64).expect("below a usize")
-    }
-
-    /// True once in so many times.
-    pub(super) fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-}
+#[path = "../../../tests/it/random.rs"]
+#[allow(missing_docs, dead_code, reason = "it belongs to the integration tests")]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "as there")]
+mod random;
+pub(super) use random::Random;
 
 /// Says what a test did, past the capture of the test harness.
 pub(super) fn tell(line: &str) {

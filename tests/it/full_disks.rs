@@ -1,0 +1,106 @@
+//! File systems that are too small for a cache, or nearly full: every compile succeeds, and no space is lost.
+//!
+//! They are mounted in a mount namespace of the test's own, where root is allowed to make one.
+
+use std::fs;
+
+use crate::cache::Cache;
+use crate::project::Project;
+use crate::tools;
+
+/// What a script says where the machine does not let it mount what it wants.
+const NOT_HERE: i32 = 77;
+
+/// Mounts (`$cache` is the cache directory, `$root` is beside it), then compiles thrice; then makes room, if there is
+/// something that takes it (`$root/ballast`), and compiles twice more, the second of which must be a hit.
+fn compile_in(mounts: &str, hits_in_the_end: bool) {
+    if !tools::is_root() {
+        tools::skip("mounting needs root");
+        return;
+    }
+    if !["unshare", "mount", "mkfs.ext4"].into_iter().all(tools::have) {
+        return;
+    }
+    let cache = Cache::new();
+    let project = Project::with(&[("a.c", "int a = 1;\n")]);
+    fs::create_dir(cache.dir()).unwrap();
+    project.shell(&cache, "gcc -c a.c -o bare.o");
+    let script = format!(
+        r#"
+        mount --make-rprivate / || exit {NOT_HERE}
+        {mounts}
+        compile() {{
+            rm -f a.o
+            "$ibid" gcc -c a.c -o a.o >said 2>&1 || exit 1
+            cmp a.o bare.o || exit 2
+            test -s said && {{ cat said; exit 3; }}
+        }}
+        compile; compile; compile
+        rm -f "$cache/ballast"
+        compile
+        "$ibid" stats --json >before.json 2>said || exit {}
+        compile
+        "$ibid" stats --json >after.json || exit 5
+        "#,
+        if hits_in_the_end { 4 } else { 0 },
+    );
+    let mut command = cache.command("unshare");
+    command.args(["-m", "sh", "-c", &script]).current_dir(project.path());
+    command.env("ibid", tools::ibid()).env("cache", cache.dir()).env("root", cache.root());
+    let done = command.output().unwrap();
+    if done.status.code() == Some(NOT_HERE) {
+        tools::skip(&format!("cannot mount: {}", String::from_utf8_lossy(&done.stderr).trim()));
+        return;
+    }
+    assert!(done.status.success(), "{mounts}: {done:?}");
+    if hits_in_the_end {
+        let hits = |name: &str| -> u64 {
+            let counters: serde_json::Value = serde_json::from_slice(&project.read(name)).unwrap();
+            counters["invocation_hits"].as_u64().unwrap()
+        };
+        assert_eq!(hits("after.json") - hits("before.json"), 1, "{mounts}");
+    }
+}
+
+/// An ext4 image of 200 MB of which all but so many MiB are taken.
+fn nearly_full_ext4(left_mib: u64) -> String {
+    format!(
+        r#"
+        truncate -s 200M "$root/image" && mkfs.ext4 -q -m 0 "$root/image" || exit {NOT_HERE}
+        mount -o loop "$root/image" "$cache" || exit {NOT_HERE}
+        chmod 700 "$cache"
+        free=$(($(stat -f -c '%a * %S / 1048576' "$cache")))
+        fallocate -l $((free - {left_mib}))M "$cache/ballast" || exit 6
+        "#
+    )
+}
+
+#[test]
+fn an_ext4_that_is_nearly_full() {
+    for left_mib in [0, 1, 20, 68] {
+        compile_in(&nearly_full_ext4(left_mib), true);
+    }
+}
+
+#[test]
+fn a_small_tmpfs() {
+    for options in ["size=1m", "size=8m", "size=70m", "size=300m,nr_inodes=5"] {
+        let mount =
+            format!(r#"mount -t tmpfs -o mode=700,{options} none "$cache" || exit {NOT_HERE}"#);
+        compile_in(&mount, false);
+    }
+}
+
+/// Shared memory that is full, too small for the counters, read-only or no directory at all.
+#[test]
+fn little_shared_memory() {
+    for mount in [
+        "mount -t tmpfs -o size=64k none /dev/shm",
+        "mount -t tmpfs -o size=4m none /dev/shm && fallocate -l 4M /dev/shm/ballast",
+        "mount -t tmpfs -o ro none /dev/shm",
+        "mount -t tmpfs -o noexec,size=64m none /dev/shm",
+        "mount -t tmpfs none /dev && ln -s /nowhere /dev/shm && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9",
+    ] {
+        compile_in(&format!("{{ {mount}; }} || exit {NOT_HERE}"), true);
+    }
+}
