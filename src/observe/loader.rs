@@ -108,6 +108,11 @@ fn add_users(trace: &mut Trace) {
     for path in [switch, Path::new("/etc/passwd"), Path::new("/etc/group")] {
         probe(trace, path);
     }
+    // libc asks its cache first, if one runs.
+    if !is_absent(trace, Path::new("/var/run/nscd/socket")) {
+        let reason = "users or groups may have been asked of nscd".to_owned();
+        trace.seen.incomplete.get_or_insert(reason);
+    }
     let text = fs::read_to_string(switch).unwrap_or_default();
     let is_file = |word: &str| matches!(word, "files" | "compat" | "systemd" | "db");
     for line in text.lines() {

@@ -48,6 +48,7 @@ pub enum Tag {
 /// How much of a file's start is looked at.
 pub const HEAD_LEN_BYTES: usize = 2048;
 
+const PROGRAM_HEADER_LEN_BYTES: usize = 56;
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
@@ -114,14 +115,22 @@ impl<'a, R: ReadAt> Elf<'a, R> {
         if !head.starts_with(b"\x7fELF\x02\x01") {
             return None;
         }
-        let table = usize::try_from(u64_at(head, 32)?).ok()?;
-        let entry_len = usize::from(u16_at(head, 54)?);
+        let table = u64_at(head, 32)?;
+        let entry_len = u64::from(u16_at(head, 54)?);
         let machine = u16_at(head, 18)?;
         let mut elf =
             Elf { file, machine, loads: Default::default(), dynamic: None, interpreter: None };
         let mut loads = 0;
-        for index in 0..usize::from(u16_at(head, 56)?) {
-            let entry = head.get(table.checked_add(index.checked_mul(entry_len)?)?..)?;
+        for index in 0..u64::from(u16_at(head, 56)?) {
+            let at = table.checked_add(index.checked_mul(entry_len)?)?;
+            // An optimiser that works on whole programs puts the table at their end.
+            let mut far = [0; PROGRAM_HEADER_LEN_BYTES];
+            let near = usize::try_from(at).ok().and_then(|at| head.get(at..)?.first_chunk());
+            let entry = match near {
+                Some(near) => near,
+                None if file.read_at(at, &mut far) == far.len() => &far,
+                None => return None,
+            };
             let range = (u64_at(entry, 8)?, u64_at(entry, 32)?);
             match u32_at(entry, 0)? {
                 PT_LOAD => {
