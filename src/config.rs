@@ -53,8 +53,10 @@ pub enum Remap {
 /// See `IBID_OBSERVER`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observer {
-    /// A shared object in the tool's own processes.
+    /// A shared object in the tool's own processes, where it is trusted with them.
     Preload,
+    /// The kernel's notice of each system call, beside that.
+    Seccomp,
     /// None: everything passes through.
     Off,
 }
@@ -113,7 +115,7 @@ pub const SETTINGS: &[Setting] = &[
         "observer",
         env::IBID_OBSERVER,
         Kind::Observer,
-        "how tools are observed: preload or off",
+        "how tools are observed: preload, seccomp or off",
     ),
     setting("log", env::IBID_LOG, Kind::Log, "stderr, or a file to append to"),
 ];
@@ -182,6 +184,7 @@ impl Config {
             },
             Kind::Observer => match self.observer {
                 Observer::Preload => "preload".to_owned(),
+                Observer::Seccomp => "seccomp".to_owned(),
                 Observer::Off => "off".to_owned(),
             },
             Kind::Log => match &self.log {
@@ -211,8 +214,8 @@ impl Config {
                 self.observer = match &*text {
                     "preload" => Observer::Preload,
                     "off" => Observer::Off,
-                    "seccomp" => return Err("`seccomp` is not in this version yet".to_owned()),
-                    _ => return Err(format!("`{text}` is neither `preload` nor `off`")),
+                    "seccomp" => Observer::Seccomp,
+                    _ => return Err(format!("`{text}` is not `preload`, `seccomp` or `off`")),
                 }
             }
             Kind::Log => {

@@ -19,6 +19,7 @@ use crate::os::path::{Ourselves, find_tool};
 use crate::shm::clock;
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::Store;
+use crate::store::verdicts::{Verdict, Verdicts};
 use crate::wrapper;
 
 /// How good a finding is.
@@ -163,7 +164,13 @@ fn observers(store: &Store) -> Vec<Finding> {
     let line = |tried: &wrapper::Tried| {
         finding(mark(tried.works), "observer", format!("{}: {}", tried.observer, tried.said))
     };
-    tried.iter().map(line).collect()
+    let known = Verdicts::read(store.directory());
+    let verdict = |known: &Verdict| {
+        let found =
+            format!("{} by {}: {}", known.image.display(), known.trust.name(), known.reason);
+        finding(Mark::Ok, "program", found)
+    };
+    tried.iter().map(line).chain(known.current().into_iter().map(verdict)).collect()
 }
 
 fn file_times() -> Finding {

@@ -19,6 +19,7 @@ mod places;
 pub mod preload;
 mod programs;
 mod pseudo;
+pub mod seccomp;
 mod trace;
 
 #[cfg(test)]
@@ -55,6 +56,8 @@ pub struct Observation {
     /// What was asked that is another at each run, and by which image (empty: by one that is not known) or, where that is
     /// known, by which of its `plugins`.
     pub unsteady: BTreeSet<(Unsteady, PathBuf)>,
+    /// Why the system calls could not be watched, where they were to be.
+    pub unwatched: Option<String>,
     /// `None`: this is the whole truth. Otherwise why it is not, in plain words.
     pub incomplete: Option<String>,
 }
@@ -154,4 +157,6 @@ pub enum Fact {
     InputModified,
     /// The locale was set from the environment (`setlocale` with an empty name).
     Locale,
+    /// A program ran whose questions about variables could not be seen: any may have been asked for.
+    UnseenVariables,
 }

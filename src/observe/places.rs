@@ -4,6 +4,7 @@
 //! A directory behind a symlink has a second name, and rustc and the linkers use both: a file that is made by one and removed
 //! by the other is one file. Read next: `trace.rs`.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,23 @@ impl Places {
         Places { cwd, ..Places::default() }
     }
 
+    /// Of the same tool, to which nothing has happened yet.
+    pub fn anew(&self) -> Places {
+        let Places { cwd, private_trees, unlisted, .. } = self;
+        let (cwd, private_trees) = (cwd.clone(), private_trees.clone());
+        Places { cwd, private_trees, unlisted: unlisted.clone(), ..Places::default() }
+    }
+
+    /// Where the tool was started.
+    pub fn cwd(&self) -> &Path {
+        &self.cwd
+    }
+
+    /// The trees that are left out, absolute.
+    pub fn private_trees(&self) -> impl Iterator<Item = &Path> {
+        self.private_trees.iter().map(|tree| Path::new(OsStr::from_bytes(tree)))
+    }
+
     /// Says which directories are left out.
     pub fn leave_out(&mut self, left_out: LeftOut<'_>) {
         self.private_trees = self.spellings(left_out.trees);
@@ -50,20 +68,7 @@ impl Places {
     }
 
     fn spelled(&self, path: &Path) -> Key {
-        let bytes = path.as_os_str().as_bytes();
-        let is_relative = bytes.first() != Some(&b'/');
-        let base = if is_relative { self.cwd.as_os_str().as_bytes() } else { b"" };
-        let mut key = Vec::with_capacity(base.len() + bytes.len() + 1);
-        for part in base.split(|byte| *byte == b'/').chain(bytes.split(|byte| *byte == b'/')) {
-            if !part.is_empty() && part != b"." {
-                key.push(b'/');
-                key.extend_from_slice(part);
-            }
-        }
-        if key.is_empty() {
-            key.push(b'/');
-        }
-        key
+        spelled(&self.cwd, path)
     }
 
     /// Whether a path lies in a tree that is left out.
@@ -102,6 +107,24 @@ impl Places {
         let real = directories.iter().filter_map(|path| real_path(path));
         directories.iter().cloned().chain(real).map(|path| self.spelled(&path)).collect()
     }
+}
+
+/// The absolute path, without empty and `.` parts, of one that may begin in `cwd`.
+pub fn spelled(cwd: &Path, path: &Path) -> Key {
+    let bytes = path.as_os_str().as_bytes();
+    let is_relative = bytes.first() != Some(&b'/');
+    let base = if is_relative { cwd.as_os_str().as_bytes() } else { b"" };
+    let mut key = Vec::with_capacity(base.len() + bytes.len() + 1);
+    for part in base.split(|byte| *byte == b'/').chain(bytes.split(|byte| *byte == b'/')) {
+        if !part.is_empty() && part != b"." {
+            key.push(b'/');
+            key.extend_from_slice(part);
+        }
+    }
+    if key.is_empty() {
+        key.push(b'/');
+    }
+    key
 }
 
 /// What follows a directory's name in a path that is that directory or lies below it.

@@ -16,6 +16,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, StatVfsMountFlags};
 
 use super::log::Log;
 use super::log_layout::{self as layout, Entry, FileStat, kind};
+use super::seccomp::{Missed, Sight, both};
 use super::trace::Trace;
 use super::{LeftOut, Observation, loader, log_outer};
 use crate::env;
@@ -158,17 +159,38 @@ impl Preload {
         }
     }
 
+    /// The shim and the log, which processes of the tool tree open and no tool knows of.
+    pub fn own_files(&self) -> Vec<PathBuf> {
+        let log = self.log_path.clone().unwrap_or_else(|| place_of(&self.log_file));
+        vec![self.shim.clone(), log]
+    }
+
     /// What the tool, which has ended, was seen to do.
     pub fn finish(mut self) -> Observation {
+        let (mut log, trace) = self.end();
+        if let Some(reason) = self.unseen.take() {
+            log.lost = Some(reason);
+        }
+        trace.conclude(log)
+    }
+
+    /// The same where the system calls were watched as well, and what the shim missed.
+    pub fn finish_with(mut self, sight: Sight) -> (Observation, Vec<Missed>) {
+        if sight.absent.is_some() {
+            return (Observation { unwatched: sight.absent, ..self.finish() }, Vec::new());
+        }
+        let (log, trace) = self.end();
+        both(sight, log, trace)
+    }
+
+    /// All that the log says.
+    fn end(&mut self) -> (Log, Trace) {
         let (mut log, mut trace) = (std::mem::take(&mut self.log), std::mem::take(&mut self.trace));
         match log.read_rest(&self.log_file) {
             Ok(events) => trace.add(events),
             Err(error) => log.lost = Some(format!("the log cannot be read: {error}")),
         }
-        if let Some(reason) = self.unseen.take() {
-            log.lost = Some(reason);
-        }
-        trace.conclude(log)
+        (log, trace)
     }
 }
 
@@ -195,7 +217,7 @@ fn examine(path: &Path) -> io::Result<(FileStat, Verdict)> {
     Ok((file_stat(&metadata), verdict))
 }
 
-fn file_stat(metadata: &fs::Metadata) -> FileStat {
+pub(super) fn file_stat(metadata: &fs::Metadata) -> FileStat {
     let device = metadata.dev();
     FileStat {
         dev: u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device)),

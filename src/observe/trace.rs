@@ -48,7 +48,7 @@ type Inode = (u64, u64);
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
 struct File {
-    /// The first spelling.
+    /// The first spelling, relative if there is one.
     path: PathBuf,
     /// Whether its content was read while the tree had not touched it.
     was_read: bool,
@@ -157,6 +157,16 @@ impl Trace {
         self.places.leave_out(left_out);
     }
 
+    /// Of the same tool, by what is known of directories before it starts.
+    pub fn at(places: Places) -> Trace {
+        Trace { places, ..Trace::default() }
+    }
+
+    /// What was known of directories before anything happened.
+    pub fn first_places(&self) -> Places {
+        self.places.anew()
+    }
+
     /// Takes in what happened next.
     pub fn add(&mut self, events: &[Event]) {
         for event in events {
@@ -172,13 +182,23 @@ impl Trace {
 
     /// What all of it means, `log` being the log of all events that were added.
     pub fn conclude(mut self, log: Log) -> Observation {
-        let programs = Programs::of(&log.events);
-        self.seen.images = programs.images;
-        if let Some(reason) = log.lost.or(programs.missing) {
-            self.seen.incomplete.get_or_insert(reason);
-        }
+        self.add_programs(&log.events, log.lost);
         loader::add_unseen_reads(&mut self, &log.events);
         self.finish()
+    }
+
+    /// The same where the events are system calls, those of the loader and of libc among them.
+    pub fn conclude_calls(mut self, events: &[Event], lost: Option<String>) -> Observation {
+        self.add_programs(events, lost);
+        self.finish()
+    }
+
+    fn add_programs(&mut self, events: &[Event], lost: Option<String>) {
+        let programs = Programs::of(events);
+        self.seen.images = programs.images;
+        if let Some(reason) = lost.or(programs.missing) {
+            self.seen.incomplete.get_or_insert(reason);
+        }
     }
 
     fn key(&self, path: &Path) -> Key {
@@ -250,9 +270,14 @@ impl Trace {
 
     fn file(&mut self, path: &Path) -> &mut File {
         let key = self.key(path);
-        self.files
-            .entry(key)
-            .or_insert_with(|| Box::new(File { path: path.to_owned(), ..File::default() }))
+        let file = self.files.entry(key);
+        let file =
+            file.or_insert_with(|| Box::new(File { path: path.to_owned(), ..File::default() }));
+        // A tool's own spelling, rather than that of a `realpath` on the way.
+        if path.is_relative() && file.path.is_absolute() {
+            path.clone_into(&mut file.path);
+        }
+        file
     }
 
     /// The file at this name, unless the tree's own doing is what stands (or does not stand) there.

@@ -8,8 +8,9 @@ pub mod exec;
 pub mod file_system;
 pub mod path;
 pub mod run;
+pub mod watch;
 
 mod signals;
 mod stream;
 
-pub use signals::bridge_missing_pages;
+pub use signals::{bridge_missing_pages, without_signals};

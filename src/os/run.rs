@@ -20,6 +20,7 @@ use rustix::stdio::{stderr, stdout};
 use super::exec::{EnvChange, command};
 use super::signals::{Forwarding, inherited, set_disposition, take_resized, tell_resized};
 use super::stream::{PIECE_BYTES, Piece, Stream, is_same_file};
+use super::watch::Filter;
 
 /// A tool to run.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,8 @@ pub struct Spawn<'a> {
     pub args: &'a [OsString],
     /// What its environment has that ours has not.
     pub env: &'a [EnvChange],
+    /// Through which its system calls are watched, if they are.
+    pub filter: Option<&'a Filter>,
     /// If it prints more than this, its text is passed on but not kept.
     pub keep_max_bytes: usize,
 }
@@ -126,6 +129,9 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
     let started = Instant::now();
     let mut forwarding = Forwarding::begin();
     let mut child = command(spec.program, spec.arg0, spec.args, spec.env);
+    if let Some(filter) = spec.filter {
+        filter.install_in(&mut child)?;
+    }
     let mut ways = Ways::open(&mut child, spec.keep_max_bytes)?;
     let mut tool = start(child)?;
     // Without a pidfd (an old kernel, no descriptor left) the loop asks from time to time instead.
@@ -159,6 +165,15 @@ struct Ways {
     /// Not all of the text was seen, kept and passed on.
     lost: bool,
     buffer: Box<[u8]>,
+}
+
+/// What a wait came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Something,
+    /// The tool has ended, or there is no way to tell.
+    PerhapsItsEnd,
 }
 
 /// How long to sleep before something else is done for the first time; each time twice as long, up to the longest.
@@ -220,11 +235,16 @@ impl Ways {
                 self.each(|stream, _| stream.copy_size());
                 tell_resized();
             }
-            if !self.wait_for_something(forwarding.tool(), nap_ns) {
+            let seen = self.wait_for_something(forwarding.tool(), nap_ns);
+            if seen == Seen::Nothing {
                 meanwhile();
                 nap_ns = NAP_NS_MAX.min(nap_ns * 2);
             }
             self.pass_once();
+            // Until it ends nobody asks for its status: what a watched tool stands still for would be told as well.
+            if seen != Seen::PerhapsItsEnd {
+                continue;
+            }
             match tool.try_wait() {
                 Ok(Some(status)) => return status,
                 Ok(None) => {}
@@ -234,15 +254,21 @@ impl Ways {
         }
     }
 
-    /// Says whether something happened in that time.
-    fn wait_for_something(&self, tool: Option<BorrowedFd>, nap_ns: i64) -> bool {
+    fn wait_for_something(&self, tool: Option<BorrowedFd>, nap_ns: i64) -> Seen {
         let tool_fd = tool.as_ref().map(|tool| PollFd::new(tool, PollFlags::IN));
         let streams = self.out.iter().chain(&self.err).filter_map(Stream::poll_fd);
-        let mut fds: Vec<PollFd> = streams.chain(tool_fd).collect();
+        let mut fds: Vec<PollFd> = tool_fd.into_iter().chain(streams).collect();
         let nap_ns = if tool.is_some() { nap_ns } else { BLIND_NAP_NS };
         let nap = Timespec { tv_sec: 0, tv_nsec: nap_ns };
         // EINTR and the like: the next turn looks at everything anyway.
-        poll(&mut fds, Some(&nap)) != Ok(0)
+        let answer = poll(&mut fds, Some(&nap));
+        if tool.is_none() || fds.first().is_some_and(|fd| !fd.revents().is_empty()) {
+            Seen::PerhapsItsEnd
+        } else if answer == Ok(0) {
+            Seen::Nothing
+        } else {
+            Seen::Something
+        }
     }
 
     fn each(&mut self, mut act: impl FnMut(&mut Stream, &mut [u8])) {
@@ -321,22 +347,13 @@ impl Ways {
         }
     }
 
-    /// Closes every descriptor that the open streams do not need: the relay must hold nothing that the tool did not.
     fn close_all_else(&self) {
-        let mut needed = [u32::MAX; 4];
+        let mut needed = [-1; 4];
         let open = self.out.iter().chain(&self.err).filter_map(Stream::needs).flatten();
         for (slot, fd) in needed.iter_mut().zip(open) {
-            *slot = u32::try_from(fd).unwrap_or(u32::MAX);
+            *slot = fd;
         }
-        needed.sort_unstable();
-        let mut first = 0;
-        for fd in needed {
-            if fd > first {
-                // SAFETY: these descriptors are used by nothing that still runs in this forked process.
-                unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
-            }
-            first = fd.saturating_add(1);
-        }
+        close_all_but(needed);
     }
 
     fn into_text(self) -> Option<Text> {
@@ -346,6 +363,21 @@ impl Ways {
             stdout: text(self.out),
             stderr: text(self.err),
         })
+    }
+}
+
+/// Closes every descriptor but those (a negative one is none): a process that we leave behind must hold nothing that the
+/// tool did not. For a forked process only, in which nothing else runs; async-signal-safe.
+pub(super) fn close_all_but<const N: usize>(needed: [i32; N]) {
+    let mut needed = needed.map(|fd| u32::try_from(fd).unwrap_or(u32::MAX));
+    needed.sort_unstable();
+    let mut first = 0;
+    for fd in needed.into_iter().chain([u32::MAX]) {
+        if fd > first {
+            // SAFETY: these descriptors are used by nothing that still runs in this forked process.
+            unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+        }
+        first = fd.saturating_add(1);
     }
 }
 

@@ -41,7 +41,8 @@ fn as_the_wrapper() {
     }
     let keep_max_bytes = 1 << 20;
     let arg0 = program;
-    let spec = Spawn { program: program.as_ref(), arg0, args, env: &env, keep_max_bytes };
+    let spec =
+        Spawn { program: program.as_ref(), arg0, args, env: &env, filter: None, keep_max_bytes };
     let ended = run(&spec, &mut || ()).expect("it starts");
     if let Some(report) = std::env::var_os(REPORT) {
         let kept = ended.text.as_ref().map(|text| {
@@ -315,8 +316,14 @@ fn all_of_a_long_text_reaches_the_terminal() {
 #[test]
 fn what_cannot_be_started_is_an_error() {
     let missing = Path::new("/nonexistent/tool");
-    let spec =
-        Spawn { program: missing, arg0: "tool".as_ref(), args: &[], env: &[], keep_max_bytes: 0 };
+    let spec = Spawn {
+        program: missing,
+        arg0: "tool".as_ref(),
+        args: &[],
+        env: &[],
+        filter: None,
+        keep_max_bytes: 0,
+    };
     assert_eq!(run(&spec, &mut || ()).expect_err("no such file").kind(), io::ErrorKind::NotFound);
 }
 

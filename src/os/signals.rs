@@ -238,6 +238,20 @@ impl Forwarding {
     }
 }
 
+/// Starts a thread that gets no signals: their handlers wake the thread that waits for the tool.
+pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
+    // SAFETY: an all-zero `sigset_t` is a valid set.
+    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: a set of ours.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: both are sets of ours.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
+    let started = start();
+    // SAFETY: the mask that was there before.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) };
+    started
+}
+
 /// Whether the terminal's size changed since the last call.
 pub fn take_resized() -> bool {
     RESIZED.swap(false, SeqCst)

@@ -27,6 +27,7 @@ pub mod draft;
 pub mod gc;
 mod large;
 mod rotate;
+pub mod verdicts;
 pub mod verify;
 mod walk;
 

@@ -99,7 +99,7 @@ impl Lesson<'_> {
             Fact::InputModified => Some(NotStored::InputModified),
             // Of a tool that is not known to ask for it only to show a file's time.
             Fact::LocalTime if self.policy.family == Family::Unknown => Some(NotStored::UsedTime),
-            Fact::LocalTime | Fact::Locale => None,
+            Fact::LocalTime | Fact::Locale | Fact::UnseenVariables => None,
         };
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
@@ -174,6 +174,7 @@ impl Lesson<'_> {
     fn walks_environment(&self) -> bool {
         let is_unknown = |path: &&PathBuf| !reads_variables_by_name(path);
         self.policy.runs_foreign_code
+            || self.observation.facts.contains(&Fact::UnseenVariables)
             || self.observation.images.iter().any(|image| is_unknown(&image))
             || self.observation.plugins.iter().filter(is_unknown).any(|it| may_walk_environment(it))
     }

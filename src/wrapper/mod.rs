@@ -7,6 +7,7 @@ mod explain;
 mod learn;
 mod log;
 pub mod portable;
+mod trust;
 mod tryout;
 mod world;
 
@@ -19,7 +20,7 @@ use crate::config::{self, Config, Observer};
 use crate::env;
 use crate::error::StoreError;
 use crate::observe::LeftOut;
-use crate::observe::preload::{self, Preload, Report};
+use crate::observe::preload::{self, Report};
 use crate::os::exec::{EnvChange, end_like, exec};
 use crate::os::path::{Found, Ourselves, find_tool};
 use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
@@ -36,6 +37,7 @@ pub use explain::{Explanation, explain};
 use learn::Lesson;
 use log::Log;
 use portable::Portable;
+use trust::Observers;
 pub use tryout::{Tried, observers};
 
 /// The status of a tool that is not there, as shells give it.
@@ -80,8 +82,8 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if !invocation.config.recache && invocation.look(&store, &asked, before) {
         return 0;
     }
-    match invocation.observer(&store, &policy) {
-        Some(observer) => invocation.miss(&store, &asked, &policy, observer),
+    match invocation.observers(&store, &policy) {
+        Some(observers) => invocation.miss(&store, &asked, &policy, observers),
         None => invocation.pass_through(&store, PassReason::NoObserver),
     }
 }
@@ -252,37 +254,36 @@ impl Invocation {
         true
     }
 
-    fn observer(&self, store: &Store, policy: &Policy) -> Option<Preload> {
-        match Preload::prepare(store.directory()) {
-            Ok(mut observer) => {
-                let (trees, listings) = (&policy.private_trees[..], &policy.unlisted[..]);
-                observer.leave_out(LeftOut { trees, listings });
-                observer.check(&self.program);
-                Some(observer)
-            }
-            Err(error) => {
+    fn observers<'a>(&'a self, store: &'a Store, policy: &Policy) -> Option<Observers<'a>> {
+        let tool = (self.program.as_path(), policy.family);
+        let left_out = LeftOut { trees: &policy.private_trees, listings: &policy.unlisted };
+        Observers::choose(store, &self.log, tool, left_out, self.config.observer)
+            .inspect_err(|error| {
                 self.log.line(format_args!("no observer: {error}"));
                 store.count_error(InternalError::Observer);
-                None
-            }
-        }
+            })
+            .ok()
     }
 
     /// Runs the tool and learns from it.
-    fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, mut observer: Preload) -> u8 {
+    fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, mut observers: Observers) -> u8 {
         self.log.line("run");
         let streams = Streams::now();
         let started_ns = world::now_ns();
-        let env = observer.environment().into_iter().map(|(name, value)| (name, Some(value)));
+        let filter = observers.take_filter();
+        let env = observers.environment().into_iter().map(|(name, value)| (name, Some(value)));
         let env: Vec<EnvChange> = env.chain(self.tried()).collect();
         let spec = Spawn {
             program: &self.program,
             arg0: self.arg0(),
             args: &self.args,
             env: &env,
+            filter: filter.as_ref(),
             keep_max_bytes: TEXT_BYTES_MAX,
         };
-        let ended = match run_tool(&spec, &mut || observer.attend()) {
+        let ended = run_tool(&spec, &mut || observers.attend());
+        drop(filter);
+        let ended = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 self.log.line(format_args!(
@@ -290,6 +291,7 @@ impl Invocation {
                     self.program.display()
                 ));
                 store.count_error(InternalError::Observer);
+                drop(observers);
                 return self.pass_through(store, PassReason::NoObserver);
             }
         };
@@ -297,10 +299,11 @@ impl Invocation {
         if !ended.status.is_success() {
             store.count(Counter::TOOL_FAILURES);
             self.log.line(format_args!("tool failed: {}", self.program.display()));
+            drop(observers);
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
-        match self.store_result(store, asked, policy, observer, &ended, (started_ns, streams)) {
+        match self.store_result(store, asked, policy, observers, &ended, (started_ns, streams)) {
             Ok(()) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.program.display()));
@@ -322,14 +325,14 @@ impl Invocation {
         store: &Store,
         asked: &Asked,
         policy: &Policy,
-        observer: Preload,
+        observers: Observers,
         ended: &Ended,
         (started_ns, streams): (i64, Streams),
     ) -> Result<(), NotStored> {
         if self.config.readonly {
             return Err(NotStored::ReadOnly);
         }
-        let observation = observer.finish();
+        let observation = observers.finish(ended.wall);
         self.log.line(format_args!(
             "observed {} inputs, {} absences, {} outputs",
             observation.inputs.len(),

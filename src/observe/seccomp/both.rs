@@ -1,0 +1,109 @@
+//! What a tool was seen to do by both observers: paths from the system calls, all else from the shim.
+//!
+//! Where the shim was not, or missed something, nothing is known of variables: then the whole environment counts, and
+//! the clock must have been taken away for the observation to be the whole truth.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::missed::{Missed, missed};
+use super::{Question, Sight};
+use crate::observe::log::{Event, Log, What};
+use crate::observe::trace::Trace;
+use crate::observe::{Fact, Observation, Unsteady};
+
+/// Both views of a run as one, and what the shim missed.
+pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Missed>) {
+    let Sight { events, asked, clockless, .. } = sight;
+    let (lost, places) = (shim.lost.clone(), shim_trace.first_places());
+    let reported: HashSet<(u32, PathBuf)> = starts(&shim.events).collect();
+    let mut calls = Trace::at(places.anew());
+    let by_shim = shim_trace.conclude(shim);
+    let events = without_nested(events, &reported);
+    let started: Vec<(u32, PathBuf)> = starts(&events).collect();
+    calls.add(&events);
+    let mut whole = calls.conclude_calls(&events, lost);
+    // Where it was nowhere, it has missed nothing.
+    let missed = if reported.is_empty() { Vec::new() } else { missed(&places, &whole, &by_shim) };
+    // A shim that missed one thing is not believed about others.
+    let is_silent = |start: &(u32, PathBuf)| !missed.is_empty() || !reported.contains(start);
+    let silent: Vec<&(u32, PathBuf)> = started.iter().filter(|start| is_silent(start)).collect();
+    if let Some((_, image)) = silent.iter().find(|start| !clockless.contains(**start)) {
+        let reason = format!("the clock of {} could not be watched", image.display());
+        whole.incomplete.get_or_insert(reason);
+    }
+    let is_silent_image = |image: &Path| {
+        silent.iter().any(|(_, silent)| silent == image || image.as_os_str().is_empty())
+    };
+    whole.unsteady.retain(|(_, image)| is_silent_image(image));
+    for (question, image) in asked.into_iter().filter(|(_, image)| is_silent_image(image)) {
+        let unsteady = match question {
+            Question::Time => {
+                whole.facts.insert(Fact::Time);
+                continue;
+            }
+            Question::Clock => Unsteady::Clock,
+            Question::Random => Unsteady::Random,
+            Question::Process => Unsteady::Process,
+            Question::System => Unsteady::System,
+            Question::Host => Unsteady::Host,
+        };
+        whole.unsteady.insert((unsteady, image));
+    }
+    if !silent.is_empty() {
+        whole.facts.insert(Fact::UnseenVariables);
+    }
+    add_from_shim(&mut whole, by_shim);
+    (whole, missed)
+}
+
+/// What no system call shows.
+fn add_from_shim(whole: &mut Observation, shim: Observation) {
+    // These follow from paths, of which the shim may know too few.
+    let by_paths = |fact: &Fact| matches!(fact, Fact::SideEffect | Fact::InputModified);
+    whole.facts.extend(shim.facts.into_iter().filter(|fact| !by_paths(fact)));
+    whole.unsteady.extend(shim.unsteady);
+    whole.variables.extend(shim.variables);
+    whole.plugins.extend(shim.plugins);
+    whole.path_searches.extend(shim.path_searches);
+    for image in shim.images {
+        if !whole.images.contains(&image) {
+            whole.images.push(image);
+        }
+    }
+}
+
+fn starts(events: &[Event]) -> impl Iterator<Item = (u32, PathBuf)> {
+    events.iter().filter_map(|event| match &event.what {
+        What::Start { image, .. } => Some((event.pid, image.clone())),
+        _ => None,
+    })
+}
+
+/// What a nested ibid did to find its tool, it has reported; what it read of its own does not count.
+fn without_nested(events: Vec<Event>, reported: &HashSet<(u32, PathBuf)>) -> Vec<Event> {
+    let Ok(ibid) = std::fs::read_link("/proc/self/exe") else { return events };
+    let mut nested: HashSet<u32> = HashSet::new();
+    let mut kept = Vec::with_capacity(events.len());
+    for event in events {
+        if let What::Start { image, .. } = &event.what {
+            if *image == ibid && reported.contains(&(event.pid, ibid.clone())) {
+                nested.insert(event.pid);
+            } else {
+                nested.remove(&event.pid);
+            }
+        }
+        let counts = matches!(
+            event.what,
+            What::Start { .. }
+                | What::Exec { .. }
+                | What::Ran { .. }
+                | What::Exit
+                | What::Incomplete { .. }
+        );
+        if counts || !nested.contains(&event.pid) {
+            kept.push(event);
+        }
+    }
+    kept
+}

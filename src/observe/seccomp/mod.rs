@@ -1,0 +1,232 @@
+//! The seccomp observer: a thread that is told of each system call before it is made, notes it, and lets it go on.
+//!
+//! It sees static programs and raw calls, and every path that libc or the loader uses by itself. It sees neither
+//! variables nor what reads the clock in the process's own memory: for those the shim is loaded where it can be, see
+//! `both.rs`. Another thread of a process may change a path between our look and the kernel's; no compiler does.
+//! Read next: `calls.rs` (what each call means), `pending.rs` (what it came to), `os/watch/` (how the kernel asks).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+
+use super::log::{Event, What};
+use super::log_layout::FileStat;
+use crate::os::watch::{self, Clockless, Door, Filter, Listener, Privileges, Start, Waited};
+use crate::os::without_signals;
+
+mod both;
+mod calls;
+mod changes;
+mod missed;
+mod numbers;
+mod pending;
+mod place;
+mod programs;
+
+pub use both::both;
+pub use missed::Missed;
+
+use pending::Pending;
+
+/// Why there is no watch below another one; the next time there may be none.
+pub const WATCHED_ALREADY: &str =
+    "system calls cannot be watched: somebody further out watches them already";
+
+/// A tool that is being watched, or about to be.
+#[derive(Debug)]
+pub struct Watch {
+    /// Closing it ends the thread.
+    stop: OwnedFd,
+    thread: JoinHandle<(Sight, Option<Listener>)>,
+}
+
+/// What is asked of the kernel that is another at each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// `time`.
+    Time,
+    /// The time by another way.
+    Clock,
+    /// Random numbers.
+    Random,
+    /// The number of a process.
+    Process,
+    /// The state of the machine.
+    System,
+    /// Its name.
+    Host,
+}
+
+/// What the watch saw.
+#[derive(Debug, Default)]
+pub struct Sight {
+    /// In the order in which it happened.
+    pub events: Vec<Event>,
+    /// What was asked, and by which image.
+    pub asked: BTreeSet<(Question, PathBuf)>,
+    /// Processes that had to ask the kernel for the time, with the image that they ran.
+    pub clockless: HashSet<(u32, PathBuf)>,
+    /// Why it could not watch at all.
+    pub absent: Option<String>,
+}
+
+impl Watch {
+    /// Makes the filter that the tool is to be started with, and the thread that waits for it. `cwd` is where the tool
+    /// will be started, `own_files` are files of ours that it opens; `hide_clocks`: of programs that could have the shim, too.
+    pub fn begin(
+        privileges: Privileges,
+        cwd: PathBuf,
+        own_files: Vec<PathBuf>,
+        hide_clocks: bool,
+    ) -> io::Result<(Filter, Watch)> {
+        let (filter, door) = watch::prepare(&numbers::harmless(), privileges)?;
+        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let tracer = Tracer { cwd, own_files, hide_clocks, ..Tracer::default() };
+        let work = move || tracer.work(door, &stopped);
+        let thread = without_signals(|| std::thread::Builder::new().spawn(work))?;
+        Ok((filter, Watch { stop, thread }))
+    }
+
+    /// What was seen of the tool, which has ended or was never started; its filter must have been dropped. What the tool
+    /// left behind goes on, attended by a process of ours.
+    pub fn finish(self) -> Sight {
+        drop(self.stop);
+        let Ok((sight, listener)) = self.thread.join() else { return Sight::default() };
+        if let Some(listener) = listener {
+            listener.leave_attendant();
+        }
+        sight
+    }
+}
+
+/// A program that a process is about to become.
+#[derive(Debug)]
+struct Starting {
+    path: PathBuf,
+    /// The file that the process will run, be it the interpreter of a script.
+    image: (u64, u64),
+    /// The one that it ran before.
+    before: Option<(u64, u64)>,
+}
+
+/// The thread's own.
+#[derive(Debug, Default)]
+struct Tracer {
+    cwd: PathBuf,
+    own_files: Vec<PathBuf>,
+    hide_clocks: bool,
+    sight: Sight,
+    pending: Vec<Pending>,
+    starting: HashMap<u32, Starting>,
+    /// The process that starts without a clock just now.
+    clockless: Option<(u32, Clockless)>,
+    hidden: HashSet<u32>,
+    /// Directories that were opened, by inode, as they were spelled.
+    directories: HashMap<(u64, u64), PathBuf>,
+}
+
+/// How often we look at a process that is becoming a program.
+const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000 };
+/// How long we wait for processes that have ended to be gone.
+const GRACE: Duration = Duration::from_millis(20);
+
+impl Tracer {
+    fn work(mut self, door: Door, stopped: &OwnedFd) -> (Sight, Option<Listener>) {
+        let listener = match door.wait() {
+            Ok(listener) => listener,
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                self.sight.absent = Some(WATCHED_ALREADY.to_owned());
+                return (self.sight, None);
+            }
+            Err(error) => {
+                self.sight.absent = Some(format!("system calls cannot be watched: {error}"));
+                return (self.sight, None);
+            }
+        };
+        let is_gone = loop {
+            let glance = self.clockless.map(|_| &GLANCE);
+            match listener.wait(Some(stopped.as_fd()), glance) {
+                Waited::Call => self.answer(&listener),
+                Waited::Nothing => {}
+                Waited::Gone => break true,
+                Waited::Stop => break self.see_off(&listener),
+            }
+            self.glance();
+        };
+        self.settle(None);
+        if !is_gone {
+            self.incomplete(0, "a process outlived the tool".to_owned());
+        }
+        (self.sight, Some(listener).filter(|_| !is_gone))
+    }
+
+    /// The tool has ended: says whether what it started has, too, or does so in a moment.
+    fn see_off(&mut self, listener: &Listener) -> bool {
+        let end = Instant::now() + GRACE;
+        let nap = Timespec { tv_sec: 0, tv_nsec: i64::from(GRACE.subsec_nanos()) };
+        while Instant::now() < end {
+            match listener.wait(None, Some(&nap)) {
+                Waited::Call => self.answer(listener),
+                Waited::Gone => return true,
+                Waited::Nothing | Waited::Stop => {}
+            }
+        }
+        false
+    }
+
+    fn answer(&mut self, listener: &Listener) {
+        let Some(asked) = listener.receive() else { return };
+        self.settle(Some(asked.thread));
+        let came_back = self.clockless.take_if(|(thread, _)| *thread == asked.thread);
+        self.note(&asked, listener);
+        match came_back {
+            Some((_, clockless)) => clockless.give_up(listener, &asked),
+            None => listener.go_on(&asked),
+        }
+    }
+
+    /// Sees to the process that starts without a clock.
+    fn glance(&mut self) {
+        let Some((process, clockless)) = self.clockless else { return };
+        match clockless.attend() {
+            Start::Ahead => return,
+            Start::Done => _ = self.hidden.insert(process),
+            Start::Failed => {}
+        }
+        self.clockless = None;
+    }
+
+    /// Notes the changes that have happened by now; those of `thread`, which makes another call, are over.
+    fn settle(&mut self, thread: Option<u32>) {
+        let mut waiting = Vec::new();
+        for pending in std::mem::take(&mut self.pending) {
+            let returned = thread.is_none_or(|thread| thread == pending.thread);
+            match pending.settle(returned) {
+                Some(what) => self.event(pending.thread, what),
+                None => waiting.push(pending),
+            }
+        }
+        self.pending = waiting;
+        match thread {
+            Some(thread) => self.started(thread),
+            None => self.never_started(),
+        }
+    }
+
+    fn event(&mut self, pid: u32, what: What) {
+        self.sight.events.push(Event { pid, what });
+    }
+
+    fn incomplete(&mut self, pid: u32, reason: String) {
+        self.event(pid, What::Incomplete { reason });
+    }
+}
+
+fn inode(stat: &FileStat) -> (u64, u64) {
+    (stat.dev, stat.ino)
+}

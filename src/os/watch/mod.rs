@@ -1,0 +1,13 @@
+//! Watching the system calls of a tool and of all that it starts: the kernel asks us before each one that is not harmless.
+//!
+//! It only passes on what was asked and lets every call go on as it is; what a call means is the observer's business.
+//! Read next: `filter.rs` (which calls, and how the tool comes to its filter), `listener.rs` (what the kernel asks),
+//! `other.rs` (memory and start of another process). See seccomp(2) and seccomp_unotify(2).
+
+mod filter;
+mod listener;
+mod other;
+
+pub use filter::{Door, Filter, Privileges, prepare};
+pub use listener::{Asked, Listener, Waited};
+pub use other::{Clockless, Start, Unread, read_memory};
