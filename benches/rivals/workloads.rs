@@ -12,7 +12,7 @@ use super::step::{Plan, Site};
 pub enum Expected {
     /// Each command is a hit.
     EachCommand,
-    /// As many hits as the tool said that it made results, when it was cold: it counts in its own units.
+    /// As many hits as the tool counted results made and found when it was cold: it counts in its own units.
     AsMade,
 }
 
