@@ -22,13 +22,25 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_default()
 }
 
+/// The compiler behind the wrapper that cargo was given, if it was.
+fn rustc() -> Command {
+    match env::var_os("RUSTC_WRAPPER").filter(|wrapper| !wrapper.is_empty()) {
+        Some(wrapper) => {
+            let mut command = Command::new(wrapper);
+            command.arg(variable("RUSTC"));
+            command
+        }
+        None => Command::new(variable("RUSTC")),
+    }
+}
+
 /// The shim is a crate of its own: no dependencies, no libc, no start files, not even for its memory functions.
 fn compile_shim() {
     for path in [SHIM, "src/observe/shim", "src/observe/log_layout.rs", "src/os/elf.rs"] {
         println!("cargo:rerun-if-changed={path}");
     }
     let out = PathBuf::from(variable("OUT_DIR")).join("shim.so");
-    let mut rustc = Command::new(variable("RUSTC"));
+    let mut rustc = rustc();
     rustc.args(["--edition=2024", "--crate-name=ibid_shim", "--crate-type=cdylib", "--target"]);
     rustc.arg(variable("TARGET"));
     for option in [
