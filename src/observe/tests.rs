@@ -343,15 +343,21 @@ int main(int argc, char **argv) {
 }
 "#;
 
-#[test]
-fn exec_chain_spawn_and_threads() {
-    let place = Place::new();
+/// Builds `chain` and the files that it reads; their names.
+fn exec_chain(place: &Place) -> [&'static str; 12] {
     place.write("chain.c", EXEC_CHAIN);
     place.run("gcc -pthread -w chain.c -o chain");
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "t0", "t1", "t2", "t3"];
     for name in names {
         place.write(name, name);
     }
+    names
+}
+
+#[test]
+fn exec_chain_spawn_and_threads() {
+    let place = Place::new();
+    let names = exec_chain(&place);
     let seen = place.observe("./chain");
     assert_eq!(String::from_utf8_lossy(&seen.stdout), "abcdefg");
     let what = seen.whole();

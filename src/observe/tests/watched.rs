@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{EXEC_CHAIN, Place, Seen, find, rustc};
+use super::{Place, Seen, exec_chain, find, rustc};
 use crate::observe::preload::Preload;
 use crate::observe::seccomp::{Missed, Watch};
 use crate::observe::{Fact, Made, Unsteady};
@@ -71,12 +71,7 @@ fn compilers_are_seen_alike() {
 #[test]
 fn shells_threads_and_python_are_seen_alike() {
     let place = Place::new();
-    place.write("chain.c", EXEC_CHAIN);
-    place.run("gcc -pthread -w chain.c -o chain");
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "t0", "t1", "t2", "t3"];
-    for name in names {
-        place.write(name, name);
-    }
+    let names = exec_chain(&place);
     let (seen, missed) = place.watch("./chain");
     assert_eq!(String::from_utf8_lossy(&seen.stdout), "abcdefg");
     assert_eq!(missed, []);
