@@ -64,8 +64,6 @@ impl Room {
     /// A record of a compile with this many headers, all of which are there.
     fn draft(&self, start: Start, inputs: usize) -> Draft {
         let command = command(start);
-        let mut bytes = Vec::new();
-        command.visit(|piece| bytes.extend_from_slice(piece));
         let input = |number: usize| {
             let path = self.file(&format!("some_header_{number}.h"));
             let text = format!("int declared_{number};\n");
@@ -87,7 +85,7 @@ impl Room {
             flags: 0,
         };
         Draft {
-            command: bytes,
+            command: command.bytes().to_vec(),
             invocation_key: command.invocation_key(),
             portable_key: command.portable_key(),
             inputs: (0..inputs).map(input).collect(),
@@ -121,12 +119,8 @@ fn start(args: usize) -> Start {
     start_from(first.into_iter().chain(more), (0..VARIABLES).map(variable))
 }
 
-fn command(start: Start) -> Command {
-    Command::new(start, Call::read(&start).expect("a tool is named")).expect("a directory")
-}
-
-fn environment(start: &Start) -> Environment {
-    Environment::read(start).expect("few variables")
+fn command(start: Start) -> Command<'static> {
+    Command::kept(start, Call::read(&start).expect("a tool is named")).expect("a directory")
 }
 
 fn keys(criterion: &mut Criterion) {
@@ -139,21 +133,27 @@ fn keys(criterion: &mut Criterion) {
         });
     }
     let start = start(10);
-    group.bench_function("command", |bencher| bencher.iter(|| command(black_box(start))));
+    let call = Call::read(&start).expect("a tool is named");
+    let mut buffer = vec![0; 8 << 10];
+    group.bench_function("command", |bencher| {
+        bencher.iter(|| Command::new(black_box(start), call, &mut buffer).is_some());
+    });
 }
 
 fn environments(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("environment");
     let start = start(10);
-    group.bench_function("read", |bencher| bencher.iter(|| environment(black_box(&start))));
-    let environment = environment(&start);
+    let environment = Environment(start);
+    group.bench_function("last", |bencher| {
+        bencher.iter(|| black_box(&environment).value(black_box(b"NAME_59")));
+    });
     group.bench_function("whole", |bencher| bencher.iter(|| black_box(&environment).whole()));
 }
 
 fn judges(criterion: &mut Criterion) {
     let room = Room::new();
     let start = start(10);
-    let (command, environment) = (command(start), environment(&start));
+    let (command, environment) = (command(start), Environment(start));
     let mut group = criterion.benchmark_group("judge");
     for inputs in INPUTS {
         let Encoded { hot, cold } = room.draft(start, inputs).encode();
@@ -191,7 +191,7 @@ fn probes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("probe");
     for inputs in INPUTS {
         let start = start(10 + inputs);
-        let (command, environment) = (command(start), environment(&start));
+        let (command, environment) = (command(start), Environment(start));
         let mut draft = room.draft(start, inputs);
         let blob = room.store.put_blob(&content(4 << 10, inputs as u64)).expect("stored");
         let path = c_path(&room.file(&format!("output_of_{inputs}.o")));
@@ -205,7 +205,7 @@ fn probes(criterion: &mut Criterion) {
         });
     }
     let start = start(11);
-    let (command, environment) = (command(start), environment(&start));
+    let (command, environment) = (command(start), Environment(start));
     group.bench_function("miss", |bencher| {
         bencher.iter(|| {
             let answer = look(cache, &command, &environment, &mut arena, || {});
@@ -221,7 +221,7 @@ fn portable_look_ups(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("portable");
     for inputs in INPUTS {
         let start = start(10 + inputs);
-        let (command, environment) = (command(start), environment(&start));
+        let (command, environment) = (command(start), Environment(start));
         room.store.put_record(&room.draft(start, inputs)).expect("stored");
         let mut is_true = || portable::is_true(&room.store, &command, &environment, &mut arena);
         assert!(is_true(), "the record of {inputs} inputs is true");
@@ -235,6 +235,7 @@ fn deliveries(criterion: &mut Criterion) {
     let room = Room::new();
     let start = start(10);
     let mask = command(start).creation_mask;
+    let mut scratch = vec![0; 1 << 20];
     let mut group = criterion.benchmark_group("deliver");
     for (size, len) in OUTPUTS {
         let path = c_path(&room.file(&format!("output_{size}.o")));
@@ -243,8 +244,8 @@ fn deliveries(criterion: &mut Criterion) {
         draft.outputs.push(output(path.clone(), mask, blob));
         let Encoded { hot, .. } = draft.encode();
         let record = Record::read(&hot).expect("a record");
-        let deliver = || {
-            let done = deliver_record(&room.store.cache, &record, mask, || {});
+        let mut deliver = || {
+            let done = deliver_record(&room.store.cache, &record, mask, &mut scratch, || {});
             assert!(done.is_ok(), "{done:?}");
         };
         group.throughput(Throughput::Bytes(len as u64));
@@ -252,7 +253,7 @@ fn deliveries(criterion: &mut Criterion) {
             bencher.iter_batched(|| remove(&path), |()| deliver(), BatchSize::PerIteration);
         });
         deliver();
-        group.bench_function(BenchmarkId::new("over", size), |bencher| bencher.iter(deliver));
+        group.bench_function(BenchmarkId::new("over", size), |bencher| bencher.iter(&mut deliver));
     }
 }
 

@@ -26,17 +26,17 @@ fn start(number: usize) -> Start {
     start_from(args.into_iter().chain([number.to_string().into()]), [("HOME".into(), "/".into())])
 }
 
-fn command(start: Start) -> Command {
+fn command(start: Start) -> Command<'static> {
     let call = Call::read(&start).expect("a tool is named");
-    Command::new(start, call).expect("a working directory")
+    Command::kept(start, call).expect("a working directory")
 }
 
 /// Any bytes as a record: the first two say where its cold part begins.
 pub fn record(bytes: &[u8]) {
     thread_local! {
-        static WORLD: (Command, Environment) = {
+        static WORLD: (Command<'static>, Environment) = {
             let start = start(0);
-            (command(start), Environment::read(&start).expect("a small one"))
+            (command(start), Environment(start))
         };
     }
     let Some((at, bytes)) = bytes.split_first_chunk::<2>() else { return };
@@ -60,7 +60,7 @@ const USED: usize = 64 << 10;
 pub struct Fixture {
     directory: tempfile::TempDir,
     environment: Environment,
-    commands: Vec<Command>,
+    commands: Vec<Command<'static>>,
     files: Vec<Original>,
     arena: Vec<u8>,
     pub hits: usize,
@@ -80,7 +80,7 @@ impl Fixture {
         let store = Store::open(&directory.path().join("cache"), MAX_BYTES).expect("it opens");
         for (number, command) in commands.iter().enumerate() {
             let blob = store.put_blob(&content(number)).expect("stored");
-            let mut draft = Draft {
+            let draft = Draft {
                 invocation_key: command.invocation_key(),
                 portable_key: command.portable_key(),
                 outputs: vec![Output {
@@ -90,14 +90,14 @@ impl Fixture {
                     flags: 0,
                     blob,
                 }],
+                command: command.bytes().to_vec(),
                 ..Draft::default()
             };
-            command.visit(|piece| draft.command.extend_from_slice(piece));
             store.put_record(&draft).expect("stored");
         }
         let inside = directory.path().join("cache").join(DIRECTORY);
         let files = ["index", "seg-0000000000000001"].map(|name| Original::of(&inside.join(name)));
-        let environment = Environment::read(&start(0)).expect("a small one");
+        let environment = Environment(start(0));
         let arena = vec![0; 1 << 20];
         Fixture { directory, environment, commands, files: files.into(), arena, hits: 0, misses: 0 }
     }

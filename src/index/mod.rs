@@ -82,6 +82,18 @@ pub struct Candidates {
 }
 
 impl Candidates {
+    /// By insertion, since they are few; the library's sort would be one more page of code to map on a hit.
+    fn sort(&mut self) {
+        for end in 1..self.len {
+            for at in (1..=end).rev() {
+                match self.places.get_mut(at - 1..=at) {
+                    Some([older, newer]) if *older < *newer => core::mem::swap(older, newer),
+                    _ => break,
+                }
+            }
+        }
+    }
+
     /// Newest first.
     pub fn iter(&self) -> impl Iterator<Item = Place> + '_ {
         self.places.iter().take(self.len).copied()
@@ -104,9 +116,7 @@ pub fn candidates(words: &(impl Words + ?Sized), key: &[u8; 16], window: Window)
         }
     }
     words.acquire();
-    if let Some(used) = found.places.get_mut(..found.len) {
-        used.sort_unstable_by(|a, b| b.cmp(a));
-    }
+    found.sort();
     found
 }
 

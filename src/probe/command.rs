@@ -3,8 +3,9 @@
 //! It reads the start-up stack and a few facts of the process; it looks nothing up.
 
 use core::ffi::CStr;
+use core::ops::Range;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::shm::raw;
 use crate::shm::start::Start;
@@ -55,32 +56,52 @@ impl Call {
 pub fn base_name(path: &CStr) -> &CStr {
     let bytes = path.to_bytes_with_nul();
     let from = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-    bytes.get(from..).and_then(|base| CStr::from_bytes_with_nul(base).ok()).unwrap_or(path)
+    bytes.get(from..).and_then(|base| CStr::from_bytes_until_nul(base).ok()).unwrap_or(path)
 }
+
+/// What the key for the look-up by stamps is the hash of, before the command's own bytes.
+const INVOCATION: &[u8] = b"ibid invocation";
+/// As [`INVOCATION`], of the look-up by digests.
+const PORTABLE: &[u8] = b"ibid portable";
 
 /// All that identifies an invocation before anything was observed.
 #[derive(Debug)]
-pub struct Command {
+pub struct Command<'a> {
     call: Call,
     start: Start,
-    directory: [u8; PATH_BYTES_MAX],
-    directory_len: usize,
+    /// [`INVOCATION`], then the command's bytes.
+    text: &'a [u8],
+    directory: &'a [u8],
     /// The file mode creation mask.
     pub creation_mask: u32,
 }
 
-impl Command {
-    /// Asks the process; `None` if it has no working directory that can be named.
-    pub fn new(start: Start, call: Call) -> Option<Command> {
-        let mut directory = [0; PATH_BYTES_MAX];
-        let directory_len = raw::working_directory(&mut directory)?.to_bytes().len();
+impl<'a> Command<'a> {
+    /// Asks the process, and writes the command's bytes into `buffer`; with what is left of it. `None` if there is no
+    /// working directory that can be named, or not enough room.
+    pub fn new(start: Start, call: Call, buffer: &'a mut [u8]) -> Option<(Self, &'a mut [u8])> {
         let creation_mask = raw::creation_mask();
-        Some(Command { call, start, directory, directory_len, creation_mask })
+        let mut text = Text { buffer, len: 0 };
+        text.piece(INVOCATION)?;
+        text.piece(&creation_mask.to_le_bytes())?;
+        text.piece(&[u8::from(call.forced), u8::from(call.masquerade), 0, 0])?;
+        for name in SETTINGS {
+            text.field(start.variable(name).map_or(&[][..], CStr::to_bytes))?;
+        }
+        let directory = text.directory()?;
+        text.field(call.tool.to_bytes())?;
+        for arg in start.args().skip(call.first) {
+            text.field(arg.to_bytes())?;
+        }
+        let (text, rest) = text.buffer.split_at_mut_checked(text.len)?;
+        let text = &*text;
+        let directory = text.get(directory)?;
+        Some((Command { call, start, text, directory, creation_mask }, rest))
     }
 
     /// The working directory.
-    pub fn directory(&self) -> &[u8] {
-        self.directory.get(..self.directory_len).unwrap_or(b"/")
+    pub fn directory(&self) -> &'a [u8] {
+        self.directory
     }
 
     /// How ibid was called.
@@ -93,47 +114,69 @@ impl Command {
         &self.start
     }
 
-    /// Gives the command's bytes piece by piece: fixed facts, settings that change bytes, directory, tool, arguments.
-    pub fn visit(&self, mut piece: impl FnMut(&[u8])) {
-        let [a, b, c, d] = self.creation_mask.to_le_bytes();
-        let (forced, masquerade) = (u8::from(self.call.forced), u8::from(self.call.masquerade));
-        piece(&[a, b, c, d, forced, masquerade, 0, 0]);
-        let mut field = |bytes: &[u8]| {
-            piece(&(bytes.len() as u64).to_le_bytes());
-            piece(bytes);
-        };
-        for name in [&b"IBID_ROOT"[..], b"IBID_REMAP"] {
-            field(self.start.variable(name).map_or(&[][..], CStr::to_bytes));
-        }
-        field(self.directory());
-        field(self.call.tool.to_bytes());
-        for arg in self.start.args().skip(self.call.first) {
-            field(arg.to_bytes());
-        }
+    /// The command's bytes: fixed facts, then as fields the settings that change bytes, directory, tool, arguments.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.text.get(INVOCATION.len()..).unwrap_or(&[])
     }
 
     /// The key for the look-up by stamps.
     pub fn invocation_key(&self) -> [u8; 16] {
-        self.key(b"ibid invocation")
+        xxh3_128(self.text).to_le_bytes()
     }
 
     /// The key for the look-up by digests.
     pub fn portable_key(&self) -> [u8; 16] {
-        self.key(b"ibid portable")
-    }
-
-    fn key(&self, domain: &[u8]) -> [u8; 16] {
         let mut hasher = Xxh3::new();
-        hasher.update(domain);
-        self.visit(|piece| hasher.update(piece));
+        hasher.update(PORTABLE);
+        hasher.update(self.bytes());
         hasher.digest128().to_le_bytes()
     }
+}
 
-    /// Whether a record's command is this one, byte for byte.
-    pub fn is(&self, recorded: &[u8]) -> bool {
-        let mut rest = Some(recorded);
-        self.visit(|piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)));
-        rest.is_some_and(<[u8]>::is_empty)
+#[cfg(feature = "std")]
+impl Command<'static> {
+    /// As [`Command::new`], with a buffer of its own, which lives as long as the arguments themselves.
+    pub fn kept(start: Start, call: Call) -> Option<Self> {
+        let len = |field: &CStr| field.count_bytes() + size_of::<u64>();
+        let settings = SETTINGS.iter().filter_map(|name| start.variable(name)).map(len);
+        let strings: usize = settings.chain(start.args().map(len)).sum();
+        let buffer = std::vec![0; strings + PATH_BYTES_MAX + 64];
+        Some(Command::new(start, call, buffer.leak())?.0)
+    }
+}
+
+/// Settings of ours that change what a tool writes.
+const SETTINGS: [&[u8]; 2] = [b"IBID_ROOT", b"IBID_REMAP"];
+
+/// The command's bytes while they are written.
+struct Text<'a> {
+    buffer: &'a mut [u8],
+    len: usize,
+}
+
+impl Text<'_> {
+    fn piece(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.len.checked_add(bytes.len())?;
+        self.buffer.get_mut(self.len..end)?.copy_from_slice(bytes);
+        self.len = end;
+        Some(())
+    }
+
+    /// A piece with its length (64 bits, little-endian) before it.
+    fn field(&mut self, bytes: &[u8]) -> Option<()> {
+        self.piece(&(bytes.len() as u64).to_le_bytes())?;
+        self.piece(bytes)
+    }
+
+    /// The working directory as a field, which the kernel writes in its place; where it stands.
+    fn directory(&mut self) -> Option<Range<usize>> {
+        let at = self.len.checked_add(size_of::<u64>())?;
+        let room = self.buffer.get_mut(at..)?;
+        let most = room.len().min(PATH_BYTES_MAX);
+        let len = raw::working_directory(room.get_mut(..most)?)?;
+        self.piece(&(len as u64).to_le_bytes())?;
+        self.len += len;
+        Some(at..self.len)
     }
 }
 

@@ -1,9 +1,12 @@
-//! Writes what a record gives: first everything is found and checked, only then the first output is touched.
+//! Writes what a record gives: first everything is found, only then the first output is touched.
 //!
+//! A blob is copied to private memory, and what is written is that copy: other processes may change what is mapped.
 //! It never writes over what a tool would treat in a way of its own (a symlink, a second link, a strange mode, a
 //! directory, a device): that is not delivered, and the tool runs. Read next: `mod.rs`.
 
 use core::ffi::CStr;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::record::{self, BlobRef, Output, Record};
 use crate::shm::clock;
@@ -36,12 +39,16 @@ pub enum Undelivered {
     Corrupt,
     /// An output's place is taken by something that only the tool knows how to treat.
     Special,
+    /// The text to replay is longer than the memory at hand.
+    NoRoom,
     /// An output could not be written; what had been created is removed again.
     Failed(Errno),
 }
 
 /// Reading a smaller file costs no more than noting its digest.
 const NOTED_BYTES_MIN: u64 = 64 << 10;
+/// How much of a large blob is copied, checked and written at a time: fits the second-level cache.
+const PIECE_BYTES: usize = 64 << 10;
 /// The most outputs of one record.
 const OUTPUTS_MAX: usize = 256;
 
@@ -61,25 +68,63 @@ impl<'s> Blobs<'s> {
             .or_else(|| self.segments.entry((self.find)(&blob.digest)?).filter(is_it))
     }
 
-    /// The entry of a blob, all of whose bytes were checked; `None` for an empty one, which is not stored.
-    fn checked(self, blob: &BlobRef) -> Result<Option<Entry<'s>>, Undelivered> {
+    /// The entry of a blob; `None` for an empty one, which is not stored.
+    fn entry(self, blob: &BlobRef) -> Result<Option<Entry<'s>>, Undelivered> {
         if blob.len_bytes == 0 {
             return Ok(None);
         }
-        let entry = self.find(blob).ok_or(Undelivered::Gone)?;
-        if entry.body_sum() != Some(blob.sum) {
-            return Err(Undelivered::Corrupt);
-        }
-        Ok(Some(entry))
+        self.find(blob).map(Some).ok_or(Undelivered::Gone)
     }
 }
 
-/// Delivers all outputs and texts. `delivered` is called when all outputs are there, before any text is written; from then
-/// on it cannot fail.
+/// A blob's bytes, copied into `scratch` and checked there, and what is left of it.
+fn copy<'a>(
+    entry: Option<Entry<'_>>,
+    blob: &BlobRef,
+    scratch: &'a mut [u8],
+) -> Result<(&'a [u8], &'a mut [u8]), Undelivered> {
+    let len = usize::try_from(blob.len_bytes).map_err(|_| Undelivered::NoRoom)?;
+    let (bytes, rest) = scratch.split_at_mut_checked(len).ok_or(Undelivered::NoRoom)?;
+    if let Some(entry) = entry {
+        let is_right = entry.copy_out(0, bytes).is_some()
+            && xxh3_128(bytes).to_le_bytes() == blob.sum
+            && !was_bridged();
+        if !is_right {
+            return Err(Undelivered::Corrupt);
+        }
+    }
+    Ok((bytes, rest))
+}
+
+/// Writes a large blob piece by piece; what is written is what is checked, and the last piece tells whether all of it
+/// was right.
+fn pour(
+    entry: &Entry<'_>,
+    blob: &BlobRef,
+    file: raw::BorrowedFd<'_>,
+    scratch: &mut [u8],
+) -> Result<(), Undelivered> {
+    let mut hasher = Xxh3::new();
+    let mut done = 0;
+    while done < blob.len_bytes {
+        let left = usize::try_from(blob.len_bytes - done).unwrap_or(usize::MAX);
+        let piece = scratch.get_mut(..PIECE_BYTES.min(left)).ok_or(Undelivered::NoRoom)?;
+        entry.copy_out(done, piece).ok_or(Undelivered::Corrupt)?;
+        hasher.update(piece);
+        raw::write_all(file, piece).map_err(Undelivered::Failed)?;
+        done += piece.len() as u64;
+    }
+    let is_right = hasher.digest128().to_le_bytes() == blob.sum && !was_bridged();
+    if is_right { Ok(()) } else { Err(Undelivered::Corrupt) }
+}
+
+/// Delivers all outputs and texts by way of `scratch`. `delivered` is called when all outputs are there, before any text
+/// is written; from then on it cannot fail.
 pub fn deliver(
     record: &Record<'_>,
     blobs: Blobs<'_>,
     creation_mask: u32,
+    scratch: &mut [u8],
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let mut occupied = [false; OUTPUTS_MAX];
@@ -90,13 +135,14 @@ pub fn deliver(
         let output = output.ok_or(Undelivered::Corrupt)?;
         let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
         *slot = is_occupied(path, &output)?;
-        blobs.checked(&output.blob)?;
+        blobs.entry(&output.blob)?;
     }
-    let stdout = blobs.checked(&record.head.stdout)?;
-    let stderr = blobs.checked(&record.head.stderr)?;
+    let (stdout, stderr) = (&record.head.stdout, &record.head.stderr);
+    let (stdout, scratch) = copy(blobs.entry(stdout)?, stdout, scratch)?;
+    let (stderr, scratch) = copy(blobs.entry(stderr)?, stderr, scratch)?;
     for (at, output) in record.outputs().flatten().enumerate() {
         let occupied = occupied.get(at).copied().unwrap_or(true);
-        if let Err(why) = write_output(record, &output, occupied, blobs, creation_mask) {
+        if let Err(why) = write_output(record, &output, occupied, blobs, creation_mask, scratch) {
             for output in record.outputs().flatten().take(at) {
                 let _ = record.string(output.path).map(raw::unlink);
             }
@@ -104,21 +150,26 @@ pub fn deliver(
         }
     }
     delivered();
-    replay(stdout, Stream::Output);
-    replay(stderr, Stream::Error);
+    for (text, stream) in [(stdout, Stream::Output), (stderr, Stream::Error)] {
+        // A reader that has gone away is the user's wish; a full disk behind `2>file` loses the tool's text as well.
+        let _ = raw::write_all(raw::standard(stream), text);
+    }
     Ok(())
 }
 
 /// What stands at an output's place: nothing, or a plain file such as the tool itself would have left there.
 fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
+    let appends = output.flags & record::ONLY_IF_ABSENT != 0;
     match raw::lstat(path) {
+        // The tool would append to a piece that we had written before a fault.
+        Err(Errno::NOENT) if appends && output.blob.len_bytes > PIECE_BYTES as u64 => {
+            Err(Undelivered::Special)
+        }
         Err(Errno::NOENT) if output.flags & record::ONLY_IF_PRESENT == 0 => Ok(false),
         Err(_) => Err(Undelivered::Special),
         Ok(state) => {
             let is_ours = state.is_regular() && state.uid == raw::user();
-            let is_plain = state.links == 1
-                && state.mode & 0o7777 == output.mode
-                && output.flags & record::ONLY_IF_ABSENT == 0;
+            let is_plain = state.links == 1 && state.mode & 0o7777 == output.mode && !appends;
             // Tools that replace refuse to do so where they could not write.
             let is_replaced = output.flags & record::REPLACES != 0 && state.mode & 0o200 != 0;
             if is_ours && (is_plain || is_replaced) { Ok(true) } else { Err(Undelivered::Special) }
@@ -132,26 +183,30 @@ fn write_output(
     occupied: bool,
     blobs: Blobs<'_>,
     creation_mask: u32,
+    scratch: &mut [u8],
 ) -> Result<(), Undelivered> {
     let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
-    // Found before anything is touched: a page that is gone shows here, not between creating a file and filling it.
-    let entry = blobs.find(&output.blob);
-    if was_bridged() {
-        return Err(Undelivered::Corrupt);
-    }
+    let blob = &output.blob;
+    let entry = blobs.entry(blob)?;
+    let large = entry.as_ref().filter(|_| blob.len_bytes > PIECE_BYTES as u64);
+    // What fits is checked before anything is touched: a page that is gone shows here, not between creating a file and
+    // filling it.
+    let small = match large {
+        Some(_) => &[],
+        None => copy(entry, blob, &mut *scratch)?.0,
+    };
     let file = create(path, output.create_mode, occupied).map_err(Undelivered::Failed)?;
+    let mut result = match large {
+        Some(entry) => pour(entry, blob, file.as_fd(), scratch),
+        None => raw::write_all(file.as_fd(), small).map_err(Undelivered::Failed),
+    };
     let is_other_mode =
         output.flags & record::SET_MODE != 0 && output.mode != output.create_mode & !creation_mask;
-    let mut result = match entry {
-        Some(entry) => entry.write_to(file.as_fd()).map_err(Undelivered::Failed),
-        None if output.blob.len_bytes == 0 => Ok(()),
-        None => Err(Undelivered::Gone),
-    };
     if result.is_ok() && is_other_mode {
         result = raw::set_mode(file.as_fd(), output.mode).map_err(Undelivered::Failed);
     }
     match result {
-        Ok(()) => note_digest(&file, &output.blob, blobs.digests),
+        Ok(()) => note_digest(&file, blob, blobs.digests),
         Err(_) => {
             let _ = raw::unlink(path);
         }
@@ -184,12 +239,5 @@ fn create(path: &CStr, mode: u32, occupied: bool) -> Result<raw::Handle, Errno> 
             raw::create(path, mode)
         }
         other => other,
-    }
-}
-
-fn replay(entry: Option<Entry<'_>>, stream: Stream) {
-    if let Some(entry) = entry {
-        // A reader that has gone away is the user's wish; a full disk behind `2>file` loses the tool's text as well.
-        let _ = entry.write_to(raw::standard(stream));
     }
 }

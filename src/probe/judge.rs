@@ -41,9 +41,6 @@ pub enum Difference<'a> {
     StandardInput,
 }
 
-/// The most variables that are looked at before libc starts.
-const VARIABLES_MAX: usize = 512;
-
 /// Variables that say nothing of a build to a program that walks the whole environment: a shell, a session or make
 /// sets them anew each time.
 pub const UNIMPORTANT_VARIABLES: &[&[u8]] = &[
@@ -70,36 +67,19 @@ pub const UNIMPORTANT_VARIABLES: &[&[u8]] = &[
     b"XDG_SESSION_ID",           // the login
 ];
 
-/// The environment, laid out for many look-ups.
-#[derive(Debug)]
-pub struct Environment {
-    entries: [&'static [u8]; VARIABLES_MAX],
-    len: usize,
-}
+/// The environment as records compare it.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment(pub Start);
 
 impl Environment {
-    /// Reads the environment; `None` if it has too many variables for this.
-    pub fn read(start: &Start) -> Option<Environment> {
-        let mut environment = Environment { entries: [b""; VARIABLES_MAX], len: 0 };
-        for entry in start.environment() {
-            *environment.entries.get_mut(environment.len)? = entry.to_bytes();
-            environment.len += 1;
-        }
-        Some(environment)
-    }
-
     /// The value of `name`.
     pub fn value(&self, name: &[u8]) -> Option<&'static [u8]> {
-        self.entries.iter().take(self.len).find_map(|entry| {
-            (entry.get(name.len()) == Some(&b'=') && entry.get(..name.len()) == Some(name))
-                .then(|| entry.get(name.len() + 1..))
-                .flatten()
-        })
+        self.0.variable(name).map(CStr::to_bytes)
     }
 
     /// A hash of all variables but the unimportant ones, whatever their order.
     pub fn whole(&self) -> [u8; 16] {
-        let sum = self.entries.iter().take(self.len).fold(0u128, |sum, entry| {
+        let sum = self.0.environment().map(CStr::to_bytes).fold(0u128, |sum, entry| {
             let name = entry.split(|byte| *byte == b'=').next().unwrap_or(entry);
             if UNIMPORTANT_VARIABLES.contains(&name) || name.starts_with(b"IBID_") {
                 return sum;
@@ -131,7 +111,7 @@ pub fn judge<'a>(
     environment: &Environment,
     cold: impl FnOnce() -> Option<Cold<'a>>,
 ) -> Result<(), Difference<'a>> {
-    if !record.command().is_some_and(|recorded| command.is(recorded)) {
+    if record.command() != Some(command.bytes()) {
         return Err(Difference::Command);
     }
     judge_machine(record)?;
@@ -306,6 +286,9 @@ fn became_link(record: &Record<'_>, path: &CStr, shown: &CStr) -> bool {
 }
 
 /// Judges all names of `directory` one by one: each must lead nowhere.
+///
+/// Out of line: its buffer would be two pages more for every hit's stack.
+#[inline(never)]
 pub fn judge_names<'a>(
     directory: &'a CStr,
     cold: &Cold<'a>,

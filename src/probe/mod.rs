@@ -17,7 +17,7 @@ pub mod command;
 pub mod deliver;
 pub mod judge;
 
-use command::{Call, Command, PATH_BYTES_MAX};
+use command::{Call, Command};
 use deliver::{Blobs, Undelivered};
 use judge::{Difference, Environment};
 
@@ -68,12 +68,13 @@ pub fn look(
     let mut answer = Answer::Miss;
     for (_, entry) in cache.records(&key) {
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
+        let scratch = &mut *rest;
         let verdict =
-            judge::judge(&record, command, environment, || cold_part(&entry, &record, rest));
+            judge::judge(&record, command, environment, || cold_part(&entry, &record, scratch));
         if verdict.is_err() {
             continue;
         }
-        match deliver_record(cache, &record, command.creation_mask, || {
+        match deliver_record(cache, &record, command.creation_mask, rest, || {
             if let Some(delivered) = delivered.take() {
                 delivered();
             }
@@ -88,16 +89,17 @@ pub fn look(
     answer
 }
 
-/// Delivers a record from `cache`.
+/// Delivers a record from `cache` by way of `scratch`.
 pub fn deliver_record(
     cache: &Cache,
     record: &Record<'_>,
     creation_mask: u32,
+    scratch: &mut [u8],
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let find = |digest: &[u8; 32]| cache.find_blob(digest);
     let blobs = Blobs { segments: &cache.segments, find: &find, digests: cache.volatile.digests() };
-    deliver::deliver(record, blobs, creation_mask, delivered)
+    deliver::deliver(record, blobs, creation_mask, scratch, delivered)
 }
 
 /// Counts a hit and what it saved.
@@ -121,10 +123,6 @@ pub fn first_difference<R>(
     Some(tell(judge::judge(&record, command, environment, || cold_part(&entry, &record, rest))))
 }
 
-/// Variables under which the probe leaves everything to the wrapper, if they are set and neither empty nor `0`.
-const LEAVE: [&[u8]; 5] =
-    [b"IBID_DISABLE", b"IBID_RECACHE", b"IBID_LOG", b"IBID_OBSERVER", b"IBID_OBSERVED"];
-
 /// What happened before libc started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -141,32 +139,39 @@ pub enum Before {
 /// outputs are there, before any text is written: from then on the tool must not run.
 pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce()) -> Option<Answer> {
     let call = Call::read(&start)?;
-    let environment = Environment::read(&start)?;
-    if LEAVE.iter().any(|name| environment.value(name).is_some_and(|v| !matches!(v, b"" | b"0"))) {
+    let environment = Environment(start);
+    // One by one: a table of names would be one more page to map.
+    let is_on = |name| environment.value(name).is_some_and(|value| !matches!(value, b"" | b"0"));
+    let leaves = is_on(b"IBID_DISABLE")
+        || is_on(b"IBID_RECACHE")
+        || is_on(b"IBID_LOG")
+        || is_on(b"IBID_OBSERVER")
+        || is_on(b"IBID_OBSERVED");
+    if leaves || judge::is_mute() {
         return None;
     }
-    if judge::is_mute() {
-        return None;
-    }
-    let mut path = [0u8; PATH_BYTES_MAX];
     // Never closed: the process ends here or runs the tool, and unmapping takes longer than the kernel's own sweep.
-    let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, &mut path)?)?);
-    let command = Command::new(start, call)?;
+    let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, arena)?)?);
+    let (command, arena) = Command::new(start, call, arena)?;
     Some(look(&cache, &command, &environment, arena, delivered))
 }
 
 /// `IBID_DIR`, else `$XDG_CACHE_HOME/ibid`, else `$HOME/.cache/ibid`.
 pub fn cache_directory<'p>(environment: &Environment, path: &'p mut [u8]) -> Option<&'p CStr> {
     let nonempty = |name: &[u8]| environment.value(name).filter(|value| !value.is_empty());
-    let (base, below): (&[u8], &[u8]) = if let Some(directory) = nonempty(b"IBID_DIR") {
-        (directory, b"\0")
+    if let Some(directory) = nonempty(b"IBID_DIR") {
+        joined(directory, b"\0", path)
     } else if let Some(directory) = nonempty(b"XDG_CACHE_HOME").filter(|d| d.starts_with(b"/")) {
-        (directory, b"/ibid\0")
+        joined(directory, b"/ibid\0", path)
     } else {
-        (nonempty(b"HOME")?, b"/.cache/ibid\0")
-    };
+        joined(nonempty(b"HOME")?, b"/.cache/ibid\0", path)
+    }
+}
+
+/// One after the other in `path`; the second ends with a NUL.
+fn joined<'p>(base: &[u8], below: &[u8], path: &'p mut [u8]) -> Option<&'p CStr> {
     let end = base.len() + below.len();
     path.get_mut(..base.len())?.copy_from_slice(base);
     path.get_mut(base.len()..end)?.copy_from_slice(below);
-    CStr::from_bytes_with_nul(path.get(..end)?).ok()
+    CStr::from_bytes_until_nul(path.get(..end)?).ok()
 }

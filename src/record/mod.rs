@@ -235,6 +235,7 @@ impl<'a> Record<'a> {
     }
 
     /// A string of the hot part.
+    #[inline]
     pub fn string(&self, span: Span) -> Option<&'a CStr> {
         string(self.bytes, span)
     }
@@ -345,6 +346,7 @@ fn slice(bytes: &[u8], span: Span) -> Option<&[u8]> {
     bytes.get(span.at as usize..)?.get(..span.len as usize)
 }
 
+#[inline]
 fn string(bytes: &[u8], span: Span) -> Option<&CStr> {
     let with_nul = bytes.get(span.at as usize..)?.get(..(span.len as usize).checked_add(1)?)?;
     CStr::from_bytes_with_nul(with_nul).ok()

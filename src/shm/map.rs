@@ -1,13 +1,12 @@
 //! Files as mapped bytes that other processes may change at any time.
 //!
 //! No reference to mapped bytes ever leaves this file: control words are atomics, everything else is copied out by an
-//! opaque copy or handed to the kernel by address. Every offset is checked against the length that was mapped.
+//! opaque copy. Every offset is checked against the length that was mapped.
 
 use core::ops::Deref;
 
 use bytemuck::{Pod, Zeroable};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -168,32 +167,6 @@ impl Map {
         }
         Some(hasher.digest128().to_le_bytes())
     }
-
-    /// Writes `len` bytes from `offset` to `file`, straight from the mapping.
-    pub fn write_to(&self, file: BorrowedFd<'_>, offset: usize, len: usize) -> Result<(), Errno> {
-        let mut done = 0;
-        while done < len {
-            let left = len - done;
-            let from = self.range(offset + done, left).ok_or(Errno::FAULT)?;
-            let fd = usize::try_from(file.as_raw_fd()).map_err(|_| Errno::BADF)?;
-            // SAFETY: `from` has `left` mapped bytes; a page that is gone makes the kernel return an error.
-            let result = unsafe { syscall::call4(syscall::WRITE, fd, from as usize, left, 0) };
-            match usize::try_from(result) {
-                Ok(0) => return Err(Errno::IO),
-                Ok(written) => done += written,
-                Err(_) if result == -(Errno::INTR.raw_os_error() as isize) => {}
-                // A standard stream may be one that does not block (a terminal that somebody else has set so).
-                Err(_) if result == -(Errno::AGAIN.raw_os_error() as isize) => {
-                    poll(&mut [PollFd::new(&file, PollFlags::OUT)], None)?;
-                }
-                Err(_) => {
-                    let number = i32::try_from(-result).unwrap_or(Errno::IO.raw_os_error());
-                    return Err(Errno::from_raw_os_error(number));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Map {
@@ -232,7 +205,7 @@ impl MapMut {
         let page = self.0.range(offset & !4095, 4096).ok_or(Errno::FAULT)?;
         // SAFETY: the page lies inside the mapping; populating changes no byte.
         let result =
-            unsafe { syscall::call4(syscall::MADVISE, page as usize, 4096, POPULATE_WRITE, 0) };
+            unsafe { syscall::call(syscall::MADVISE, [page as usize, 4096, POPULATE_WRITE, 0, 0]) };
         // EINVAL: a kernel before 5.14, which does not know the advice.
         if result >= 0 || result == -(Errno::INVAL.raw_os_error() as isize) {
             return Ok(());

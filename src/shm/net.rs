@@ -30,7 +30,8 @@ static SAVED: Saved = Saved(UnsafeCell::new([NOTHING; 5]));
 
 fn sigaction(signal: usize, new: *const Action, old: *mut Action) {
     // SAFETY: both pointers are null or name an `Action`; 8 is the length of the kernel's signal set.
-    let _ = unsafe { syscall::call4(syscall::RT_SIGACTION, signal, new as usize, old as usize, 8) };
+    let _ =
+        unsafe { syscall::call(syscall::RT_SIGACTION, [signal, new as usize, old as usize, 8, 0]) };
 }
 
 /// Lets faults resume at `handler`, which must call [`disarm`] and must never return.

@@ -3,9 +3,11 @@
 //! It decides nothing. Read next: `stat.rs`.
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
+use rustix::event::{PollFd, PollFlags, poll};
 pub use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fd::{IntoRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 pub use rustix::io::Errno;
 
@@ -104,8 +106,28 @@ impl FileState {
     }
 }
 
+/// Not rustix's, which keeps in a variable of the process whether the kernel has the call: on a hit that is a page of
+/// its own, to be mapped for nothing else. A kernel without it (before 4.11) has no fine file times either.
 fn statx(dir: BorrowedFd<'_>, path: &CStr, flags: AtFlags) -> Result<FileState, Errno> {
-    rustix::fs::statx(dir, path, flags, StatxFlags::BASIC_STATS).map(|s| FileState::from(&s))
+    let mut state = MaybeUninit::<Statx>::uninit();
+    // SAFETY: the path ends in a NUL, and the buffer is of the kernel's size.
+    let result = unsafe {
+        syscall::call(
+            syscall::STATX,
+            [
+                dir.as_raw_fd().cast_unsigned() as usize,
+                path.as_ptr() as usize,
+                flags.bits() as usize,
+                StatxFlags::BASIC_STATS.bits() as usize,
+                state.as_mut_ptr() as usize,
+            ],
+        )
+    };
+    if result < 0 {
+        return Err(Errno::from_raw_os_error(i32::try_from(-result).unwrap_or(0)));
+    }
+    // SAFETY: the call succeeded: the kernel has written the whole structure.
+    Ok(FileState::from(unsafe { state.assume_init_ref() }))
 }
 
 /// What `path` leads to, symlinks followed.
@@ -157,6 +179,23 @@ pub fn create(path: &CStr, mode: u32) -> Result<Handle, Errno> {
     rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).map(Handle::from)
 }
 
+/// Writes all of `bytes` to `file`.
+pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
+            Err(Errno::INTR) => {}
+            // A standard stream may be one that does not block (a terminal that somebody else has set so).
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&file, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Removes the name `path`.
 pub fn unlink(path: &CStr) -> Result<(), Errno> {
     rustix::fs::unlink(path)
@@ -194,16 +233,16 @@ pub fn terminal_columns(file: BorrowedFd<'_>) -> u32 {
     rustix::termios::tcgetwinsize(file).map_or(0, |size| u32::from(size.ws_col))
 }
 
-/// The working directory as the kernel names it, absolute; `None` if it has none or is longer than `buffer`.
-pub fn working_directory(buffer: &mut [u8]) -> Option<&CStr> {
+/// Writes the working directory as the kernel names it (absolute, with a NUL) to `buffer`, and gives its length; `None`
+/// if it has none or is longer.
+pub fn working_directory(buffer: &mut [u8]) -> Option<usize> {
     // SAFETY: `buffer` is ours, and its length is the true one.
     let result = unsafe {
-        syscall::call4(syscall::GETCWD, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0)
+        syscall::call(syscall::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0])
     };
-    let len = usize::try_from(result).ok().filter(|len| *len > 0)?;
-    let path = CStr::from_bytes_with_nul(buffer.get(..len)?).ok()?;
+    let len = usize::try_from(result).ok()?.checked_sub(1)?;
     // A directory that was unmounted or lies outside our root has a name that begins with "(unreachable)".
-    path.to_bytes().starts_with(b"/").then_some(path)
+    buffer.starts_with(b"/").then_some(len)
 }
 
 /// The file mode creation mask of this process.
@@ -228,7 +267,7 @@ pub fn exit(status: i32) -> ! {
     loop {
         // SAFETY: the call takes a number and does not return.
         let _ = unsafe {
-            syscall::call4(syscall::EXIT_GROUP, status.cast_unsigned() as usize, 0, 0, 0)
+            syscall::call(syscall::EXIT_GROUP, [status.cast_unsigned() as usize, 0, 0, 0, 0])
         };
     }
 }

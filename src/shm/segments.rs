@@ -87,8 +87,8 @@ impl Segments {
                     return Some(map);
                 }
             } else {
-                let map = self.map_segment(seq)?;
-                return Some(&cell.get_or_init(|| (seq, map)).1);
+                let _ = cell.set((seq, self.map_segment(seq)?));
+                return cell.get().map(|(_, map)| map);
             }
         }
         None
@@ -128,11 +128,5 @@ impl Entry<'_> {
     /// XXH3-128 of the whole body.
     pub fn body_sum(&self) -> Option<[u8; 16]> {
         self.map.hash(self.body, usize::try_from(self.header.body_bytes).ok()?)
-    }
-
-    /// Writes the whole body to `file`, straight from the mapping.
-    pub fn write_to(&self, file: raw::BorrowedFd<'_>) -> Result<(), raw::Errno> {
-        let len = usize::try_from(self.header.body_bytes).map_err(|_| raw::Errno::FBIG)?;
-        self.map.write_to(file, self.body, len)
     }
 }

@@ -39,14 +39,43 @@ impl Start {
 
     /// The value of `name`; the first one counts, as in libc's `getenv`.
     pub fn variable(&self, name: &[u8]) -> Option<&'static CStr> {
-        self.environment().find_map(|entry| {
-            let bytes = entry.to_bytes_with_nul();
-            if bytes.get(name.len()) != Some(&b'=') || bytes.get(..name.len()) != Some(name) {
+        let mut next = self.envp;
+        loop {
+            // SAFETY: `next` stays inside the block, which ends in a NULL.
+            let entry = unsafe { *next };
+            if entry.is_null() {
                 return None;
             }
-            CStr::from_bytes_with_nul(bytes.get(name.len() + 1..)?).ok()
-        })
+            // SAFETY: the entry is a string that the kernel ended with a NUL.
+            if let Some(value) = unsafe { value_of(entry, name) } {
+                return Some(value);
+            }
+            // SAFETY: the NULL that ends the row has not been reached.
+            next = unsafe { next.add(1) };
+        }
     }
+}
+
+/// The value in `entry` (`NAME=value`) if it is `name`'s. Most entries are told by their first byte: none is measured.
+///
+/// # Safety
+/// `entry` must be a string ended by a NUL that nobody ever changes.
+#[inline]
+unsafe fn value_of(entry: *const c_char, name: &[u8]) -> Option<&'static CStr> {
+    for (at, expected) in name.iter().enumerate() {
+        let byte = entry.wrapping_add(at);
+        // SAFETY: all bytes before this one were equal to others than NUL, so the string goes on here.
+        if *expected == 0 || unsafe { *byte }.cast_unsigned() != *expected {
+            return None;
+        }
+    }
+    let end = entry.wrapping_add(name.len());
+    // SAFETY: as above.
+    if unsafe { *end }.cast_unsigned() != b'=' {
+        return None;
+    }
+    // SAFETY: what follows the equals sign is the rest of the string.
+    Some(unsafe { CStr::from_ptr(end.wrapping_add(1)) })
 }
 
 /// An iterator over NUL-terminated strings of the start-up block.

@@ -9,6 +9,12 @@ pub(super) const GETCWD: usize = 79;
 /// `getcwd(buf, len)`.
 #[cfg(target_arch = "aarch64")]
 pub(super) const GETCWD: usize = 17;
+/// `statx(dir, path, flags, mask, buf)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const STATX: usize = 332;
+/// `statx(dir, path, flags, mask, buf)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const STATX: usize = 291;
 /// `rt_sigaction(sig, new, old, set_len)`.
 #[cfg(target_arch = "x86_64")]
 pub(super) const RT_SIGACTION: usize = 13;
@@ -28,14 +34,14 @@ pub(super) const EXIT_GROUP: usize = 94;
 /// The arguments must be what call `number` takes; pointers among them must be valid for what the call does with them.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(super) unsafe fn call4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+pub(super) unsafe fn call(number: usize, args: [usize; 5]) -> isize {
     let result: isize;
     // SAFETY: the caller vouches for the arguments; the kernel changes rax, rcx, r11 and what the pointers name.
     unsafe {
         core::arch::asm!(
             "syscall",
             inlateout("rax") number.cast_signed() => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );
@@ -49,26 +55,20 @@ pub(super) unsafe fn call4(number: usize, a: usize, b: usize, c: usize, d: usize
 /// The arguments must be what call `number` takes; pointers among them must be valid for what the call does with them.
 #[cfg(target_arch = "aarch64")]
 #[inline]
-pub(super) unsafe fn call4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+pub(super) unsafe fn call(number: usize, args: [usize; 5]) -> isize {
     let result: isize;
     // SAFETY: the caller vouches for the arguments; the kernel changes x0 and what the pointers name.
     unsafe {
         core::arch::asm!(
             "svc 0",
             in("x8") number,
-            inlateout("x0") a.cast_signed() => result,
-            in("x1") b, in("x2") c, in("x3") d,
+            inlateout("x0") args[0].cast_signed() => result,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4],
             options(nostack),
         );
     }
     result
 }
-/// `write(fd, buf, len)`.
-#[cfg(target_arch = "x86_64")]
-pub(super) const WRITE: usize = 1;
-/// `write(fd, buf, len)`.
-#[cfg(target_arch = "aarch64")]
-pub(super) const WRITE: usize = 64;
 /// `madvise(addr, len, advice)`.
 #[cfg(target_arch = "x86_64")]
 pub(super) const MADVISE: usize = 28;

@@ -85,9 +85,7 @@ fn describe(difference: Difference<'_>) -> String {
 
 /// Compares with the stored command that shares the most fields.
 fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
-    let mut bytes = Vec::new();
-    command.visit(|piece| bytes.extend_from_slice(piece));
-    let ours: Vec<&[u8]> = probe::command::fields(&bytes).collect();
+    let ours: Vec<&[u8]> = probe::command::fields(command.bytes()).collect();
     let mut best: Option<(usize, String)> = None;
     store.each_entry(|entry| {
         if entry.header.kind() != Some(Kind::Record) {

@@ -33,7 +33,7 @@ pub struct Lesson<'a> {
     /// Where blobs go.
     pub store: &'a Store,
     /// The invocation.
-    pub command: &'a Command,
+    pub command: &'a Command<'a>,
     /// The environment that we were given.
     pub environment: &'a Environment,
     /// What the tool's policy says.
@@ -59,8 +59,6 @@ impl Lesson<'_> {
     pub fn learn(&self) -> Result<Draft, NotStored> {
         self.vet()?;
         let mut world = World::new();
-        let mut command = Vec::new();
-        self.command.visit(|piece| command.extend_from_slice(piece));
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs(&mut world)?;
         let (absences, unusable) = self.absences(&mut world)?;
@@ -69,7 +67,7 @@ impl Lesson<'_> {
             columns: if is_silent(text) { 0 } else { self.streams.columns },
             cpu: if self.depends_on_cpu() { cpu::identity() } else { 0 },
             tool_us: u64::try_from(self.ended.wall.as_micros()).unwrap_or(u64::MAX),
-            command,
+            command: self.command.bytes().to_vec(),
             invocation_key: self.command.invocation_key(),
             portable_key: self.command.portable_key(),
             variables: self.variables()?,

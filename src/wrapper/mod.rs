@@ -46,8 +46,8 @@ const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 /// Text of a tool up to this length is kept for replay.
 const TEXT_BYTES_MAX: usize = 16 << 20;
-/// Room for the hot and the cold part of a record.
-const ARENA_BYTES: usize = 16 << 20;
+/// Room for the hot and the cold part of a record, and for the text that is replayed.
+const ARENA_BYTES: usize = 3 * TEXT_BYTES_MAX;
 
 /// Runs a tool, or gives what it gave before; the exit status. `call` says how the tool was named, `before` what the
 /// look-up before libc came to.
@@ -90,13 +90,13 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
 
 /// The command and the environment, as keys and judges need them.
 struct Asked {
-    command: Command,
+    command: Command<'static>,
     environment: Environment,
 }
 
 impl Asked {
     fn new(start: Start, call: Call) -> Option<Asked> {
-        Some(Asked { command: Command::new(start, call)?, environment: Environment::read(&start)? })
+        Some(Asked { command: Command::kept(start, call)?, environment: Environment(start) })
     }
 }
 
@@ -243,7 +243,7 @@ impl Invocation {
             match why {
                 Undelivered::Corrupt => store.count_error(InternalError::Corrupt),
                 Undelivered::Failed(_) => store.count_error(InternalError::Deliver),
-                Undelivered::Gone | Undelivered::Special => {}
+                Undelivered::Gone | Undelivered::Special | Undelivered::NoRoom => {}
             }
         }
         false

@@ -48,8 +48,8 @@ pub fn look(
     let mut now = Now::new(store, command, environment);
     for (_, entry) in store.cache.records(&key) {
         let Some((draft, vouches)) = now.judge(&entry, arena) else { continue };
-        let Some((record, _)) = hot_part(&entry, arena) else { continue };
-        match probe::deliver_record(&store.cache, &record, command.creation_mask, || {}) {
+        let Some((record, rest)) = hot_part(&entry, arena) else { continue };
+        match probe::deliver_record(&store.cache, &record, command.creation_mask, rest, || {}) {
             Ok(()) => {
                 probe::count_hit(&store.cache, &record, &key, Counter::PORTABLE_HITS);
                 if keep && vouches {
@@ -79,7 +79,7 @@ pub fn is_true(
 /// The world as it is now, each file and each search looked at once for all candidates.
 struct Now<'a> {
     store: &'a Store,
-    command: &'a Command,
+    command: &'a Command<'a>,
     environment: &'a Environment,
     world: World,
     searches: HashMap<CString, CString>,
@@ -103,7 +103,7 @@ impl<'a> Now<'a> {
     /// A record that is true, with today's stamps, and whether all of these tell their content from any later one.
     fn judge(&mut self, entry: &Entry<'_>, arena: &mut [u8]) -> Option<(Draft, bool)> {
         let (record, rest) = hot_part(entry, arena)?;
-        let is_this = record.command().is_some_and(|bytes| self.command.is(bytes));
+        let is_this = record.command() == Some(self.command.bytes());
         if record.has(record::STAMPS_ONLY) || !is_this {
             return None;
         }

@@ -18,6 +18,7 @@ mod bad_input;
 mod binary;
 mod cargo;
 mod damage;
+mod deliver;
 mod face;
 mod first_week;
 mod full_disks;
