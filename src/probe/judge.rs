@@ -31,8 +31,8 @@ pub enum Difference<'a> {
     Listing(&'a CStr),
     /// Something is there (or fails otherwise) that was absent.
     Appeared(&'a CStr),
-    /// As `Appeared`: a name in a directory.
-    AppearedIn(&'a CStr, &'a CStr),
+    /// As `Appeared`, or as `Existence` where the name ends in a slash: a name in a directory.
+    NameIn(&'a CStr, &'a CStr),
     /// Text would be replayed to another kind of terminal, file or width.
     Terminal,
     /// Another CPU.
@@ -285,7 +285,7 @@ fn became_link(record: &Record<'_>, path: &CStr, shown: &CStr) -> bool {
     raw::lstat(shown).is_ok_and(|state| state.is_symlink()) && !record.inputs().any(was_link)
 }
 
-/// Judges all names of `directory` one by one: each must lead nowhere.
+/// Judges all names of `directory` one by one: each must lead nowhere, or be a directory if it ends in a slash.
 ///
 /// Out of line: its buffer would be two pages more for every hit's stack.
 #[inline(never)]
@@ -297,23 +297,31 @@ pub fn judge_names<'a>(
     let mut buffer = [0u8; PATH_BYTES_MAX + 256];
     for name in cold.names(names) {
         let name = name.ok_or(Difference::Damaged)?;
-        let path = join(&mut buffer, directory, name).ok_or(Difference::Damaged)?;
-        if raw::stat(path) != Err(Errno::NOENT) {
-            return Err(Difference::AppearedIn(directory, name));
+        let (bytes, is_directory) = match name.to_bytes().strip_suffix(b"/") {
+            Some(bytes) => (bytes, true),
+            None => (name.to_bytes(), false),
+        };
+        let path = join(&mut buffer, directory, bytes).ok_or(Difference::Damaged)?;
+        let agrees = if is_directory {
+            raw::lstat(path).is_ok_and(|state| state.is_directory())
+        } else {
+            raw::stat(path) == Err(Errno::NOENT)
+        };
+        if !agrees {
+            return Err(Difference::NameIn(directory, name));
         }
     }
     Ok(())
 }
 
 /// `directory/name`, or `name` where the directory is the empty string.
-fn join<'b>(buffer: &'b mut [u8], directory: &CStr, name: &CStr) -> Option<&'b CStr> {
-    let (directory, name) = (directory.to_bytes(), name.to_bytes_with_nul());
-    let slash = usize::from(!directory.is_empty() && !directory.ends_with(b"/"));
-    let end = directory.len() + slash + name.len();
-    buffer.get_mut(..directory.len())?.copy_from_slice(directory);
-    if slash == 1 {
-        *buffer.get_mut(directory.len())? = b'/';
+fn join<'b>(buffer: &'b mut [u8], directory: &CStr, name: &[u8]) -> Option<&'b CStr> {
+    let directory = directory.to_bytes();
+    let slash: &[u8] = if directory.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
+    let mut end = 0;
+    for piece in [directory, slash, name, b"\0"] {
+        buffer.get_mut(end..end + piece.len())?.copy_from_slice(piece);
+        end += piece.len();
     }
-    buffer.get_mut(directory.len() + slash..end)?.copy_from_slice(name);
     CStr::from_bytes_with_nul(buffer.get(..end)?).ok()
 }

@@ -135,7 +135,7 @@ pub const LEADS: u32 = 4;
 /// The names in a directory count: `stat` gives the stamp.
 pub const LISTING: u32 = 3;
 
-/// A directory whose stamp vouches for the absence of names in it.
+/// A directory whose stamp vouches for names in it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct Directory {
@@ -143,7 +143,8 @@ pub struct Directory {
     pub path: Span,
     /// Its stamp after the tool had ended.
     pub stamp: Stamp,
-    /// In the cold part: the names, each ended by a NUL; `len` counts names.
+    /// In the cold part: the names, each ended by a NUL; `len` counts names. A name that ends in a slash must be a
+    /// directory and no symlink, any other one must be absent.
     pub names: Span,
 }
 
@@ -281,7 +282,7 @@ impl<'a> Cold<'a> {
         string(self.0, span)
     }
 
-    /// The names in a directory that must be absent; `None` where they are damaged.
+    /// The names for which a directory vouches; `None` where they are damaged.
     pub fn names(&self, span: Span) -> impl Iterator<Item = Option<&'a CStr>> + use<'a> {
         let mut rest = self.0.get(span.at as usize..);
         (0..span.len).map(move |_| {

@@ -31,7 +31,7 @@ pub struct Draft {
     pub variables: Vec<Variable>,
     /// What the result was made from.
     pub inputs: Vec<Input>,
-    /// Directories that vouch for the absence of names.
+    /// Directories that vouch for names.
     pub directories: Vec<Directory>,
     /// Absences that are looked at one by one: path and error number.
     pub absences: Vec<(CString, u32)>,
@@ -73,14 +73,14 @@ pub struct Input {
     pub group: u32,
 }
 
-/// A directory that vouches for the absence of names.
+/// A directory that vouches for names.
 #[derive(Debug, Clone)]
 pub struct Directory {
     /// As the tool spelled it; empty for the working directory.
     pub path: CString,
     /// Its stamp.
     pub stamp: Stamp,
-    /// The names.
+    /// The names, as [`record::Directory::names`] says.
     pub names: Vec<CString>,
 }
 

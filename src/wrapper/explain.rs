@@ -71,9 +71,13 @@ fn describe(difference: Difference<'_>) -> String {
         Difference::Existence(path) => format!("{} is gone or of another kind", show(path)),
         Difference::Listing(path) => format!("directory {} may have another listing", show(path)),
         Difference::Appeared(path) => format!("absence {} is no more", show(path)),
-        Difference::AppearedIn(directory, name) => {
+        Difference::NameIn(directory, name) => {
             let path = Path::new(OsStr::from_bytes(directory.to_bytes())).join(show(name));
-            format!("absence {} is no more", path.display())
+            if name.to_bytes().ends_with(b"/") {
+                format!("{} is gone or of another kind", path.display())
+            } else {
+                format!("absence {} is no more", path.display())
+            }
         }
         Difference::Terminal => "the text would go to another kind of terminal or file".into(),
         Difference::Cpu => "another CPU".into(),

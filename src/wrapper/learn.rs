@@ -7,11 +7,13 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::inputs::{Inputs, has_twins};
 use super::portable::names_directory;
-use super::world::{Absences, Absent, World, c_path, is_shared_object};
+use super::ways::c_path;
+use super::world::{Absences, Absent, World};
 use crate::compilers::{Family, Policy, is_wrapper, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation, Unsteady};
@@ -25,7 +27,7 @@ use crate::record::{self, BlobRef};
 use crate::shm::cpu;
 use crate::shm::raw::{self, FileState};
 use crate::store::Store;
-use crate::store::digest::{digest_link, digest_listing};
+use crate::store::digest::digest_link;
 use crate::store::draft::{Directory, Draft, Input, Output, Variable};
 
 /// A run of a tool, and all that is known of it.
@@ -61,7 +63,8 @@ impl Lesson<'_> {
         let mut world = World::new();
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs(&mut world)?;
-        let (absences, unusable) = self.absences(&mut world)?;
+        let written = self.written_directories();
+        let (absences, unusable) = self.absences(&mut world, &written)?;
         let mut draft = Draft {
             flags: self.flags(text),
             columns: if is_silent(text) { 0 } else { self.streams.columns },
@@ -79,10 +82,7 @@ impl Lesson<'_> {
             stderr: self.blob(&text.stderr)?,
             inputs: Vec::new(),
         };
-        let path_of =
-            |directory: &Directory| PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
-        let vouching: Vec<PathBuf> = draft.directories.iter().map(path_of).collect();
-        draft.inputs = self.inputs(world, &unusable, &vouching)?;
+        draft.inputs = self.inputs(world, &unusable, &mut draft.directories, &written)?;
         let twins_matter = self.policy.family != Family::Rustc;
         draft.flags |= when(twins_matter && has_twins(&draft.inputs), record::STAMPS_ONLY);
         Ok(draft)
@@ -317,17 +317,24 @@ impl Lesson<'_> {
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
     }
 
-    /// Sorts what was looked for in vain; with it come the paths at which something is that could not be used (no
-    /// permission): its kind and mode count.
-    fn absences(&self, world: &mut World) -> Result<(Absences, Vec<PathBuf>), NotStored> {
-        let mut written = HashSet::new();
-        for output in &self.observation.outputs {
+    /// The directories of the outputs: their stamps are others after each run.
+    fn written_directories(&self) -> HashSet<(u64, u64)> {
+        let directory_of = |output: &crate::observe::Output| {
             let parent = output.path.parent().unwrap_or(Path::new(""));
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            if let Some(state) = c_path(parent).and_then(|path| raw::stat(&path).ok()) {
-                written.insert((state.stat.dev, state.stat.ino));
-            }
-        }
+            let state = raw::stat(&c_path(parent)?).ok()?;
+            Some((state.stat.dev, state.stat.ino))
+        };
+        self.observation.outputs.iter().filter_map(directory_of).collect()
+    }
+
+    /// Sorts what was looked for in vain; with it come the paths at which something is that could not be used (no
+    /// permission): its kind and mode count.
+    fn absences(
+        &self,
+        world: &mut World,
+        written: &HashSet<(u64, u64)>,
+    ) -> Result<(Absences, Vec<PathBuf>), NotStored> {
         let no_entry = rustix::io::Errno::NOENT.raw_os_error();
         let observed = self.observation.absences.iter().map(|a| (a.path.as_path(), a.errno));
         let searched = self.found.absent.iter().map(|(path, errno)| (path.as_path(), *errno));
@@ -343,7 +350,7 @@ impl Lesson<'_> {
                 nowhere => absent.push(nowhere),
             }
         }
-        let absences = world.absences(absent, &written).ok_or(NotStored::InputChanged)?;
+        let absences = world.absences(absent, written).ok_or(NotStored::InputChanged)?;
         Ok((absences, unusable))
     }
 
@@ -351,9 +358,10 @@ impl Lesson<'_> {
         &self,
         mut world: World,
         unusable: &[PathBuf],
-        vouching: &[PathBuf],
+        directories: &mut Vec<Directory>,
+        written: &HashSet<(u64, u64)>,
     ) -> Result<Vec<Input>, NotStored> {
-        let mut inputs = Inputs { lesson: self, groups: FxHashMap::default(), list: Vec::new() };
+        let mut inputs = Inputs::new(self.store, self.started_ns, self.is_judged_by_stamps_only());
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
         };
@@ -370,115 +378,29 @@ impl Lesson<'_> {
             inputs.listing(&mut world, path)?;
         }
         let passed = self.found.passed.iter().chain(unusable);
-        let mut seen: FxHashSet<&OsStr> = vouching.iter().map(|path| path.as_os_str()).collect();
+        let spelled =
+            |directory: &Directory| OsStr::from_bytes(directory.path.to_bytes()).to_owned();
+        let mut seen: FxHashSet<OsString> = directories.iter().map(spelled).collect();
         for path in self.observation.existing.iter().chain(passed) {
             // A directory whose stamp vouches for absences is judged there.
-            if seen.insert(bare_directory(path).as_os_str()) {
-                inputs.existing(&mut world, path)?;
+            let path = world.ways.plain(path);
+            if seen.insert(bare_directory(&path).as_os_str().to_owned()) {
+                inputs.existing(&mut world, &path)?;
             }
         }
-        for path in vouching {
-            world.note_link(path);
+        for directory in directories.iter() {
+            world.ways.note_link(Path::new(OsStr::from_bytes(directory.path.to_bytes())));
         }
-        for (path, state) in world.links() {
+        for (path, state) in world.ways.links() {
             let digest = digest_link(path).ok_or(NotStored::InputChanged)?;
             inputs.push(path.clone(), record::LINK, state, digest);
         }
-        for (path, state) in world.places() {
-            if !seen.contains(OsStr::from_bytes(path.to_bytes())) {
-                inputs.push(path.clone(), record::EXISTS, state, [0; 32]);
-            }
+        let places = world.fold(world.ways.places(&seen), directories, written);
+        for (path, state) in places.ok_or(NotStored::InputChanged)? {
+            inputs.push(path, record::EXISTS, &state, [0; 32]);
         }
         Ok(inputs.list)
     }
-}
-
-struct Inputs<'a> {
-    lesson: &'a Lesson<'a>,
-    groups: FxHashMap<(u64, u64), u32>,
-    list: Vec<Input>,
-}
-
-impl Inputs<'_> {
-    fn push(&mut self, path: CString, kind: u32, state: &FileState, digest: [u8; 32]) {
-        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
-        let group = *self.groups.entry((state.stat.dev, state.stat.ino)).or_insert(next);
-        let stamp = state.stat.stamp();
-        self.list.push(Input { path, kind, mode: state.mode, stamp, digest, group });
-    }
-
-    fn content(
-        &mut self,
-        world: &mut World,
-        path: &Path,
-        seen: Option<crate::shm::stat::Stat>,
-    ) -> Result<(), NotStored> {
-        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
-        let itself = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
-        let state = if itself.is_symlink() { raw::stat(&spelled) } else { Ok(itself) };
-        let state = state.map_err(|_| NotStored::InputChanged)?;
-        if !state.is_regular() {
-            return Err(NotStored::UnrepeatableInput);
-        }
-        if seen.is_some_and(|seen| seen != state.stat) {
-            return Err(NotStored::InputChanged);
-        }
-        let started_ns = self.lesson.started_ns;
-        // What only the kernel or the loader opened has no stamp of that moment: it must be older than the run.
-        let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < started_ns;
-        if !world.vouches(&spelled, &state, started_ns) || seen.is_none() && !is_older {
-            return Err(NotStored::InputTooNew);
-        }
-        let digest =
-            self.lesson.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
-        // The loader asks no link where it leads: if one leads elsewhere, the stamp is that of another file.
-        let is_library = seen.is_none() && is_shared_object(path);
-        let is_link = itself.is_symlink() && !is_library;
-        world.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
-        self.push(spelled, record::CONTENT, &state, digest);
-        Ok(())
-    }
-
-    fn listing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
-        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
-        let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
-        if !world.vouches(&spelled, &state, self.lesson.started_ns) {
-            return Err(NotStored::InputTooNew);
-        }
-        if state.stat.ctime_ns.max(state.stat.mtime_ns) >= self.lesson.started_ns {
-            return Err(NotStored::InputChanged);
-        }
-        let digest = digest_listing(&spelled).ok_or(NotStored::InputChanged)?;
-        world.walk(path);
-        self.push(spelled, record::LISTING, &state, digest);
-        Ok(())
-    }
-
-    fn existing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
-        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
-        world.walk(path);
-        let state = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
-        // What a dangling symlink says was read: the walk has noted it.
-        let (kind, state) = match state.is_symlink().then(|| raw::stat(&spelled)) {
-            None => (record::EXISTS, state),
-            Some(Ok(behind)) => (record::LEADS, behind),
-            Some(Err(_)) => return Ok(()),
-        };
-        if state.is_regular() && self.lesson.is_judged_by_stamps_only() {
-            return self.content(world, path, None);
-        }
-        self.push(spelled, kind, &state, [0; 32]);
-        Ok(())
-    }
-}
-
-/// Whether two files have the same content: gcc takes them for one under `#pragma once` if their times are the same too.
-fn has_twins(inputs: &[Input]) -> bool {
-    let mut files = FxHashMap::default();
-    inputs
-        .iter()
-        .filter(|input| input.kind == record::CONTENT)
-        .any(|input| *files.entry(input.digest).or_insert(input.group) != input.group)
 }
 
 /// Whether an output is what it was when the tool was done with it. Where a private tree has another name of it, that one

@@ -4,11 +4,13 @@
 //! Read next: `learn.rs` (what a miss teaches), `portable.rs` (the look-up by content).
 
 mod explain;
+mod inputs;
 mod learn;
 mod log;
 pub mod portable;
 mod trust;
 mod tryout;
+mod ways;
 mod world;
 
 use std::ffi::{OsStr, OsString};

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::learn::search;
+use super::ways::c_path;
 use super::world::{World, is_shared_object};
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
@@ -125,7 +126,7 @@ impl<'a> Now<'a> {
                 return None;
             }
         }
-        self.refresh_absences(&mut draft)?;
+        self.refresh_directories(&mut draft, &mut same)?;
         Some((draft, vouches))
     }
 
@@ -210,8 +211,8 @@ impl<'a> Now<'a> {
         digest
     }
 
-    /// Looks at every name that must be absent, and takes over the directories' stamps.
-    fn refresh_absences(&mut self, draft: &mut Draft) -> Option<()> {
+    /// Looks at every name for which a directory vouches, and takes over the directories' stamps.
+    fn refresh_directories(&mut self, draft: &mut Draft, same: &mut Sameness) -> Option<()> {
         let nothing_written = HashSet::new();
         for directory in std::mem::take(&mut draft.directories) {
             let path = PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
@@ -221,34 +222,52 @@ impl<'a> Now<'a> {
             let vouching = state.and_then(|state| {
                 Some((self.world.vouching(&path, &state, &nothing_written)?, state))
             });
-            for name in &directory.names {
-                let full = CString::new(
-                    path.join(OsStr::from_bytes(name.to_bytes())).as_os_str().as_bytes(),
-                );
-                if raw::lstat(&full.ok()?) != Err(Errno::NOENT) {
-                    return None;
-                }
-            }
+            let (absent, inside) = look_at_names(&path, &directory.names)?;
             if let Some((path, state)) = vouching {
                 let stamp = state.stat.stamp();
                 draft.directories.push(Directory { path, stamp, names: directory.names });
                 continue;
             }
             // Its stamp vouches no more: name by name from now on, and that it is there.
-            let state = state?;
-            let group = draft.inputs.iter().map(|input| input.group + 1).max();
-            draft.inputs.push(Input {
-                path: shown,
-                kind: record::LEADS,
-                mode: state.mode,
-                stamp: state.stat.stamp(),
-                digest: [0; 32],
-                group: group.unwrap_or(0),
-            });
-            draft.absences.extend(hot_absences(&path, &directory.names)?);
+            let inside = inside.into_iter().map(|(path, state)| (path, record::EXISTS, state));
+            for (path, kind, state) in inside.chain([(shown, record::LEADS, state?)]) {
+                draft.inputs.push(Input {
+                    path,
+                    kind,
+                    mode: state.mode,
+                    stamp: state.stat.stamp(),
+                    digest: [0; 32],
+                    group: same.group_of((state.stat.dev, state.stat.ino)),
+                });
+            }
+            let no_entry = Errno::NOENT.raw_os_error().cast_unsigned();
+            draft.absences.extend(absent.into_iter().map(|path| (path, no_entry)));
         }
         Some(())
     }
+}
+
+/// The paths of names that are absent, and those of directories, as [`record::Directory::names`] wants them; `None` if
+/// one is not as it should be.
+#[allow(clippy::type_complexity, reason = "used once")]
+fn look_at_names(
+    directory: &Path,
+    names: &[CString],
+) -> Option<(Vec<CString>, Vec<(CString, FileState)>)> {
+    let (mut absent, mut inside) = (Vec::new(), Vec::new());
+    for name in names {
+        let (name, is_directory) = match name.to_bytes().strip_suffix(b"/") {
+            Some(name) => (name, true),
+            None => (name.to_bytes(), false),
+        };
+        let path = c_path(&directory.join(OsStr::from_bytes(name)))?;
+        match raw::lstat(&path) {
+            Ok(state) if is_directory && state.is_directory() => inside.push((path, state)),
+            Err(Errno::NOENT) if !is_directory => absent.push(path),
+            _ => return None,
+        }
+    }
+    Some((absent, inside))
 }
 
 /// Whether something is a symlink now that was none.
@@ -277,6 +296,14 @@ impl Sameness {
         *self.files.entry(group).or_insert(file) == file
             && *self.groups.entry(file).or_insert(group) == group
     }
+
+    /// The number of a file that is noted only now.
+    fn group_of(&mut self, file: (u64, u64)) -> u32 {
+        let next = self.files.keys().max().map_or(0, |last| last + 1);
+        let group = *self.groups.entry(file).or_insert(next);
+        self.files.entry(group).or_insert(file);
+        group
+    }
 }
 
 /// Whether a value of `PWD` leads to the working directory, by whatever way.
@@ -286,14 +313,4 @@ pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
         raw::stat(&path).ok().map(|state| (state.stat.dev, state.stat.ino))
     };
     value == directory || state(value).is_some_and(|there| Some(there) == state(directory))
-}
-
-fn hot_absences(directory: &Path, names: &[CString]) -> Option<Vec<(CString, u32)>> {
-    names
-        .iter()
-        .map(|name| {
-            let path = super::world::c_path(&directory.join(OsStr::from_bytes(name.to_bytes())))?;
-            Some((path, Errno::NOENT.raw_os_error().cast_unsigned()))
-        })
-        .collect()
 }

@@ -1,6 +1,6 @@
-//! The world as a record must describe it: stamps that vouch, symlinks on the way, absences by directory.
+//! The world as a record must describe it: stamps that vouch, absences and ways by directory.
 //!
-//! It looks and remembers what it saw; whether that suffices is decided in `learn.rs`.
+//! It looks and remembers what it saw; whether that suffices is decided in `learn.rs`. Read next: `ways.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -8,8 +8,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use super::ways::{Ways, c_path, path_of, split};
 use crate::os::file_system::FileSystem;
 use crate::shm::raw::{self, Errno, FileState};
 use crate::store::draft::Directory;
@@ -18,8 +19,8 @@ use crate::store::draft::Directory;
 const TICK_NS: i64 = 20_000_000;
 /// Where times are shown in whole seconds they may be counted in two (FAT).
 const SECONDS_NS: i64 = 2_000_000_000;
-/// How deep symlinks may nest, as in the kernel.
-const LINKS_MAX: usize = 40;
+/// A directory that has not changed for an hour is taken for one that seldom does.
+const QUIET_NS: i64 = 3_600_000_000_000;
 
 /// Nanoseconds since the epoch, now.
 pub fn now_ns() -> i64 {
@@ -27,12 +28,7 @@ pub fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A path for a system call; `None` if it has a NUL inside.
-pub fn c_path(path: &Path) -> Option<CString> {
-    CString::new(path.as_os_str().as_bytes()).ok()
-}
-
-/// What was seen of the file systems and links on the way.
+/// What was seen of the world.
 #[derive(Debug)]
 pub struct World {
     /// Before anything was looked at, ns since the epoch.
@@ -41,9 +37,8 @@ pub struct World {
     // By spelling: hashing a path part by part takes several times as long.
     directories: FxHashMap<OsString, Option<FileState>>,
     missing: FxHashMap<OsString, Absent>,
-    walked: FxHashSet<OsString>,
-    links: Vec<(CString, FileState)>,
-    places: Vec<(CString, FileState)>,
+    /// What is on the way to the paths that count.
+    pub ways: Ways,
 }
 
 /// Absences, as a record holds them.
@@ -63,9 +58,7 @@ impl World {
             file_systems: FxHashMap::default(),
             directories: FxHashMap::default(),
             missing: FxHashMap::default(),
-            walked: FxHashSet::default(),
-            links: Vec::new(),
-            places: Vec::new(),
+            ways: Ways::default(),
         }
     }
 
@@ -89,64 +82,53 @@ impl World {
         youngest.saturating_add(granularity) <= taken_ns
     }
 
-    /// Notes every symlink and every directory on the way to `path`, those behind links too; `path` itself only if it is
-    /// one of the two. Compilers ask where a path really leads, and write that into depfiles and debug information.
-    pub fn walk(&mut self, path: &Path) {
-        // What is walked was reached by all that is before it. Most inputs lie where others do.
-        if !self.walked.contains(path.as_os_str()) {
-            self.walk_at(path, 0);
-        }
-    }
-
-    fn walk_at(&mut self, path: &Path, depth: usize) {
-        let mut prefix = PathBuf::new();
-        for part in path.components() {
-            prefix.push(part);
-            if !matches!(part, std::path::Component::Normal(_))
-                || !self.walked.insert(prefix.as_os_str().to_owned())
-            {
-                continue;
+    /// Leaves `places` (directories that are no symlinks) to the stamps of the directories that they lie in, where these
+    /// vouch: nothing comes to be a symlink without a change of the directory that names it. One that vouches for nothing
+    /// yet is taken where it spares looks and seldom changes. Gives those that are left; `None` if one has changed.
+    pub fn fold(
+        &mut self,
+        places: Vec<(CString, FileState)>,
+        directories: &mut Vec<Directory>,
+        written: &HashSet<(u64, u64)>,
+    ) -> Option<Vec<(CString, FileState)>> {
+        let mut left = Vec::new();
+        let mut by_parent: BTreeMap<OsString, Vec<(CString, FileState)>> = BTreeMap::new();
+        for place in places {
+            match split(path_of(&place.0)) {
+                Some((parent, _)) => by_parent.entry(parent.into()).or_default().push(place),
+                None => left.push(place),
             }
-            let Some(spelled) = c_path(&prefix) else { return };
-            let Ok(state) = raw::lstat(&spelled) else { return };
-            if !state.is_symlink() {
-                if state.is_directory() {
-                    self.places.push((spelled, state));
+        }
+        for (parent, places) in by_parent {
+            let mut vouching =
+                directories.iter_mut().find(|known| path_of(&known.path).as_os_str() == parent);
+            if vouching.is_none() && places.len() > 1 {
+                let state = self.directory(Path::new(&parent))?;
+                let is_quiet = state.stat.mtime_ns.saturating_add(QUIET_NS) <= self.taken_ns;
+                let path = self.vouching(Path::new(&parent), &state, written);
+                if let Some(path) = path.filter(|_| is_quiet) {
+                    let stamp = state.stat.stamp();
+                    directories.push(Directory { path, stamp, names: Vec::new() });
+                    vouching = directories.last_mut();
                 }
+            }
+            let Some(vouching) = vouching else {
+                left.extend(places);
                 continue;
-            }
-            self.links.push((spelled, state));
-            if let Ok(target) = std::fs::read_link(&prefix)
-                && depth < LINKS_MAX
-            {
-                let from = prefix.parent().unwrap_or(Path::new(""));
-                self.walk_at(&from.join(target), depth + 1);
+            };
+            for (path, _) in places {
+                // Looked at after the directory's stamp was taken: what changes from then on changes that one too.
+                raw::lstat(&path).ok().filter(FileState::is_directory)?;
+                let (_, name) = split(path_of(&path))?;
+                vouching.names.push(CString::new([name.as_bytes(), b"/"].concat()).ok()?);
             }
         }
-    }
-
-    /// Notes `path` itself, if it is a symlink.
-    pub fn note_link(&mut self, path: &Path) {
-        let Some(spelled) = c_path(path).filter(|_| !self.walked.contains(path.as_os_str())) else {
-            return;
-        };
-        if let Some(state) = raw::lstat(&spelled).ok().filter(FileState::is_symlink) {
-            self.links.push((spelled, state));
-        }
-    }
-
-    /// All symlinks that were met.
-    pub fn links(&self) -> &[(CString, FileState)] {
-        &self.links
-    }
-
-    /// All directories that were met and are no symlinks.
-    pub fn places(&self) -> &[(CString, FileState)] {
-        &self.places
+        Some(left)
     }
 
     /// Where a path that was looked for in vain leads now.
     pub fn look(&mut self, path: &Path) -> Absent {
+        let path = &*self.ways.plain(path);
         let Some((parent, name)) = split(path) else { return Absent::hot(path) };
         // The directory's stamp is taken before the name is looked at: what appears from then on changes it.
         if self.directory(parent).is_none() {
@@ -257,25 +239,6 @@ impl Absent {
             _ => Absent::There,
         }
     }
-}
-
-/// A path's directory and its last name, as `Path::parent` and `Path::file_name` give them but in fewer steps; `None` if it
-/// does not end in a plain name.
-fn split(path: &Path) -> Option<(&Path, &OsStr)> {
-    let bytes = path.as_os_str().as_bytes();
-    let at = bytes.iter().rposition(|byte| *byte == b'/');
-    let name = &bytes[at.map_or(0, |at| at + 1)..];
-    if matches!(name, b"" | b"." | b"..") {
-        return None;
-    }
-    let mut parent = &bytes[..at.unwrap_or(0)];
-    while let Some(shorter) = parent.strip_suffix(b"/") {
-        parent = shorter;
-    }
-    if at.is_some() && parent.is_empty() {
-        parent = b"/";
-    }
-    Some((Path::new(OsStr::from_bytes(parent)), OsStr::from_bytes(name)))
 }
 
 /// By its name: `libc.so.6`, `plugin.so`.

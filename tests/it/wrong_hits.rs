@@ -200,6 +200,21 @@ cases! {
     directory_is_replaced_by_a_symlink_to_its_copy: GCC,
         |s| { s.write("some/long/way/h.h", "static inline int h(void) { return 1; }\n"); s.source("-g -MD -isystem {root}/some/long/way", "#include <h.h>\nint f(void) { return h(); }\n"); },
         |s| { s.sh("cp -a some s && rm -r some && ln -s s some"); };
+    directory_below_a_searched_one_is_replaced_by_a_symlink_to_its_copy: GCC,
+        |s| { s.write("some/long/way/h.h", "static inline int h(void) { return 1; }\n"); s.source("-g -MD -isystem {root}/some/long -isystem {root}/some/long/way", "#include <h.h>\nint f(void) { return h(); }\n"); },
+        |s| { s.sh("cp -a some/long/way w && rm -r some/long/way && ln -s ../../w some/long/way"); };
+    step_up_comes_to_lead_elsewhere: ALL,
+        |s| { s.mkdir("x"); s.write("inc/h.h", "#define H 1\n"); s.mkdir("far/x"); s.write("far/inc/h.h", "#define H 2\n"); s.source("-Ix/../inc", "#include <h.h>\nint a = H;\n"); },
+        |s| { s.remove("x"); s.symlink("far/x", "x"); };
+    step_up_behind_a_symlink: ALL,
+        |s| { s.write("inc/h.h", "#define H 1\n"); s.mkdir("far/x"); s.write("far/inc/h.h", "#define H 2\n"); s.symlink("far/x", "x"); s.source("-Ix/../inc", "#include <h.h>\nint a = H;\n"); },
+        |s| { s.write("far/inc/h.h", "#define H 3\n"); };
+    absence_with_a_step_up: ALL,
+        |s| { s.mkdir("one"); s.mkdir("far/x"); s.mkdir("far/one"); s.symlink("far/x", "x"); s.write("two/h.h", "#define H 1\n"); s.source("-Itwo/../one -Ix/../one -Itwo", "#include <h.h>\nint a = H;\n"); },
+        |s| { s.write("far/one/h.h", "#define H 2\n"); };
+    absence_with_a_plain_step_up: ALL,
+        |s| { s.mkdir("one"); s.write("two/h.h", "#define H 1\n"); s.source("-Itwo/../one -Itwo", "#include <h.h>\nint a = H;\n"); },
+        |s| { s.write("one/h.h", "#define H 2\n"); };
     header_is_replaced_by_a_symlink_to_its_copy: GCC,
         |s| { s.write("some/long/way/h.h", "static inline int h(void) { return 1; }\n"); s.source("-g -MD -isystem {root}/some/long/way", "#include <h.h>\nint f(void) { return h(); }\n"); },
         |s| { s.sh("cp -a some/long/way/h.h h.h && ln -sf ../../../h.h some/long/way/h.h"); };

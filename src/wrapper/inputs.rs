@@ -1,0 +1,132 @@
+//! The inputs of a record: what the tool was seen to read, list and ask about, with the stamps and digests of now.
+//!
+//! What has changed since the tool saw it, or is too young to vouch, is a reason not to store. Read next: `ways.rs`.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::ways::c_path;
+use super::world::{World, is_shared_object};
+use crate::outcome::NotStored;
+use crate::record;
+use crate::shm::raw::{self, FileState};
+use crate::shm::stat::Stat;
+use crate::store::Store;
+use crate::store::digest::digest_listing;
+use crate::store::draft::Input;
+
+/// The inputs of a record as they come to be known.
+pub struct Inputs<'a> {
+    store: &'a Store,
+    started_ns: i64,
+    by_stamps_only: bool,
+    groups: FxHashMap<(u64, u64), u32>,
+    contents: FxHashSet<CString>,
+    /// What was noted so far.
+    pub list: Vec<Input>,
+}
+
+impl<'a> Inputs<'a> {
+    /// None yet, of a tool that started at `started_ns` (ns since the epoch); `by_stamps_only` where files whose state alone was
+    /// asked for count by their times.
+    pub fn new(store: &'a Store, started_ns: i64, by_stamps_only: bool) -> Inputs<'a> {
+        Inputs {
+            store,
+            started_ns,
+            by_stamps_only,
+            groups: FxHashMap::default(),
+            contents: FxHashSet::default(),
+            list: Vec::new(),
+        }
+    }
+
+    /// Notes an input as it is now.
+    pub fn push(&mut self, path: CString, kind: u32, state: &FileState, digest: [u8; 32]) {
+        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let group = *self.groups.entry((state.stat.dev, state.stat.ino)).or_insert(next);
+        let stamp = state.stat.stamp();
+        self.list.push(Input { path, kind, mode: state.mode, stamp, digest, group });
+    }
+
+    /// Notes a file that was read, in the state in which it was `seen` then, if that is known.
+    pub fn content(
+        &mut self,
+        world: &mut World,
+        path: &Path,
+        seen: Option<Stat>,
+    ) -> Result<(), NotStored> {
+        let path = &*world.ways.plain(path);
+        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
+        let itself = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        let state = if itself.is_symlink() { raw::stat(&spelled) } else { Ok(itself) };
+        let state = state.map_err(|_| NotStored::InputChanged)?;
+        if !state.is_regular() {
+            return Err(NotStored::UnrepeatableInput);
+        }
+        if seen.is_some_and(|seen| seen != state.stat) {
+            return Err(NotStored::InputChanged);
+        }
+        // What only the kernel or the loader opened has no stamp of that moment: it must be older than the run.
+        let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
+        if !world.vouches(&spelled, &state, self.started_ns) || seen.is_none() && !is_older {
+            return Err(NotStored::InputTooNew);
+        }
+        let digest =
+            self.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
+        // The loader asks no link where it leads: if one leads elsewhere, the stamp is that of another file.
+        let is_library = seen.is_none() && is_shared_object(path);
+        let is_link = itself.is_symlink() && !is_library;
+        world.ways.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
+        // Two spellings of one file may be the same in plain.
+        if self.contents.insert(spelled.clone()) {
+            self.push(spelled, record::CONTENT, &state, digest);
+        }
+        Ok(())
+    }
+
+    /// Notes a directory whose names were read.
+    pub fn listing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
+        let path = &*world.ways.plain(path);
+        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
+        let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        if !world.vouches(&spelled, &state, self.started_ns) {
+            return Err(NotStored::InputTooNew);
+        }
+        if state.stat.ctime_ns.max(state.stat.mtime_ns) >= self.started_ns {
+            return Err(NotStored::InputChanged);
+        }
+        let digest = digest_listing(&spelled).ok_or(NotStored::InputChanged)?;
+        world.ways.walk(path);
+        self.push(spelled, record::LISTING, &state, digest);
+        Ok(())
+    }
+
+    /// Notes a path of which only the state was asked for.
+    pub fn existing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
+        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
+        world.ways.walk(path);
+        let state = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        // What a dangling symlink says was read: the walk has noted it.
+        let (kind, state) = match state.is_symlink().then(|| raw::stat(&spelled)) {
+            None => (record::EXISTS, state),
+            Some(Ok(behind)) => (record::LEADS, behind),
+            Some(Err(_)) => return Ok(()),
+        };
+        if state.is_regular() && self.by_stamps_only {
+            return self.content(world, path, None);
+        }
+        self.push(spelled, kind, &state, [0; 32]);
+        Ok(())
+    }
+}
+
+/// Whether two files have the same content: gcc takes them for one under `#pragma once` if their times are the same too.
+pub fn has_twins(inputs: &[Input]) -> bool {
+    let mut files = FxHashMap::default();
+    inputs
+        .iter()
+        .filter(|input| input.kind == record::CONTENT)
+        .any(|input| *files.entry(input.digest).or_insert(input.group) != input.group)
+}
