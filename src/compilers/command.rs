@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::response::expand;
-use super::{Family, Policy, Verdict};
+use super::{Family, Policy, StandardInput, Verdict};
 use crate::outcome::PassReason;
 
 /// How far the command goes, where it says so.
@@ -170,6 +170,11 @@ pub fn judge(family: Family, args: &[OsString]) -> Verdict {
             reads_metadata: typed.metadata
                 || source.is_header
                 || typed.until == Some(Until::Precompile),
+            standard_input: if source.path.as_os_str() == "-" {
+                StandardInput::Source
+            } else {
+                StandardInput::Unread
+            },
             runs_foreign_code: typed.plugin,
             depfile: typed.depfile,
             ..Policy::plain(family)
@@ -185,9 +190,7 @@ impl Typed {
         while let Some(word) = words.next() {
             typed.note_special_files(word);
             let option = &*word.to_string_lossy();
-            if option == "-" {
-                typed.standard_input = true;
-            } else if !option.starts_with('-') {
+            if option == "-" || !option.starts_with('-') {
                 typed.input(word);
             } else if option == "--" {
                 words.by_ref().for_each(|word| typed.input(word));
@@ -221,6 +224,11 @@ impl Typed {
         self.metadata |= METADATA_EXTENSIONS.contains(&extension);
         let is_header = match self.language.as_deref() {
             Some(language) => language.ends_with("-header") || language.ends_with("-header-unit"),
+            // The driver refuses: it cannot tell by a name what this is.
+            None if word == "-" => {
+                self.standard_input = true;
+                return;
+            }
             None if HEADER_EXTENSIONS.contains(&extension) => true,
             None if SOURCE_EXTENSIONS.contains(&extension) => false,
             None => {

@@ -42,6 +42,17 @@ pub enum Family {
     Unknown,
 }
 
+/// What a tool does with standard input, as far as the command line shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandardInput {
+    /// Leaves it alone.
+    Unread,
+    /// It may read it, or a part of it.
+    Perhaps,
+    /// Reads it to its end before it does anything else: it is the source.
+    Source,
+}
+
 /// What is known of a command that may be cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each asked by another part")]
@@ -56,8 +67,8 @@ pub struct Policy {
     pub depends_on_cpu: bool,
     /// Whether file times or inode numbers may enter the result (PCH, modules, unknown tools): judge by stamps only.
     pub reads_metadata: bool,
-    /// Whether the tool may read standard input as far as the command line shows.
-    pub reads_standard_input: bool,
+    /// What the tool does with standard input.
+    pub standard_input: StandardInput,
     /// Whether foreign code (a plugin) runs inside the tool, so that what is known of the tool's image says nothing.
     pub runs_foreign_code: bool,
     /// Whether what it prints may be all of its result.
@@ -78,7 +89,7 @@ impl Policy {
             depfile: None,
             depends_on_cpu: false,
             reads_metadata: false,
-            reads_standard_input: false,
+            standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,
             private_trees: Vec::new(),
@@ -110,7 +121,7 @@ pub fn judge(family: Family, args: &[OsString]) -> Verdict {
         Family::Unknown => Verdict::Cache(Policy {
             depends_on_cpu: true,
             reads_metadata: true,
-            reads_standard_input: true,
+            standard_input: StandardInput::Perhaps,
             runs_foreign_code: true,
             ..Policy::plain(family)
         }),

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{Family, Policy, Verdict};
+use super::{Family, Policy, StandardInput, Verdict};
 use crate::outcome::PassReason;
 
 /// More text than this is no argument file.
@@ -57,7 +57,7 @@ struct Typed {
     asks_for_help: bool,
     unsupported: bool,
     unparsed: bool,
-    standard_input: bool,
+    standard_input: Option<StandardInput>,
     standard_output: bool,
     cpu: bool,
     output: Option<PathBuf>,
@@ -79,11 +79,12 @@ pub fn judge(args: &[OsString]) -> Verdict {
     if let Some(reason) = typed.why_not() {
         return Verdict::PassThrough(reason);
     }
+    let standard_input = typed.reads_input();
     Verdict::Cache(Policy {
         primary_output: typed.output,
         depfile: typed.depfile,
         depends_on_cpu: typed.cpu,
-        reads_standard_input: typed.standard_input,
+        standard_input,
         is_question: typed.is_question,
         private_trees: typed.incremental.into_iter().collect(),
         unlisted: typed.unlisted,
@@ -185,8 +186,20 @@ impl Typed {
     fn source(&mut self, word: &OsStr) {
         self.sources += 1;
         let is_there = |name: &str| word.as_bytes().starts_with(name.as_bytes());
-        self.standard_input |=
-            word == "-" || ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"].into_iter().any(is_there);
+        if word == "-" {
+            self.standard_input = Some(StandardInput::Source);
+        } else if ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"].into_iter().any(is_there) {
+            self.standard_input = Some(StandardInput::Perhaps);
+        }
+    }
+
+    /// Some questions are answered before the source is read.
+    fn reads_input(&self) -> StandardInput {
+        match self.standard_input {
+            None => StandardInput::Unread,
+            Some(_) if self.is_question => StandardInput::Perhaps,
+            Some(reads) => reads,
+        }
     }
 
     fn flag(&mut self, name: &str) {

@@ -38,7 +38,7 @@ fn expected(family: Family, verdict: &str) -> Verdict {
         .collect();
     let (output, facts) = said.split_first().expect("an output");
     let known = |fact: &String| {
-        ["cpu", "metadata", "foreign", "stdin", "question"].contains(&fact.as_str())
+        ["cpu", "metadata", "foreign", "stdin", "source", "question"].contains(&fact.as_str())
             || ["dep=", "private=", "unlisted="].iter().any(|start| fact.starts_with(start))
     };
     assert!(facts.iter().all(known), "{verdict}");
@@ -51,7 +51,11 @@ fn expected(family: Family, verdict: &str) -> Verdict {
         depfile: after("dep=").next(),
         depends_on_cpu: has("cpu"),
         reads_metadata: has("metadata"),
-        reads_standard_input: has("stdin"),
+        standard_input: match (has("source"), has("stdin")) {
+            (true, _) => StandardInput::Source,
+            (false, true) => StandardInput::Perhaps,
+            (false, false) => StandardInput::Unread,
+        },
         runs_foreign_code: has("foreign"),
         is_question: has("question"),
         private_trees: after("private=").collect(),
@@ -252,7 +256,8 @@ fn variables_that_cannot_matter() {
     assert!(ignores(&rustc, "TMPDIR") && !rustc.ignores_variable("TMPDIR".as_ref(), true));
     let unknown = policy(Family::Unknown, &[]);
     assert!(!ignores(&unknown, "TMPDIR") && !unknown.only_for_text("TERM".as_ref()));
-    assert!(unknown.depends_on_cpu && unknown.reads_metadata && unknown.reads_standard_input);
+    assert!(unknown.depends_on_cpu && unknown.reads_metadata);
+    assert_eq!(unknown.standard_input, StandardInput::Perhaps);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 pub mod elf;
 pub mod exec;
 pub mod file_system;
+pub mod input;
 pub mod path;
 pub mod run;
 pub mod watch;
@@ -13,4 +14,4 @@ pub mod watch;
 mod signals;
 mod stream;
 
-pub use signals::{bridge_missing_pages, without_signals};
+pub use signals::{bridge_missing_pages, inherited, without_signals};

@@ -139,7 +139,7 @@ fn open_terminal(model: BorrowedFd) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Async-signal-safe.
-fn write_all(target: BorrowedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(super) fn write_all(target: BorrowedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(target, bytes) {
             Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),

@@ -64,6 +64,17 @@ const INVOCATION: &[u8] = b"ibid invocation";
 /// As [`INVOCATION`], of the look-up by digests.
 const PORTABLE: &[u8] = b"ibid portable";
 
+/// What is known of standard input without a look at what is there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownInput {
+    /// Nothing.
+    Unknown,
+    /// It was closed: what is there now was put there by our own runtime.
+    Closed,
+    /// It was read, and is the source.
+    Source,
+}
+
 /// All that identifies an invocation before anything was observed.
 #[derive(Debug)]
 pub struct Command<'a> {
@@ -72,6 +83,8 @@ pub struct Command<'a> {
     /// [`INVOCATION`], then the command's bytes.
     text: &'a [u8],
     directory: &'a [u8],
+    /// What is known of standard input.
+    pub input: KnownInput,
     /// The file mode creation mask.
     pub creation_mask: u32,
 }
@@ -84,7 +97,7 @@ impl<'a> Command<'a> {
         let mut text = Text { buffer, len: 0 };
         text.piece(INVOCATION)?;
         text.piece(&creation_mask.to_le_bytes())?;
-        text.piece(&[u8::from(call.forced), u8::from(call.masquerade), 0, 0])?;
+        text.piece(&[u8::from(call.forced), u8::from(call.masquerade), NO_SOURCE, 0])?;
         for name in SETTINGS {
             text.field(start.variable(name).map_or(&[][..], CStr::to_bytes))?;
         }
@@ -96,7 +109,8 @@ impl<'a> Command<'a> {
         let (text, rest) = text.buffer.split_at_mut_checked(text.len)?;
         let text = &*text;
         let directory = text.get(directory)?;
-        Some((Command { call, start, text, directory, creation_mask }, rest))
+        let input = KnownInput::Unknown;
+        Some((Command { call, start, text, directory, input, creation_mask }, rest))
     }
 
     /// The working directory.
@@ -114,7 +128,8 @@ impl<'a> Command<'a> {
         &self.start
     }
 
-    /// The command's bytes: fixed facts, then as fields the settings that change bytes, directory, tool, arguments.
+    /// The command's bytes: fixed facts, then as fields the settings that change bytes, directory, tool, arguments, and the
+    /// source if it came by standard input.
     pub fn bytes(&self) -> &'a [u8] {
         self.text.get(INVOCATION.len()..).unwrap_or(&[])
     }
@@ -143,6 +158,32 @@ impl Command<'static> {
         let buffer = std::vec![0; strings + PATH_BYTES_MAX + 64];
         Some(Command::new(start, call, buffer.leak())?.0)
     }
+}
+
+#[cfg(feature = "std")]
+impl Command<'_> {
+    /// The same with a source of this digest, which was read from standard input.
+    #[must_use]
+    pub fn with_source(&self, digest: [u8; 32]) -> Command<'static> {
+        let mut text = self.text.to_vec();
+        if let Some(mark) = text.get_mut(INVOCATION.len() + SOURCE_MARK_AT) {
+            *mark = HAS_SOURCE;
+        }
+        text.extend((digest.len() as u64).to_le_bytes());
+        text.extend(digest);
+        let directory = std::vec::Vec::leak(self.directory.to_vec());
+        Command { text: text.leak(), directory, input: KnownInput::Source, ..*self }
+    }
+}
+
+/// Where the command's bytes say whether the last field is a source, and what they say.
+const SOURCE_MARK_AT: usize = 6;
+const NO_SOURCE: u8 = 0;
+const HAS_SOURCE: u8 = 1;
+
+/// Whether the last of the recorded fields is a source.
+pub fn has_source(recorded: &[u8]) -> bool {
+    recorded.get(SOURCE_MARK_AT) == Some(&HAS_SOURCE)
 }
 
 /// Settings of ours that change what a tool writes.
@@ -180,7 +221,8 @@ impl Text<'_> {
     }
 }
 
-/// The fields of recorded command bytes after the fixed facts: root, remap, directory, tool, arguments.
+/// The fields of recorded command bytes after the fixed facts: root, remap, directory, tool, arguments, and last
+/// the source if it has one.
 pub fn fields(recorded: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = recorded.get(8..).unwrap_or(&[]);
     core::iter::from_fn(move || {

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::command::{Command, PATH_BYTES_MAX};
+use super::command::{Command, KnownInput, PATH_BYTES_MAX};
 use crate::record::{self, Absence, Cold, Input, Record, Span, Variable};
 use crate::shm::cpu;
 use crate::shm::raw::{self, AsFd, Errno, Stream};
@@ -114,7 +114,7 @@ pub fn judge<'a>(
     if record.command() != Some(command.bytes()) {
         return Err(Difference::Command);
     }
-    judge_machine(record)?;
+    judge_machine(record, command)?;
     judge_variables(record, environment)?;
     for input in record.inputs() {
         judge_input(record, &input.ok_or(Difference::Damaged)?)?;
@@ -126,7 +126,10 @@ pub fn judge<'a>(
 }
 
 /// What standard input is, as far as it can be known without reading it: a flag of a record; 0 if it can be anything.
-pub fn standard_input() -> u32 {
+pub fn standard_input(command: &Command) -> u32 {
+    if command.input == KnownInput::Closed {
+        return record::INPUT_CLOSED;
+    }
     match raw::stat_fd(raw::standard(Stream::Input)) {
         Err(Errno::BADF) => record::INPUT_CLOSED,
         Ok(state) if state.is_null_device() => record::INPUT_NULL,
@@ -141,12 +144,12 @@ pub fn is_mute() -> bool {
 }
 
 /// Judges what is neither file nor variable: the CPU, standard input, and where text would go.
-pub fn judge_machine<'a>(record: &Record<'a>) -> Result<(), Difference<'a>> {
+pub fn judge_machine<'a>(record: &Record<'a>, command: &Command) -> Result<(), Difference<'a>> {
     if record.has(record::NEEDS_CPU) && record.head.cpu != cpu::identity() {
         return Err(Difference::Cpu);
     }
     let needed = record.head.flags & (record::INPUT_CLOSED | record::INPUT_NULL);
-    if needed != 0 && needed != standard_input() {
+    if needed != 0 && needed != standard_input(command) {
         return Err(Difference::StandardInput);
     }
     if record.has(record::HAS_TEXT) {

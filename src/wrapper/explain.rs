@@ -7,8 +7,9 @@ use std::path::Path;
 use super::{ARENA_BYTES, Asked, Invocation, portable};
 use crate::compilers::Verdict;
 use crate::env;
+use crate::outcome::PassReason;
 use crate::probe;
-use crate::probe::command::{Call, Command};
+use crate::probe::command::{Call, Command, has_source};
 use crate::probe::judge::Difference;
 use crate::shm::layout::Kind;
 use crate::shm::start::start_from;
@@ -32,16 +33,24 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
         Ok(invocation) => invocation,
         Err(name) => return miss(format!("there is no {}", name.display())),
     };
-    if let Verdict::PassThrough(reason) = invocation.verdict() {
-        return miss(format!("this command passes through: {}", reason.name()));
-    }
+    let passes =
+        |reason: PassReason| miss(format!("this command passes through: {}", reason.name()));
+    let policy = match invocation.verdict() {
+        Verdict::Cache(policy) => policy,
+        Verdict::PassThrough(reason) => return passes(reason),
+    };
     let store = match invocation.open_store() {
         Ok(store) => store,
         Err(error) => return miss(format!("no cache: {error}")),
     };
-    let Some(asked) = Asked::new(start, call) else { return miss("no working directory".into()) };
+    let Some(mut asked) = Asked::new(start, call) else {
+        return miss("no working directory".into());
+    };
+    if !asked.read_source(&policy).is_ok_and(|is_known| is_known) {
+        return passes(PassReason::StandardInput);
+    }
     let mut arena = vec![0; ARENA_BYTES];
-    let Asked { command, environment } = &asked;
+    let Asked { command, environment, .. } = &asked;
     let told = probe::first_difference(&store.cache, command, environment, &mut arena, |verdict| {
         verdict.map_err(describe)
     });
@@ -101,12 +110,12 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
         if best.as_ref().is_some_and(|(most, _)| *most >= shared) || theirs.get(3) != ours.get(3) {
             return;
         }
-        best = Some((shared, first_other_field(&ours, &theirs)));
+        best = Some((shared, first_other_field(&ours, &theirs, has_source(command.bytes()))));
     });
     best.map_or_else(|| "nothing is stored for this tool".into(), |(_, difference)| difference)
 }
 
-fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]]) -> String {
+fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]], has_source: bool) -> String {
     let show = |field: Option<&&[u8]>| {
         field.map_or("nothing".into(), |field| OsStr::from_bytes(field).display().to_string())
     };
@@ -116,6 +125,7 @@ fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]]) -> String {
         Some(0) => "IBID_ROOT",
         Some(1) => "IBID_REMAP",
         Some(2) => "working directory",
+        Some(at) if has_source && at + 1 >= ours.len() => return "standard input differs".into(),
         Some(_) => "argument",
     };
     let at = at.unwrap_or(0);

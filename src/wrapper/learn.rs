@@ -14,10 +14,11 @@ use super::inputs::{Inputs, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
 use super::world::{Absences, Absent, World};
-use crate::compilers::{Family, Policy, is_wrapper, reads_variables_by_name};
+use crate::compilers::{Family, Policy, StandardInput, is_wrapper, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation, Unsteady};
 use crate::os::elf::may_walk_environment;
+use crate::os::input::Source;
 use crate::os::path::Found;
 use crate::os::run::{Ended, Text};
 use crate::outcome::NotStored;
@@ -54,13 +55,15 @@ pub struct Lesson<'a> {
     pub streams: Streams,
     /// What standard input was, see `probe::judge::standard_input`.
     pub standard_input: u32,
+    /// The source, if it came by standard input.
+    pub source: Option<&'a Source>,
 }
 
 impl Lesson<'_> {
     /// The record of this run.
     pub fn learn(&self) -> Result<Draft, NotStored> {
-        self.vet()?;
         let mut world = World::new();
+        self.vet(&mut world)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs(&mut world)?;
         let written = self.written_directories();
@@ -88,7 +91,7 @@ impl Lesson<'_> {
         Ok(draft)
     }
 
-    fn vet(&self) -> Result<(), NotStored> {
+    fn vet(&self, world: &mut World) -> Result<(), NotStored> {
         let refused = |fact| match fact {
             Fact::Time => Some(NotStored::UsedTime),
             Fact::Network => Some(NotStored::UsedNetwork),
@@ -105,7 +108,7 @@ impl Lesson<'_> {
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }
-        if self.reads_standard_input() && self.standard_input == 0 {
+        if self.reads_standard_input() && self.standard_input == 0 && !self.knows_source(world) {
             return Err(NotStored::UnrepeatableInput);
         }
         if self.observation.incomplete.is_some() || self.ended.left_behind {
@@ -165,7 +168,18 @@ impl Lesson<'_> {
     /// Foreign code may read it too: no observer sees that.
     fn reads_standard_input(&self) -> bool {
         let loads_macros = self.policy.family == Family::Rustc;
-        self.policy.reads_standard_input || loads_macros && self.has_foreign_code()
+        self.policy.standard_input != StandardInput::Unread
+            || loads_macros && self.has_foreign_code()
+    }
+
+    /// Whether what came by standard input is a source that only its bytes tell from others.
+    fn knows_source(&self, world: &mut World) -> bool {
+        let Some(source) = self.source else { return false };
+        let mut vouches = |state| world.vouches(c"/proc/self/fd/0", &state, self.started_ns);
+        source.was_used_up()
+            && source.state().is_none_or(&mut vouches)
+            && !self.has_foreign_code()
+            && !self.is_judged_by_stamps_only()
     }
 
     /// Whether something ran that may have read any variable without being seen.

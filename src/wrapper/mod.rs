@@ -3,6 +3,7 @@
 //! Before the tool has run, any doubt means running it, untouched; after it, its result stands. It never runs twice.
 //! Read next: `learn.rs` (what a miss teaches), `portable.rs` (the look-up by content).
 
+mod asked;
 mod explain;
 mod inputs;
 mod learn;
@@ -24,17 +25,19 @@ use crate::error::StoreError;
 use crate::observe::LeftOut;
 use crate::observe::preload::{self, Report};
 use crate::os::exec::{EnvChange, end_like, exec};
+use crate::os::input::Source;
 use crate::os::path::{Found, Ourselves, find_tool};
 use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
-use crate::probe::command::{Call, Command};
+use crate::probe::command::Call;
 use crate::probe::deliver::Undelivered;
-use crate::probe::judge::{Environment, Streams, standard_input};
+use crate::probe::judge::{Streams, standard_input};
 use crate::probe::{self, Answer, Before};
 use crate::shm::counters::Counter;
 use crate::shm::start::Start;
 use crate::store::Store;
 
+use asked::Asked;
 pub use explain::{Explanation, explain};
 use learn::Lesson;
 use log::Log;
@@ -78,27 +81,23 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if is_mute() {
         return invocation.pass_through(&store, PassReason::ClosedStream);
     }
-    let Some(asked) = Asked::new(start, call) else {
+    let Some(mut asked) = Asked::new(start, call) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
+    match asked.read_source(&policy) {
+        Ok(true) => {}
+        Ok(false) => return invocation.pass_through(&store, PassReason::StandardInput),
+        Err(error) => return invocation.cannot_run(&error),
+    }
     if !invocation.config.recache && invocation.look(&store, &asked, before) {
         return 0;
+    }
+    if let Err(error) = asked.give_source_back() {
+        return invocation.cannot_run(&error);
     }
     match invocation.observers(&store, &policy) {
         Some(observers) => invocation.miss(&store, &asked, &policy, observers),
         None => invocation.pass_through(&store, PassReason::NoObserver),
-    }
-}
-
-/// The command and the environment, as keys and judges need them.
-struct Asked {
-    command: Command<'static>,
-    environment: Environment,
-}
-
-impl Asked {
-    fn new(start: Start, call: Call) -> Option<Asked> {
-        Some(Asked { command: Command::kept(start, call)?, environment: Environment(start) })
     }
 }
 
@@ -204,6 +203,10 @@ impl Invocation {
     fn become_tool(&self, why: impl std::fmt::Display) -> u8 {
         self.log.line(format_args!("passed through, {why}: {}", self.program.display()));
         let error = exec(&self.program, self.arg0(), &self.args, self.tried().as_slice());
+        self.cannot_run(&error)
+    }
+
+    fn cannot_run(&self, error: &std::io::Error) -> u8 {
         say(format_args!("ibid: {}: {error}", self.program.display()));
         NOT_RUNNABLE
     }
@@ -222,19 +225,19 @@ impl Invocation {
 
     /// Looks the command up, by stamps unless that was done before, and then by content; whether it was delivered.
     fn look(&self, store: &Store, asked: &Asked, before: Before) -> bool {
-        let Asked { command, environment } = asked;
+        let Asked { command, environment, source } = asked;
         let mut arena = vec![0; ARENA_BYTES];
         let by_stamps = match before {
-            Before::Missed => Answer::Miss,
+            Before::Missed if source.is_none() => Answer::Miss,
             _ => probe::look(&store.cache, command, environment, &mut arena, || {}),
         };
         let undelivered = match by_stamps {
-            Answer::Hit => return self.was_hit("invocation hit"),
+            Answer::Hit => return self.was_hit("invocation hit", asked),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
                 match portable::look(store, command, environment, &mut arena, !self.config.readonly)
                 {
-                    Portable::Hit => return self.was_hit("portable hit"),
+                    Portable::Hit => return self.was_hit("portable hit", asked),
                     Portable::Undelivered(why) => Some(why),
                     Portable::Miss => None,
                 }
@@ -251,7 +254,8 @@ impl Invocation {
         false
     }
 
-    fn was_hit(&self, how: &str) -> bool {
+    fn was_hit(&self, how: &str, asked: &Asked) -> bool {
+        asked.source.iter().for_each(Source::leave_behind);
         self.log.line(format_args!("{how}: {}", self.program.display()));
         true
     }
@@ -355,7 +359,8 @@ impl Invocation {
             ended,
             started_ns,
             streams,
-            standard_input: standard_input(),
+            standard_input: standard_input(&asked.command),
+            source: asked.source.as_ref(),
         };
         let draft = lesson.learn()?;
         self.log.line("learnt");

@@ -108,7 +108,7 @@ impl<'a> Now<'a> {
         if record.has(record::STAMPS_ONLY) || !is_this {
             return None;
         }
-        judge::judge_machine(&record).ok()?;
+        judge::judge_machine(&record, self.command).ok()?;
         let cold = cold_part(entry, &record, rest)?;
         let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
         self.refresh_variables(&mut draft)?;

@@ -35,6 +35,7 @@ mod rustc;
 mod scale;
 mod seed;
 mod side_outputs;
+mod standard_input;
 mod storm;
 mod terminals;
 mod unusual_tools;

@@ -40,7 +40,7 @@ fn what_passes_through_and_why() {
         ("-E a.c -o a.i", "preprocess"),
         ("-M a.c", "preprocess"),
         ("-MM a.c", "preprocess"),
-        ("-x c -c - -o a.o", "standard_input"),
+        ("-x c -c /dev/stdin -o a.o", "standard_input"),
         ("--version", "query"),
         ("-v", "query"),
         ("-dumpmachine", "query"),

@@ -233,18 +233,6 @@ fn a_macro_may_read_standard_input() {
 }
 
 #[test]
-fn source_from_standard_input() {
-    let Some(mut scene) = Scene::new("", "--crate-type lib --crate-name x") else { return };
-    *scene.args.last_mut().unwrap() = "-".into();
-    for text in ["pub static A: u8 = 1;", "pub static A: u8 = 2;"] {
-        let seen = scene.call().stdin(StdIn::Pipe(text.into())).check();
-        assert!(seen.outcome.is_miss(), "{:?}", seen.outcome);
-    }
-    scene.call().check().expect(&Outcome::Miss);
-    scene.call().check().expect_hit();
-}
-
-#[test]
 fn questions() {
     let Some(mut scene) = Scene::new("", "") else { return };
     for args in [

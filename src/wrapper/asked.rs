@@ -1,0 +1,59 @@
+//! What was asked for: the command, the environment, and the source if it comes by standard input.
+//!
+//! Read next: `os/input.rs`, `learn.rs`.
+
+use std::io;
+
+use crate::compilers::{Policy, StandardInput};
+use crate::os::inherited;
+use crate::os::input::Source;
+use crate::probe::command::{Call, Command, KnownInput};
+use crate::probe::judge::{Environment, standard_input};
+use crate::shm::start::Start;
+
+/// The command and the environment, as keys and judges need them.
+pub struct Asked {
+    /// The command.
+    pub command: Command<'static>,
+    /// The environment that we were given.
+    pub environment: Environment,
+    /// What was read of standard input.
+    pub source: Option<Source>,
+}
+
+impl Asked {
+    /// Asks the process; `None` if it has no working directory.
+    pub fn new(start: Start, call: Call) -> Option<Asked> {
+        let mut command = Command::kept(start, call)?;
+        if inherited().closed[0] {
+            command.input = KnownInput::Closed;
+        }
+        Some(Asked { command, environment: Environment(start), source: None })
+    }
+
+    /// Reads the source, if it comes by standard input, and makes it a part of the command; false if it is none that can be
+    /// read here. An error means that it was, and that the tool cannot have it any more.
+    pub fn read_source(&mut self, policy: &Policy) -> io::Result<bool> {
+        // A closed one and `/dev/null` are conditions of the record.
+        if policy.standard_input != StandardInput::Source || standard_input(&self.command) != 0 {
+            return Ok(true);
+        }
+        let Some(mut source) = Source::take() else { return Ok(false) };
+        if !source.is_whole {
+            source.give_back()?;
+            return Ok(false);
+        }
+        let mut hasher = blake3::Hasher::new();
+        // A file is not a pipe, and a compiler may warn of one that it has from the middle.
+        hasher.update(&source.offset().map_or([0xff; 8], u64::to_le_bytes));
+        hasher.update(&source.bytes);
+        self.command = self.command.with_source(*hasher.finalize().as_bytes());
+        self.source = Some(source);
+        Ok(true)
+    }
+
+    /// Puts the source back where the tool finds it.
+    pub fn give_source_back(&mut self) -> io::Result<()> {
+        self.source.as_mut().map_or(Ok(()), Source::give_back)
+    }
+}
