@@ -11,12 +11,14 @@ use crate::outcome::PassReason;
 
 mod clang;
 mod command;
+mod crates;
 mod gcc;
 mod names;
 mod response;
 mod rustc;
 mod variables;
 
+pub use crates::passed_over;
 pub use names::{family, is_tool_name, is_wrapper};
 pub use variables::reads_variables_by_name;
 

@@ -3,7 +3,7 @@
 //! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `world.rs`, `store/draft.rs`.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::inputs::{Inputs, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
 use super::world::{Absences, Absent, World};
-use crate::compilers::{Family, Policy, StandardInput, is_wrapper, reads_variables_by_name};
+use crate::compilers::{self, Family, Policy, StandardInput, is_wrapper, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation, Unsteady};
 use crate::os::elf::may_walk_environment;
@@ -368,6 +368,18 @@ impl Lesson<'_> {
         Ok((absences, unusable))
     }
 
+    fn passed_over(&self) -> Vec<&Path> {
+        if self.policy.family != Family::Rustc {
+            return Vec::new();
+        }
+        let args = self.command.start().args().skip(self.command.call().first);
+        let args: Vec<&[u8]> = args.map(CStr::to_bytes).collect();
+        let opened = self.observation.inputs.iter().map(|input| &*input.path);
+        // One that is empty is only asked about.
+        let found = opened.chain(self.observation.existing.iter().map(|path| &**path));
+        compilers::passed_over(self.policy, &args, found, &self.observation.plugins)
+    }
+
     fn inputs(
         &self,
         mut world: World,
@@ -379,9 +391,10 @@ impl Lesson<'_> {
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
         };
+        let passed_over = self.passed_over();
         for input in &self.observation.inputs {
             // lld opens the file that it replaces, in order to remove it in the background.
-            if !is_replaced(&input.path) {
+            if !is_replaced(&input.path) && !passed_over.contains(&&*input.path) {
                 inputs.content(&mut world, &input.path, input.stat)?;
             }
         }
@@ -397,9 +410,11 @@ impl Lesson<'_> {
         let mut seen: FxHashSet<OsString> = directories.iter().map(spelled).collect();
         for path in self.observation.existing.iter().chain(passed) {
             // A directory whose stamp vouches for absences is judged there.
-            let path = world.ways.plain(path);
-            if seen.insert(bare_directory(&path).as_os_str().to_owned()) {
-                inputs.existing(&mut world, &path)?;
+            let plain = world.ways.plain(path);
+            if !passed_over.contains(&&**path)
+                && seen.insert(bare_directory(&plain).as_os_str().to_owned())
+            {
+                inputs.existing(&mut world, &plain)?;
             }
         }
         for directory in directories.iter() {

@@ -221,6 +221,54 @@ fn what_does_not_matter() {
     scene.does_not_matter(|s| s.project.write("deps/libother-1.rlib", ""));
 }
 
+/// `low`, which uses the macro crate `m`, below `a`, which has only `low`; in the directory is another crate of the macro's
+/// name, made by `line` from `n.rs`.
+fn behind_a_crate(line: &str) -> Option<Scene> {
+    let args = "--crate-type lib -L dependency=deps --extern low=deps/liblow-22.rlib";
+    let scene = Scene::with_macro("String::new()", "pub use low::A;\n")?;
+    let extern_arg = scene.args.iter().position(|arg| arg == "m=libm.so")?;
+    let mut scene = Scene { args: scene.args.clone(), ..scene };
+    scene.args.splice(extern_arg - 3..=extern_arg, args.split(' ').map(Into::into));
+    scene.project.write("low.rs", "pub static A: &str = m::it!();\n");
+    scene.project.write("n.rs", "pub fn n() {}\n");
+    let rustc = format!("{} --edition 2021 -L dependency=deps --out-dir deps", scene.tool);
+    let line = format!(
+        "{rustc} --crate-type proc-macro m.rs -C extra-filename=-11 && \
+         {rustc} --crate-type lib low.rs --extern m=deps/libm-11.so -C extra-filename=-22 && \
+         {rustc} --crate-name m n.rs -C metadata=n -C extra-filename=-33 {line}"
+    );
+    scene.project.shell(&scene.cache, &line);
+    Some(scene)
+}
+
+#[test]
+fn another_crate_of_a_macros_name_that_is_passed_over() {
+    for line in ["--crate-type lib --emit=metadata", "--crate-type dylib -C prefer-dynamic"] {
+        let Some(scene) = behind_a_crate(line) else { return };
+        scene.call().check().expect(&Outcome::Miss);
+        scene.project.shell(&scene.cache, "for f in deps/libm-33.*; do echo >> $f; done");
+        scene.call().check().expect_hit();
+        scene.project.shell(&scene.cache, "rm deps/libm-33.*");
+        scene.call().check().expect_hit();
+    }
+}
+
+#[test]
+fn another_crate_of_a_macros_name_that_is_used() {
+    let Some(mut scene) = behind_a_crate("--crate-type lib") else { return };
+    scene.project.write("user.rs", "pub use m::n;\n");
+    let line =
+        "--edition 2021 --crate-type lib user.rs --extern m=deps/libm-33.rlib --out-dir deps";
+    let line = format!("{} {line} && cp deps/libm-33.rlib kept", scene.tool);
+    scene.project.shell(&scene.cache, &line);
+    scene.project.write("a.rs", "pub use low::A;\npub use user::n;\n");
+    scene.args.extend(["--extern".into(), "user=deps/libuser.rlib".into()]);
+    scene.matters(
+        |s| s.project.remove("deps/libm-33.rlib"),
+        |s| drop(s.project.shell(&s.cache, "cp kept deps/libm-33.rlib")),
+    );
+}
+
 #[test]
 fn a_macro_may_read_standard_input() {
     let Some(scene) = Scene::with_macro("\"one\".to_owned()", SHOWS_MACRO) else { return };
