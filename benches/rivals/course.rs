@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::figures::{Row, ms};
 use super::process::{Call, Sample, Starter, SystemCalls, system_calls};
 use super::runner::Runner;
+use super::split::Split;
 use super::stage::Stage;
-use super::step::{Plan, Site, Step};
+use super::step::{Plan, Site, Step, Subject};
 use super::tools::{Counts, IBID, Tool};
 use super::workloads::Workload;
 
@@ -37,6 +38,8 @@ pub struct Course<'a> {
     pub rounds: usize,
     /// How many rounds of the bare compiler.
     pub bare_rounds: usize,
+    /// The crate that is to be built, if there is one.
+    pub subject: Option<&'a Subject>,
 }
 
 /// What was measured.
@@ -45,6 +48,8 @@ pub struct Measured {
     pub rows: Vec<Row>,
     /// A hit of ibid's, if that is one process.
     pub hit: Option<Hit>,
+    /// The parts of each cache's warm build, if that is what was measured.
+    pub splits: Vec<Split>,
 }
 
 /// One hit of ibid's.
@@ -63,22 +68,23 @@ impl Course<'_> {
         let Some(compiler) = compiler else {
             let rows = runners.flat_map(|runner| runner.rows(true));
             let rows = rows.map(|row| Row::absent(row.workload, row.tool, row.phase)).collect();
-            return Ok(Measured { rows, hit: None });
+            return Ok(Measured { rows, hit: None, splits: Vec::new() });
         };
         let plan = self.lay_out(workload, compiler)?;
         let mut runners: Vec<Runner<'_>> = runners.collect();
         let originals = self.cold(&mut runners, workload, &plan)?;
         let has_warm = !plan.warm.is_empty();
-        let mut hit = None;
+        let (mut hit, mut splits) = (None, Vec::new());
         if has_warm {
             for runner in runners.iter_mut().filter(|runner| runner.tool.is_cache()) {
                 self.warm_up(runner, workload, &plan, &originals)?;
             }
             self.warm(&mut runners, workload, &plan)?;
             hit = self.look_inside(&mut runners, &plan)?;
+            splits = self.split(&runners, &plan)?;
         }
         let rows = runners.into_iter().flat_map(|runner| runner.rows(has_warm)).collect();
-        Ok(Measured { rows, hit })
+        Ok(Measured { rows, hit, splits })
     }
 
     /// Writes the workload's files; they are old enough for every cache when it returns.
@@ -89,6 +95,7 @@ impl Course<'_> {
             compiler,
             files: self.files.min(workload.files_max),
             rounds: self.rounds.min(workload.rounds_max) + WARM_UPS,
+            subject: self.subject,
         };
         fs::create_dir_all(&site.directory)?;
         let plan = (workload.plan)(&site)?;
@@ -189,6 +196,17 @@ impl Course<'_> {
         Ok(())
     }
 
+    /// Splits the warm builds of those caches that found everything.
+    fn split(&self, runners: &[Runner<'_>], plan: &Plan) -> io::Result<Vec<Split>> {
+        let step = &plan.warm[0][0];
+        let measured = runners
+            .iter()
+            .filter(|runner| step.is_build && runner.tool.is_cache() && runner.takes_part());
+        let split =
+            |runner: &Runner<'_>| Split::measure(self.stage, self.starter, runner.tool, step);
+        measured.map(split).collect()
+    }
+
     /// Counts the system calls of a step that is one process, and keeps those of ibid's.
     fn look_inside(&self, runners: &mut [Runner<'_>], plan: &Plan) -> io::Result<Option<Hit>> {
         let step = &plan.warm[0][0];
@@ -232,7 +250,7 @@ impl Course<'_> {
 }
 
 /// Goes to the step's directory and takes away what it will write.
-fn make_ready(step: &Step) -> io::Result<()> {
+pub fn make_ready(step: &Step) -> io::Result<()> {
     std::env::set_current_dir(&step.directory)?;
     for output in &step.outputs {
         let removed =

@@ -28,6 +28,7 @@ mod process;
 mod report;
 mod runner;
 mod sources;
+mod split;
 mod stage;
 mod step;
 mod tools;
@@ -37,7 +38,9 @@ use course::{Course, Measured};
 use figures::{Phase, Row, Status, find};
 use floor::Floor;
 use process::Starter;
+use split::Split;
 use stage::Stage;
+use step::Subject;
 use tools::{IBID, Tool};
 use workloads::Workload;
 
@@ -59,6 +62,13 @@ struct Args {
     /// Only this cache (and the bare compiler); may be said again
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(tools::names()))]
     tool: Vec<String>,
+    /// Builds the crate in DIR, as `cargo` builds this project; nothing else, if nothing is asked for. It has a Cargo.lock,
+    /// and what it depends on has been fetched
+    #[arg(long = "crate", value_name = "DIR")]
+    subject: Option<PathBuf>,
+    /// cargo's profile for it
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    profile: String,
     /// Writes the rows to FILE, as a JSON list
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -84,7 +94,8 @@ impl Args {
     /// As typed, with what follows from it: the measured directories become ours in turn, so paths are absolute.
     fn read() -> Result<Args, Box<dyn Error>> {
         let mut args = Args::parse();
-        for path in [&mut args.json, &mut args.plot, &mut args.markdown].into_iter().flatten() {
+        let paths = [&mut args.json, &mut args.plot, &mut args.markdown, &mut args.subject];
+        for path in paths.into_iter().flatten() {
             *path = std::path::absolute(&*path)?;
         }
         // Without cargo's word (`cargo test --benches`) it is only a check.
@@ -111,7 +122,11 @@ impl Args {
     }
 
     fn wants(&self, workload: &Workload) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| is_named(workload, only))
+        if workload.takes_subject {
+            return self.subject.is_some();
+        }
+        self.only.is_empty() && self.subject.is_none()
+            || self.only.iter().any(|only| is_named(workload, only))
     }
 }
 
@@ -136,6 +151,9 @@ impl Results {
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(passed_on) = split::as_wrapper() {
+        return Ok(passed_on?);
+    }
     let args = Args::read()?;
     let starter = Starter::new()?;
     let mut results = Results::default();
@@ -167,6 +185,9 @@ fn measure(
     let stage = Stage::new(args.dir.as_deref())?;
     let mut tools = Tool::all(&stage, |name| args.takes(name));
     tools.iter_mut().for_each(Tool::start);
+    let subject = args.subject.as_ref().filter(|_| workload.takes_subject);
+    let subject = subject
+        .map(|directory| Subject { directory: directory.clone(), profile: args.profile.clone() });
     let course = Course {
         stage: &stage,
         starter,
@@ -174,9 +195,14 @@ fn measure(
         files: args.files.max(1),
         rounds: args.rounds.max(1),
         bare_rounds: args.rounds.div_ceil(5),
+        subject: subject.as_ref(),
     };
-    let Measured { rows, hit } = course.measure(workload)?;
-    results.show(workload.name, &report::workload(workload.name, workload.about, &rows));
+    let Measured { rows, hit, splits } = course.measure(workload)?;
+    let name = subject.as_ref().map_or(workload.name.to_owned(), Subject::name);
+    results.show(&name, &report::workload(&name, workload.about, &rows));
+    if !splits.is_empty() {
+        results.show(&format!("{name} split"), &splits.iter().map(Split::text).collect::<String>());
+    }
     let p50 = find(&rows, workload.name, IBID, Phase::Warm).map(|row| row.times.p50);
     if let (true, Some(hit), Some(p50)) = (workload.has_floor, &hit, p50) {
         let floor = Floor::measure(&stage, starter, workload.name, hit, (p50, course.rounds))?;

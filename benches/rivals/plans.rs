@@ -188,15 +188,34 @@ pub fn probe_storm(site: &Site<'_>) -> io::Result<Plan> {
 /// This project.
 pub fn cargo(site: &Site<'_>) -> io::Result<Plan> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["src", "tests", "benches", ".cargo"] {
-        copy_all(&project.join(name), &site.directory.join(name))?;
+    let names =
+        ["src", "tests", "benches", ".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "README.md"];
+    for name in names {
+        copy(&project.join(name), &site.directory.join(name))?;
     }
-    for name in ["Cargo.lock", "build.rs", "README.md"] {
-        fs::copy(project.join(name), site.directory.join(name))?;
+    build(site, "dev")
+}
+
+/// The crate that was asked for.
+pub fn subject(site: &Site<'_>) -> io::Result<Plan> {
+    let subject = site.subject.ok_or_else(|| io::Error::other("no crate"))?;
+    for entry in fs::read_dir(&subject.directory)? {
+        let entry = entry?;
+        if entry.file_name() != "target" && entry.file_name() != ".git" {
+            copy(&entry.path(), &site.directory.join(entry.file_name()))?;
+        }
     }
+    build(site, &subject.profile)
+}
+
+/// What cargo makes of the copy.
+fn build(site: &Site<'_>, profile: &str) -> io::Result<Plan> {
     // What lies above the stage is not for cargo to read.
-    let manifest = fs::read_to_string(project.join("Cargo.toml"))? + "\n[workspace]\n";
-    fs::write(site.directory.join("Cargo.toml"), manifest)?;
+    let path = site.directory.join("Cargo.toml");
+    let manifest = fs::read_to_string(&path)?;
+    if !manifest.lines().any(|line| line.starts_with("[workspace")) {
+        fs::write(path, manifest + "\n[workspace]\n")?;
+    }
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).unwrap_or_default();
     // What is compiled incrementally is kept by no cache.
@@ -204,20 +223,20 @@ pub fn cargo(site: &Site<'_>) -> io::Result<Plan> {
         ("CARGO_HOME".into(), home.into_os_string()),
         ("CARGO_INCREMENTAL".into(), "0".into()),
     ];
-    let build = step(&site.directory, "cargo build --offline --locked", "target");
+    let command = format!("cargo build --offline --locked --profile {profile}");
+    let build = step(&site.directory, &command, "target");
     Ok(Plan::again_and_again(vec![Step { environment, is_build: true, ..build }]))
 }
 
-fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+/// A file, or a directory with all that is in it.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return fs::copy(from, to).map(|_| ());
+    }
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_all(&entry.path(), &to)?;
-        } else {
-            fs::copy(entry.path(), to)?;
-        }
+        copy(&entry.path(), &to.join(entry.file_name()))?;
     }
     Ok(())
 }

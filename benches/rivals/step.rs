@@ -50,6 +50,23 @@ impl Plan {
     }
 }
 
+/// A crate of somebody's that is built.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// cargo's profile.
+    pub profile: String,
+}
+
+impl Subject {
+    /// What it is called in tables.
+    pub fn name(&self) -> String {
+        let name = self.directory.file_name().unwrap_or_default();
+        format!("crate {} {}", name.display(), self.profile)
+    }
+}
+
 /// Where a workload is laid out, and how large it is to be.
 pub struct Site<'a> {
     /// For the rest of the tools.
@@ -62,4 +79,6 @@ pub struct Site<'a> {
     pub files: usize,
     /// How many warm rounds, those that are not measured included.
     pub rounds: usize,
+    /// The crate that is to be built, if it is not ours.
+    pub subject: Option<&'a Subject>,
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::process::Call;
+use super::split::WRAPPER;
 use super::stage::Stage;
 use super::step::Step;
 
@@ -139,7 +140,7 @@ impl Tool {
         let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
         let program = match &self.program {
             Some(cache) if step.is_build => {
-                environment.push(("RUSTC_WRAPPER".into(), cache.into()));
+                environment.push((WRAPPER.into(), cache.into()));
                 None
             }
             Some(cache) => {

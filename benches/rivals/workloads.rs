@@ -34,6 +34,8 @@ pub struct Workload {
     pub expected: Expected,
     /// The limit of a hit is shown as well: one process, one source.
     pub has_floor: bool,
+    /// It builds the crate that was asked for, and nothing without one.
+    pub takes_subject: bool,
     /// Writes the files.
     pub plan: fn(&Site<'_>) -> io::Result<Plan>,
 }
@@ -49,6 +51,7 @@ const USUAL: Workload = Workload {
     bare_rounds_max: usize::MAX,
     expected: Expected::EachCommand,
     has_floor: false,
+    takes_subject: false,
     plan: plans::seed,
 };
 const PARALLEL: Workload = Workload { rounds_max: 30, bare_rounds_max: 5, ..USUAL };
@@ -195,6 +198,17 @@ pub const ALL: &[Workload] = &[
         bare_rounds_max: 1,
         expected: Expected::AsMade,
         plan: plans::cargo,
+        ..USUAL
+    },
+    Workload {
+        name: "crate",
+        about: "by cargo build from nothing, dependencies included",
+        compilers: &["cargo"],
+        rounds_max: 5,
+        bare_rounds_max: 1,
+        expected: Expected::AsMade,
+        takes_subject: true,
+        plan: plans::subject,
         ..USUAL
     },
 ];
