@@ -226,7 +226,7 @@ fn judge_variables<'a>(record: &Record<'a>, now: &Environment) -> Result<(), Dif
 fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<'a>> {
     let path = record.string(input.path).ok_or(Difference::Damaged)?;
     let (agrees, difference) = match input.kind {
-        record::CONTENT => {
+        record::CONTENT | record::METADATA => {
             (raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Input(path))
         }
         record::LINK => {

@@ -134,6 +134,8 @@ pub const EXISTS: u32 = 2;
 pub const LEADS: u32 = 4;
 /// The names in a directory count: `stat` gives the stamp.
 pub const LISTING: u32 = 3;
+/// All that `stat` says of a file counts, its times too.
+pub const METADATA: u32 = 5;
 
 /// A directory whose stamp vouches for names in it.
 #[repr(C)]

@@ -22,6 +22,7 @@ pub struct Inputs<'a> {
     store: &'a Store,
     started_ns: i64,
     by_stamps_only: bool,
+    shows_state: bool,
     groups: FxHashMap<(u64, u64), u32>,
     contents: FxHashSet<CString>,
     /// What was noted so far.
@@ -29,13 +30,20 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// None yet, of a tool that started at `started_ns` (ns since the epoch); `by_stamps_only` where files whose state alone was
-    /// asked for count by their times.
-    pub fn new(store: &'a Store, started_ns: i64, by_stamps_only: bool) -> Inputs<'a> {
+    /// None yet, of a tool that started at `started_ns` (ns since the epoch). Files whose state alone was asked for count by
+    /// their stamps and contents where the whole record goes `by_stamps_only`; and by all that `stat` says where the tool
+    /// `shows_state`, as a macro may have used it.
+    pub fn new(
+        store: &'a Store,
+        started_ns: i64,
+        by_stamps_only: bool,
+        shows_state: bool,
+    ) -> Inputs<'a> {
         Inputs {
             store,
             started_ns,
             by_stamps_only,
+            shows_state,
             groups: FxHashMap::default(),
             contents: FxHashSet::default(),
             list: Vec::new(),
@@ -116,6 +124,14 @@ impl<'a> Inputs<'a> {
         };
         if state.is_regular() && self.by_stamps_only {
             return self.content(world, path, None);
+        }
+        if state.is_regular() && self.shows_state {
+            let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
+            if !is_older || !world.vouches(&spelled, &state, self.started_ns) {
+                return Err(NotStored::InputTooNew);
+            }
+            self.push(spelled, record::METADATA, &state, [0; 32]);
+            return Ok(());
         }
         self.push(spelled, kind, &state, [0; 32]);
         Ok(())

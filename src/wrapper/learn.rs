@@ -387,7 +387,9 @@ impl Lesson<'_> {
         directories: &mut Vec<Directory>,
         written: &HashSet<(u64, u64)>,
     ) -> Result<Vec<Input>, NotStored> {
-        let mut inputs = Inputs::new(self.store, self.started_ns, self.is_judged_by_stamps_only());
+        let by_stamps_only = self.is_judged_by_stamps_only();
+        let shows_state = self.has_foreign_code();
+        let mut inputs = Inputs::new(self.store, self.started_ns, by_stamps_only, shows_state);
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
         };

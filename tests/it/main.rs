@@ -31,6 +31,7 @@ mod outcomes;
 mod parallel;
 mod places;
 mod projects;
+mod rust_hunt;
 mod rustc;
 mod scale;
 mod seed;

@@ -35,16 +35,16 @@ pub fn cache() -> Cache {
 }
 
 /// A crate that is compiled again and again.
-struct Scene {
-    cache: Cache,
-    project: Project,
-    tool: String,
-    args: Vec<String>,
+pub struct Scene {
+    pub cache: Cache,
+    pub project: Project,
+    pub tool: String,
+    pub args: Vec<String>,
     environment: Vec<(String, Option<String>)>,
 }
 
 impl Scene {
-    fn new(source: &str, args: &str) -> Option<Scene> {
+    pub fn new(source: &str, args: &str) -> Option<Scene> {
         let tool = toolchain()?.join("rustc").to_str().unwrap().to_owned();
         let project = Project::with(&[("a.rs", source)]);
         let args = format!("--edition 2021 {args} a.rs");
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// One with a proc macro crate, `m`, whose macro `m::it!` is this function's body; it gives text.
-    fn with_macro(body: &str, source: &str) -> Option<Scene> {
+    pub fn with_macro(body: &str, source: &str) -> Option<Scene> {
         let scene = Scene::new(source, "--crate-type lib --extern m=libm.so")?;
         let source = format!(
             "extern crate proc_macro; use proc_macro::TokenStream;\n\
@@ -66,19 +66,19 @@ impl Scene {
         Some(scene)
     }
 
-    fn set(&mut self, name: &str, value: Option<&str>) {
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.into(), value.map(Into::into)));
     }
 
-    fn call(&self) -> Call<'_> {
+    pub fn call(&self) -> Call<'_> {
         let argv = std::iter::once(&self.tool).chain(&self.args);
         Call::new(&self.cache, self.project.path(), argv).env_all(&self.environment)
     }
 
     /// A miss that is stored, then a hit; after `change` a result of another content, and after `back` the first is a hit again.
     #[track_caller]
-    fn matters(mut self, change: impl Fn(&mut Scene), back: impl Fn(&mut Scene)) {
+    pub fn matters(mut self, change: impl Fn(&mut Scene), back: impl Fn(&mut Scene)) {
         let first = self.call().check().expect(&Outcome::Miss);
         self.call().check().expect_hit();
         change(&mut self);
@@ -90,7 +90,7 @@ impl Scene {
 
     /// After `change` it is still a hit.
     #[track_caller]
-    fn does_not_matter(mut self, change: impl Fn(&mut Scene)) {
+    pub fn does_not_matter(mut self, change: impl Fn(&mut Scene)) {
         self.call().check().expect(&Outcome::Miss);
         change(&mut self);
         self.call().check().expect_hit();
@@ -98,15 +98,15 @@ impl Scene {
 
     /// The result is never stored, for this reason.
     #[track_caller]
-    fn stays_unstored(self, reason: &str) {
+    pub fn stays_unstored(self, reason: &str) {
         for _ in 0..2 {
             self.call().check().expect(&Outcome::NotStored(reason.into()));
         }
     }
 }
 
-const LIB: &str = "--crate-type lib";
-const SHOWS_MACRO: &str = "pub static A: &str = m::it!();\n";
+pub const LIB: &str = "--crate-type lib";
+pub const SHOWS_MACRO: &str = "pub static A: &str = m::it!();\n";
 
 macro_rules! changes {
     ($($name:ident: $scene:expr, $change:expr, $back:expr;)*) => {$(
@@ -118,6 +118,8 @@ macro_rules! changes {
         }
     )*};
 }
+
+pub(crate) use changes;
 
 changes! {
     source: Scene::new("pub static A: u8 = 1;\n", LIB),

@@ -1,0 +1,185 @@
+//! Wrong hits of rustc hunted further: what macros ask, what linkers find, and what stands where an output goes.
+//!
+//! The scenes are those of `rustc.rs`; each result is compared with the bare rustc's.
+
+use crate::cache::Outcome;
+use crate::rustc::{LIB, SHOWS_MACRO, Scene, changes};
+use crate::tools;
+
+/// A binary that is linked by what `PATH` in the project finds first.
+fn linked(args: &str) -> Option<Scene> {
+    let mut scene = Scene::new("fn main() {}\n", args)?;
+    scene.project.mkdir("bin");
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", scene.project.at("bin").display());
+    scene.set("PATH", Some(&path));
+    Some(scene)
+}
+
+/// A linker that adds something to what it links.
+fn write_linker(scene: &Scene, name: &str, mark: &str) {
+    scene.project.write_program(
+        name,
+        &format!("#!/bin/sh\nexec /usr/bin/cc \"$@\" -Wl,--defsym={mark}=1\n"),
+    );
+}
+
+changes! {
+    made_source_of_equal_size_and_time: Scene::new("include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));\n", LIB)
+            .map(|mut s| { s.project.write("out/made.rs", "pub static A: u8 = 1;\n"); s.set("OUT_DIR", Some("out")); s }),
+        |s| s.project.write_unnoticed("out/made.rs", "pub static A: u8 = 2;\n"), |s| s.project.write_unnoticed("out/made.rs", "pub static A: u8 = 1;\n");
+    macro_asks_where_a_link_leads: Scene::with_macro("std::fs::read_link(\"l\").unwrap().display().to_string()", SHOWS_MACRO).inspect(|s| s.project.symlink("one", "l")),
+        |s| s.project.symlink("two", "l"), |s| s.project.symlink("one", "l");
+    macro_runs_a_shell_that_shows_a_variable: Scene::with_macro("String::from_utf8(std::process::Command::new(\"sh\").args([\"-c\", \"echo $A\"]).output().unwrap().stdout).unwrap()", SHOWS_MACRO),
+        |s| s.set("A", Some("one")), |s| s.set("A", None);
+    macro_runs_a_program_that_lists: Scene::with_macro("String::from_utf8(std::process::Command::new(\"ls\").arg(\"d\").output().unwrap().stdout).unwrap()", SHOWS_MACRO).inspect(|s| s.project.write("d/1", "")),
+        |s| s.project.write("d/2", ""), |s| s.project.remove("d/2");
+    macro_reads_a_file_of_the_manifests_directory: Scene::with_macro("std::fs::read_to_string(std::path::Path::new(&std::env::var(\"CARGO_MANIFEST_DIR\").unwrap()).join(\"t.txt\")).unwrap()", SHOWS_MACRO)
+            .map(|mut s| { s.project.write("one/t.txt", "one"); s.project.write("two/t.txt", "two"); s.project.symlink("one", "here"); s.set("CARGO_MANIFEST_DIR", Some("here")); s }),
+        |s| s.project.symlink("two", "here"), |s| s.project.symlink("one", "here");
+    linker_that_appears_on_the_path: linked(""),
+        |s| write_linker(s, "bin/cc", "marked"), |s| s.project.remove("bin/cc");
+    linker_script_that_is_replaced: linked("-C linker=./linker").inspect(|s| write_linker(s, "linker", "one")),
+        |s| write_linker(s, "linker", "two"), |s| write_linker(s, "linker", "one");
+    linker_that_appears_where_the_driver_looks: linked("-C link-arg=-Bbin -C linker-features=-lld -Z unstable-options").map(|mut s| { s.set("RUSTC_BOOTSTRAP", Some("1")); s }),
+        |s| s.project.write_program("bin/ld", "#!/bin/sh\nexec /usr/bin/ld \"$@\" --defsym=marked=1\n"), |s| s.project.remove("bin/ld");
+    shared_library_beside_a_static_one: Scene::new("#[link(name = \"f\")] extern \"C\" { fn f() -> i32; }\nfn main() { unsafe { f(); } }\n", "-L native=.")
+            .inspect(|s| { s.project.shell(&s.cache, "echo 'int f(void) { return 1; }' > f.c; gcc -c f.c -o f.o; ar rc libf.a f.o"); }),
+        |s| { s.project.shell(&s.cache, "gcc -shared -fPIC f.c -o libf.so"); }, |s| s.project.remove("libf.so");
+    linker_input_that_names_another: Scene::new("extern \"C\" { fn f() -> i32; }\nfn main() { unsafe { f(); } }\n", "-C link-arg=f.ld")
+            .inspect(|s| { s.project.shell(&s.cache, "echo 'int f(void) { return 1; }' | gcc -xc -c - -o one.o; echo 'int f(void) { return 2; }' | gcc -xc -c - -o two.o; cp one.o f.o; echo 'INPUT(f.o)' > f.ld"); }),
+        |s| { s.project.shell(&s.cache, "cp two.o f.o"); }, |s| { s.project.shell(&s.cache, "cp one.o f.o"); };
+    messages_of_rustcs_own_log: Scene::new("pub fn f() {}\n", LIB),
+        |s| s.set("RUSTC_LOG", Some("rustc_metadata::creader=info")), |s| s.set("RUSTC_LOG", None);
+    extern_crate_replaced: Scene::new("pub fn a() -> u8 { b::b() }\n", "--crate-type lib --extern b=libb.rlib")
+            .inspect(|s| { s.project.shell(&s.cache, &format!("echo '#[inline] pub fn b() -> u8 {{ 1 }}' > b.rs; {0} --crate-type lib b.rs -o one.rlib; sed -i s/1/2/ b.rs; {0} --crate-type lib b.rs -o two.rlib; cp one.rlib libb.rlib", s.tool)); }),
+        |s| { s.project.shell(&s.cache, "cp two.rlib libb.rlib"); }, |s| { s.project.shell(&s.cache, "cp one.rlib libb.rlib"); };
+    profile_that_is_used: Scene::new("#[no_mangle] pub fn f(a: u8) -> u8 { if a > 7 { a * 3 } else { 1 } }\n", "--crate-type lib -O -C profile-use=p.profdata").filter(have_profiles),
+        |s| { s.project.shell(&s.cache, "cp two.profdata p.profdata"); }, |s| { s.project.shell(&s.cache, "cp one.profdata p.profdata"); };
+}
+
+/// Whether profiles of two different runs could be made.
+fn have_profiles(scene: &Scene) -> bool {
+    let merge = ["llvm-profdata", "llvm-profdata-19", "llvm-profdata-16", "llvm-profdata-14"];
+    let merge = merge.into_iter().find(|name| tools::find(name).is_some());
+    let Some(merge) = merge.or_else(|| tools::have("llvm-profdata").then_some("")) else {
+        return false;
+    };
+    for (name, count) in [("one", 3), ("two", 90_000)] {
+        let text =
+            format!(":ir\nf\n# Func Hash:\n1\n# Num Counters:\n2\n# Counter Values:\n{count}\n1\n");
+        scene.project.write(&format!("{name}.text"), text);
+        scene.project.shell(&scene.cache, &format!("{merge} merge {name}.text -o {name}.profdata"));
+    }
+    scene.project.shell(&scene.cache, "cp one.profdata p.profdata");
+    true
+}
+
+#[test]
+fn a_macro_that_asks_for_a_size_or_a_time() {
+    for (asked, change) in [
+        ("len()", "echo longer > t.txt"),
+        ("modified().unwrap()", "touch -d '2001-02-03 04:05:06' t.txt"),
+    ] {
+        let body = format!("format!(\"{{:?}}\", std::fs::metadata(\"t.txt\").unwrap().{asked})");
+        let Some(scene) = Scene::with_macro(&body, SHOWS_MACRO) else { return };
+        scene.project.write("t.txt", "");
+        let first = scene.call().check().expect(&Outcome::Miss);
+        scene.call().check().expect_hit();
+        scene.project.shell(&scene.cache, change);
+        assert!(!scene.call().check().expect_miss().same_result(&first));
+        scene.call().check().expect_hit();
+    }
+}
+
+#[test]
+fn what_stands_where_an_output_goes() {
+    for prepare in [
+        "mkdir liba.rlib",
+        "echo old > liba.rlib; chmod a-w liba.rlib",
+        "echo old > other; ln -s other liba.rlib",
+        "ln -s nowhere liba.rlib",
+        "echo old > other; ln other liba.rlib",
+        "mkdir a.d",
+        "echo old > other; ln -s other a.d",
+        "echo old > other; ln other a.d",
+        "echo old > a.d; chmod a-w a.d",
+    ] {
+        let Some(scene) = Scene::new("pub fn f() {}\n", "--crate-type lib --emit=link,dep-info")
+        else {
+            return;
+        };
+        scene.call().check().expect(&Outcome::Miss);
+        scene.project.shell(&scene.cache, &format!("rm -f liba.rlib a.d; {prepare}"));
+        scene.call().check();
+        scene.call().check();
+    }
+}
+
+#[test]
+fn the_same_crate_in_two_directories() {
+    for args in ["-C debuginfo=2", "--remap-path-prefix=./=x -C debuginfo=2", "--crate-type lib"] {
+        let Some(mut scene) =
+            Scene::new("pub static F: &str = file!();\nfn main() { panic!() }\n", args)
+        else {
+            return;
+        };
+        scene.project.shell(&scene.cache, "mkdir one two; cp a.rs one; cp a.rs two");
+        for _ in 0..2 {
+            for directory in ["one", "two"] {
+                scene.call().cwd(directory).check();
+            }
+        }
+        *scene.args.last_mut().unwrap() = "one/a.rs".into();
+        scene.call().check().expect(&Outcome::Miss);
+        *scene.args.last_mut().unwrap() = "two/a.rs".into();
+        scene.call().check().expect(&Outcome::Miss);
+    }
+}
+
+#[test]
+fn outputs_beside_the_output() {
+    let main = "fn main() { println!(\"x\"); }\n";
+    for args in [
+        "-C codegen-units=2",
+        "-C split-debuginfo=packed -C debuginfo=2",
+        "-C split-debuginfo=unpacked -C debuginfo=2",
+        "-C prefer-dynamic",
+        "--crate-type staticlib --print native-static-libs",
+        "-C profile-generate",
+        "-C instrument-coverage",
+        "-C remark=all -C debuginfo=1 -O",
+    ] {
+        let Some(scene) = Scene::new(main, args) else { return };
+        for _ in 0..2 {
+            scene.call().check();
+        }
+    }
+}
+
+#[test]
+fn two_crates_share_an_incremental_directory() {
+    let Some(mut scene) =
+        Scene::new("pub fn f() -> u8 { 1 }\n", "--crate-type lib --emit=metadata")
+    else {
+        return;
+    };
+    let kept = scene.cache.root().join("incremental");
+    scene.args.extend(["-C".into(), format!("incremental={}", kept.display())]);
+    scene.project.write("b.rs", "pub fn f() -> u8 { 2 }\n");
+    // rustc keeps second names of its outputs there, so their numbers of links differ from a bare run's.
+    for turn in 0..2 {
+        for (source, other) in [("a.rs", "b"), ("b.rs", "a")] {
+            let is_source = |arg: &String| ["a.rs", "b.rs"].contains(&arg.as_str());
+            let at = scene.args.iter().position(is_source).unwrap();
+            scene.args[at] = source.into();
+            let counted = scene.cache.count(|| {
+                let mut command = scene.cache.ibid(std::iter::once(&scene.tool).chain(&scene.args));
+                assert!(command.current_dir(scene.project.path()).status().unwrap().success());
+            });
+            assert_eq!(counted.outcome().is_hit(), turn == 1, "{source} {counted:?}");
+            assert!(!scene.project.at(format!("lib{other}.rmeta")).exists());
+            scene.project.shell(&scene.cache, "rm lib*.rmeta");
+        }
+    }
+}
