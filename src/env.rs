@@ -60,3 +60,7 @@ pub fn all() -> impl Iterator<Item = (OsString, OsString)> {
 pub fn args() -> Vec<OsString> {
     std::env::args_os().collect()
 }
+
+/// To be held by a test that changes the working directory of the process, or that depends on it.
+#[cfg(test)]
+pub static WORKING_DIRECTORY: std::sync::Mutex<()> = std::sync::Mutex::new(());

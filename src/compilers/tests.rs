@@ -4,18 +4,15 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
-use std::sync::Mutex;
 
 use super::*;
 use crate::compilers::response::words;
+use crate::env::WORKING_DIRECTORY;
 
 const BOTH: &str = include_str!("../../tests/policies/both.txt");
 const GCC: &str = include_str!("../../tests/policies/gcc.txt");
 const CLANG: &str = include_str!("../../tests/policies/clang.txt");
 const RUSTC: &str = include_str!("../../tests/policies/rustc.txt");
-
-/// The working directory belongs to the whole process.
-static WORKING_DIRECTORY: Mutex<()> = Mutex::new(());
 
 /// The lines of a data file: number, arguments, expected verdict.
 fn cases(data: &str) -> impl Iterator<Item = (usize, Vec<OsString>, &str)> {
@@ -82,9 +79,10 @@ fn in_directory(act: impl FnOnce()) {
         fs::write(dir.path().join(name), text).expect("a file");
     }
     fs::create_dir(dir.path().join("dir.rsp")).expect("a directory");
+    let before = std::env::current_dir().expect("a working directory");
     std::env::set_current_dir(dir.path()).expect("a working directory");
     act();
-    std::env::set_current_dir("/").expect("a working directory");
+    std::env::set_current_dir(before).expect("a working directory");
 }
 
 fn check(family: Family, data: &str) {
