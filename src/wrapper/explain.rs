@@ -105,17 +105,20 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
             return;
         }
         let Some((record, _)) = probe::hot_part(entry, arena) else { return };
-        let theirs: Vec<&[u8]> = probe::command::fields(record.command().unwrap_or(&[])).collect();
+        let recorded = record.command().unwrap_or(&[]);
+        let theirs: Vec<&[u8]> = probe::command::fields(recorded).collect();
         let shared = theirs.iter().filter(|field| ours.contains(field)).count();
         if best.as_ref().is_some_and(|(most, _)| *most >= shared) || theirs.get(3) != ours.get(3) {
             return;
         }
-        best = Some((shared, first_other_field(&ours, &theirs, has_source(command.bytes()))));
+        let source = |bytes, fields: &[&[u8]]| has_source(bytes).then(|| fields.len() - 1);
+        let source_at = source(command.bytes(), &ours).or_else(|| source(recorded, &theirs));
+        best = Some((shared, first_other_field(&ours, &theirs, source_at)));
     });
     best.map_or_else(|| "nothing is stored for this tool".into(), |(_, difference)| difference)
 }
 
-fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]], has_source: bool) -> String {
+fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]], source_at: Option<usize>) -> String {
     let show = |field: Option<&&[u8]>| {
         field.map_or("nothing".into(), |field| OsStr::from_bytes(field).display().to_string())
     };
@@ -125,7 +128,9 @@ fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]], has_source: bool) -> Stri
         Some(0) => "IBID_ROOT",
         Some(1) => "IBID_REMAP",
         Some(2) => "working directory",
-        Some(at) if has_source && at + 1 >= ours.len() => return "standard input differs".into(),
+        Some(at) if source_at.is_some_and(|source| at >= source) => {
+            return "standard input differs".into();
+        }
         Some(_) => "argument",
     };
     let at = at.unwrap_or(0);
