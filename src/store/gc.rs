@@ -3,12 +3,14 @@
 //! All of it may be left undone, or be cut short: what remains is a cache that works. Read next: `rotate.rs`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Store, create};
 use crate::error::StoreError;
 use crate::index::{self, belongs};
+use crate::shm::fault;
 use crate::shm::layout::{BUCKET_WORDS, DIRECTORY, IndexHeader};
 
 /// After what time a temporary file is nobody's any more.
@@ -48,8 +50,8 @@ pub fn collect(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Collected, StoreError> {
     let mut collected = Collected {
-        temporaries: remove_all(&temporaries(store.directory())),
-        layouts: remove_all(&other_layouts(directory)),
+        temporaries: count_removed(&temporaries(store.directory()), remove_temporary),
+        layouts: count_removed(&other_layouts(directory), remove_layout),
         ..Collected::default()
     };
     let first = store.first_to_keep(wanted);
@@ -58,6 +60,7 @@ pub fn collect(
     let gone: Vec<_> = segments.into_iter().filter(|(seq, _)| *seq < first).collect();
     for (done, (seq, bytes)) in gone.iter().enumerate() {
         if fs::remove_file(store.segment_path(*seq)).is_ok() {
+            fault::point("collection: segment removed");
             collected.segments += 1;
             collected.bytes += bytes;
         }
@@ -91,6 +94,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let header = *self.cache.index.header();
         let _lock = create::lock(&self.directory, "lock", true)?;
+        fault::point("growth: locked");
         if !self.is_current() {
             return Ok(false);
         }
@@ -125,8 +129,20 @@ impl Store {
     }
 }
 
-fn remove_all(paths: &[PathBuf]) -> usize {
-    paths.iter().filter(|path| create::remove(path).is_ok()).count()
+fn count_removed(paths: &[PathBuf], remove: fn(&Path) -> io::Result<()>) -> usize {
+    paths.iter().filter(|path| remove(path).is_ok()).count()
+}
+
+fn remove_temporary(path: &Path) -> io::Result<()> {
+    create::remove(path).inspect(|()| fault::point("collection: temporary file removed"))
+}
+
+fn remove_layout(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        create::remove(&entry?.path())?;
+        fault::point("collection: file of another layout removed");
+    }
+    fs::remove_dir(path).inspect(|()| fault::point("collection: other layout removed"))
 }
 
 fn temporaries(directory: &Path) -> Vec<PathBuf> {
@@ -142,8 +158,9 @@ fn other_layouts(directory: &Path) -> Vec<PathBuf> {
             && parts.count() == 2
             && name != DIRECTORY
     };
-    let is_old =
-        |path: &PathBuf| unused_for(&path.join("index")).is_some_and(|age| age > LAYOUT_AGE);
+    // Without an index one is being made, or somebody died while it was removed.
+    let unused = |path: &Path| unused_for(&path.join("index")).or_else(|| unused_for(path));
+    let is_old = |path: &PathBuf| unused(path).is_some_and(|age| age > LAYOUT_AGE);
     named(directory, is_layout).filter(is_old).collect()
 }
 

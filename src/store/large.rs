@@ -85,6 +85,7 @@ struct Temporary(PathBuf);
 impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
+        fault::point("large segment: temporary name removed");
     }
 }
 

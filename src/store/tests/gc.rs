@@ -25,7 +25,7 @@ fn seqs(store: &Store) -> Vec<u64> {
     create::segments(store.directory()).iter().map(|(seq, _)| *seq).collect()
 }
 
-fn age(path: &std::path::Path, age: Duration) {
+pub(super) fn age(path: &std::path::Path, age: Duration) {
     let time = SystemTime::now() - age;
     let times = fs::FileTimes::new().set_modified(time).set_accessed(time);
     File::open(path).expect("opened").set_times(times).expect("set");
