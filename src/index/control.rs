@@ -9,7 +9,7 @@ use crate::shm::segments::Place;
 use crate::shm::words::{Ordering, Shared};
 
 /// How often a full segment is left for the next one before giving up.
-pub const ROTATIONS_MAX: usize = 3;
+const ROTATIONS_MAX: usize = 3;
 
 const fn place_in(seq: u64, unit: u32) -> u64 {
     seq << 32 | unit as u64
@@ -22,23 +22,44 @@ impl<W: Shared> Control<W> {
         Window { oldest, newest: self.cursor.get(Ordering::Relaxed) >> 32 }
     }
 
-    /// Reserves units for one entry; nobody else gets them. `leave` leaves a full segment for the next one, see
-    /// [`Control::advance`]; `None` if others fill whatever it comes to.
-    pub fn reserve<E>(
+    /// Reserves units for one entry; nobody else gets them. `open` opens a segment that can be appended to; `leave` leaves
+    /// one that cannot, or that is full, for the next one, see [`Control::advance`]. `None` if others fill whatever it
+    /// comes to.
+    pub fn reserve<F, E>(
         &self,
         units: u64,
+        mut open: impl FnMut(u64) -> Option<F>,
         mut leave: impl FnMut(u64) -> Result<(), E>,
-    ) -> Result<Option<Place>, E> {
+    ) -> Result<Option<(Place, F)>, E> {
         for _ in 0..=ROTATIONS_MAX {
             // Segment and unit come from one word, so that a reservation and a rotation cannot mix.
             let got = self.cursor.add(units, Ordering::Relaxed);
             let (seq, unit) = (got >> 32, got & 0xffff_ffff);
             let has_room = unit + units <= u64::from(SEGMENT_UNITS);
             // A unit before the first: so often was a full segment asked that the count ran over into the number.
-            if seq > 0 && unit >= u64::from(SEGMENT_FIRST_UNIT) && has_room {
-                return Ok(Some(Place { seq, unit: u32::try_from(unit).unwrap_or(0) }));
+            if seq > 0
+                && unit >= u64::from(SEGMENT_FIRST_UNIT)
+                && has_room
+                && let Some(file) = open(seq)
+            {
+                return Ok(Some((Place { seq, unit: u32::try_from(unit).unwrap_or(0) }, file)));
             }
             leave(seq)?;
+        }
+        Ok(None)
+    }
+
+    /// Gives a large object the number after the newest segment's as a segment of its own, which is full from the
+    /// beginning; what number that is. `link` makes the file; whether it did: the number may be another's by now.
+    pub fn link<E>(&self, mut link: impl FnMut(u64) -> Result<bool, E>) -> Result<Option<u64>, E> {
+        for _ in 0..=ROTATIONS_MAX {
+            let last = self.window().newest;
+            let is_ours = link(last + 1)?;
+            // Whoever made that file may have died before this.
+            self.advance(last, if is_ours { SEGMENT_UNITS } else { SEGMENT_FIRST_UNIT });
+            if is_ours {
+                return Ok(Some(last + 1));
+            }
         }
         Ok(None)
     }

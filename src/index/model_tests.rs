@@ -100,11 +100,18 @@ impl<W: Shared> WordsMut for Bucket<W> {
 struct Model<W> {
     control: Control<W>,
     bucket: Bucket<W>,
-    /// By number: whether the segment's file is there.
+    /// By number: what file has the segment's name, see [`NONE`] and its kin.
     files: Vec<W>,
     /// By number: key and body of the segment's entry.
     bytes: Vec<[W; 2]>,
 }
+
+/// No file.
+const NONE: u64 = 0;
+/// One that is appended to.
+const SEGMENT: u64 = 1;
+/// That of a large object, whose number follows: it was written before it got its name.
+const LARGE: u64 = 100;
 
 const ALL_UNITS: u64 = (SEGMENT_UNITS - SEGMENT_FIRST_UNIT) as u64;
 
@@ -125,8 +132,8 @@ impl<W: Shared + Default> Model<W> {
         let model = Model {
             control: Control::default(),
             bucket: Bucket(row(words)),
-            files: row(6),
-            bytes: (0..6).map(|_| [W::default(), W::default()]).collect(),
+            files: row(8),
+            bytes: (0..8).map(|_| [W::default(), W::default()]).collect(),
         };
         model.make(1);
         model.control.begin(1, 1);
@@ -134,7 +141,7 @@ impl<W: Shared + Default> Model<W> {
     }
 
     fn make(&self, seq: u64) {
-        let _ = self.file(seq).swap(0, 1);
+        let _ = self.file(seq).swap(NONE, SEGMENT);
     }
 
     fn file(&self, seq: u64) -> &W {
@@ -142,20 +149,30 @@ impl<W: Shared + Default> Model<W> {
     }
 
     /// Directories are the kernel's: whoever looks sees the newest state, as an atomic change does.
+    fn named(&self, seq: u64) -> u64 {
+        self.file(seq).add(0, Ordering::Relaxed)
+    }
+
     fn is_there(&self, seq: u64) -> bool {
-        self.file(seq).add(0, Ordering::Relaxed) == 1
+        self.named(seq) != NONE
     }
 
     fn reserve(&self) -> Place {
+        let open = |seq| (self.named(seq) == SEGMENT).then_some(());
         let leave = |seq: u64| {
             self.make(seq + 1);
             self.control.advance(seq, SEGMENT_FIRST_UNIT);
             Ok::<(), ()>(())
         };
-        let place = self.control.reserve(ALL_UNITS, leave).expect("it cannot fail");
-        let place = place.expect("fewer rotate than are tried");
-        assert!(self.is_there(place.seq), "a place in a segment that is not there");
-        place
+        let place = self.control.reserve(ALL_UNITS, open, leave).expect("it cannot fail");
+        place.expect("fewer rotate than are tried").0
+    }
+
+    /// Gives a large object its number.
+    fn link_large(&self, number: u8) -> Place {
+        let link = |seq| Ok::<_, ()>(self.file(seq).swap(NONE, LARGE + u64::from(number)).is_ok());
+        let seq = self.control.link(link).expect("it cannot fail");
+        Place { seq: seq.expect("fewer rotate than are tried"), unit: SEGMENT_FIRST_UNIT }
     }
 
     fn write(&self, number: u8, place: Place) {
@@ -177,7 +194,7 @@ impl<W: Shared + Default> Model<W> {
     fn evict(&self, first: u64) {
         self.control.retire(first);
         for seq in 1..first {
-            let _ = self.file(seq).swap(1, 0);
+            let _ = self.file(seq).swap(SEGMENT, NONE);
         }
     }
 
@@ -185,12 +202,16 @@ impl<W: Shared + Default> Model<W> {
     /// right, without the check sums that would turn a fault of the protocol into a miss.
     fn look(&self, number: u8) -> bool {
         let found = candidates(&self.bucket, &key(number), self.control.window());
-        let hits = found.iter().filter(|place| {
-            let [key, bytes] = &self.bytes[usize::try_from(place.seq).expect("small")];
-            let is_there = self.is_there(place.seq);
-            assert_eq!(key.get(Ordering::Relaxed), u64::from(number));
-            assert_eq!(bytes.get(Ordering::Relaxed), body(number));
-            is_there
+        let hits = found.iter().filter(|place| match self.named(place.seq) {
+            NONE => false,
+            SEGMENT => {
+                let [key, bytes] = &self.bytes[usize::try_from(place.seq).expect("small")];
+                assert_eq!(key.get(Ordering::Relaxed), u64::from(number));
+                assert_eq!(bytes.get(Ordering::Relaxed), body(number));
+                true
+            }
+            // A name that was given up may be given to a large object by somebody who is late: its key tells.
+            large => large == LARGE + u64::from(number),
         });
         hits.count() > 0
     }
@@ -268,6 +289,49 @@ fn eviction_and_a_reader_and_an_appender<M: Machine>() {
     assert!(model.look(1) && !model.is_there(1));
 }
 
+fn own_a_number<W: Shared + Default>(model: &Model<W>) {
+    let place = model.link_large(2);
+    assert_eq!(model.named(place.seq), LARGE + 2, "another's number");
+}
+
+fn leave_the_first<W: Shared + Default>(model: &Model<W>) {
+    model.make(2);
+    model.control.advance(1, SEGMENT_FIRST_UNIT);
+}
+
+/// Whoever leaves a segment may come upon the file of a large object before that has its number: nobody appends to it.
+fn a_large_object_and_rotations<M: Machine>() {
+    let model = Arc::new(Model::<M::Word>::new(1));
+    own_a_segment(&model);
+    together::<M>(&model, &[own_a_number, own_a_segment, leave_the_first]);
+    for (file, [key, _]) in model.files.iter().zip(&model.bytes) {
+        let is_large = file.get(Ordering::Relaxed) == LARGE + 2;
+        assert!(!is_large || key.get(Ordering::Relaxed) == 0, "appended to a large object");
+    }
+}
+
+/// A large object gets the number after the newest segment's, which another one leaves and gives up meanwhile.
+fn a_large_object_and_eviction_and_a_reader<M: Machine>() {
+    let model = Arc::new(Model::<M::Word>::new(1));
+    together::<M>(
+        &model,
+        &[
+            |model| {
+                let place = model.link_large(2);
+                model.publish(2, place, model.control.window());
+            },
+            |model| {
+                leave_the_first(model);
+                model.evict(2);
+            },
+            |model| {
+                model.look(2);
+            },
+        ],
+    );
+    assert!(model.look(2) && !model.is_there(1));
+}
+
 fn begin_epoch_2<W: Shared + Default>(model: &Model<W>) {
     model.make(3);
     model.control.begin(3, 2);
@@ -296,5 +360,7 @@ scenes!(
     two_inserters_for_one_word,
     reservations_and_rotations,
     eviction_and_a_reader_and_an_appender,
+    a_large_object_and_rotations,
+    a_large_object_and_eviction_and_a_reader,
     a_new_epoch_and_an_appender
 );

@@ -12,7 +12,6 @@ use bytemuck::Zeroable;
 
 use super::{Store, create};
 use crate::error::StoreError;
-use crate::index::control::ROTATIONS_MAX;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
 use crate::shm::fault;
@@ -105,17 +104,19 @@ impl Store {
 
     /// Reserves units in a segment whose file is as it was made; one that is cut, gone or something else is left.
     fn reserve_in_file(&self, units: u64) -> Result<(Place, File), StoreError> {
-        for _ in 0..=ROTATIONS_MAX {
-            let place = self.reserve(units)?;
-            if was_bridged() {
-                break;
-            }
-            match self.open_for_append(place.seq) {
-                Some(file) => return Ok((place, file)),
-                None => self.rotate(place.seq)?,
-            }
+        self.renew_epoch()?;
+        let control = self.control()?;
+        let window = control.window();
+        if window.newest < window.oldest {
+            // Nonsense, under which nothing that is appended would be found.
+            self.evict();
         }
-        Err(StoreError::Corrupt(self.directory.join("index")))
+        let open = |seq| self.open_for_append(seq);
+        let reserved = control.reserve(units, open, |seq| self.rotate(seq))?;
+        if was_bridged() {
+            return Err(StoreError::Corrupt(self.directory.join("index")));
+        }
+        reserved.ok_or(StoreError::Busy)
     }
 
     fn open_for_append(&self, seq: u64) -> Option<File> {
@@ -145,19 +146,6 @@ impl Store {
 
     pub(super) fn segment_path(&self, seq: u64) -> PathBuf {
         self.directory.join(format!("seg-{seq:016x}"))
-    }
-
-    /// Reserves units for one entry; nobody else gets them.
-    fn reserve(&self, units: u64) -> Result<Place, StoreError> {
-        self.renew_epoch()?;
-        let control = self.control()?;
-        let window = control.window();
-        if window.newest < window.oldest {
-            // Nonsense, under which nothing that is appended would be found.
-            self.evict();
-        }
-        let reserved = control.reserve(units, |seq| self.rotate(seq))?;
-        reserved.ok_or(StoreError::Busy)
     }
 
     /// Begins a new segment where the machine was started anew, or the cache was copied, since the last append:

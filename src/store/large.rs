@@ -13,7 +13,6 @@ use super::append::NewEntry;
 use super::rotate::reserve;
 use super::{Store, create};
 use crate::error::StoreError;
-use crate::index::control::ROTATIONS_MAX;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
 use crate::shm::fault;
@@ -65,17 +64,13 @@ impl Store {
     ) -> Result<Place, StoreError> {
         let entry = NewEntry::blob(blob, &[]);
         let uuid = self.cache.index.header().uuid;
-        for _ in 0..=ROTATIONS_MAX {
-            let headed = |seq| {
-                let place = Place { seq, unit: SEGMENT_FIRST_UNIT };
-                let header = entry.header_at(place, blob.len_bytes, uuid);
-                copy.write_all_at(bytemuck::bytes_of(&header), place.offset() as u64)
-            };
-            if let Some(seq) = self.link_segment((temporary, copy), segment_bytes, headed)? {
-                return Ok(Place { seq, unit: SEGMENT_FIRST_UNIT });
-            }
-        }
-        Err(StoreError::Busy)
+        let headed = |seq| {
+            let place = Place { seq, unit: SEGMENT_FIRST_UNIT };
+            let header = entry.header_at(place, blob.len_bytes, uuid);
+            copy.write_all_at(bytemuck::bytes_of(&header), place.offset() as u64)
+        };
+        let seq = self.link_segment((temporary, copy), segment_bytes, headed)?;
+        Ok(Place { seq, unit: SEGMENT_FIRST_UNIT })
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::{Store, create};
 use crate::error::StoreError;
@@ -71,42 +72,35 @@ impl Store {
         make().map_err(StoreError::io("cannot create", &path, InternalError::Segment))
     }
 
-    /// Tries to give `temporary`, open as `file`, a number as a segment of its own, which is full from the beginning;
-    /// `headed` puts the entry's header into it. `None` if somebody else was quicker: the number was another's.
+    /// Gives `temporary`, open as `file`, a number as a segment of its own; `headed` puts the entry's header into it.
     pub(super) fn link_segment(
         &self,
-        (temporary, file): (&std::path::Path, &File),
+        (temporary, file): (&Path, &File),
         segment_bytes: u64,
-        headed: impl FnOnce(u64) -> io::Result<()>,
-    ) -> Result<Option<u64>, StoreError> {
-        if !self.is_current() {
-            return Err(StoreError::Busy);
-        }
-        let control = self.control()?;
-        let last = control.window().newest;
-        let seq = last + 1;
-        let path = self.segment_path(seq);
-        let header = self.segment_header(seq, segment_bytes);
-        let linked = headed(seq)
-            .inspect(|()| fault::point("large segment: entry's header written"))
-            .and_then(|()| file.write_all_at(bytemuck::bytes_of(&header), 0))
-            .inspect(|()| fault::point("large segment: head written"))
-            .and_then(|()| fs::hard_link(temporary, &path));
-        fault::point("large segment: linked");
-        match linked {
-            Ok(()) => {
-                control.advance(last, SEGMENT_UNITS);
-                self.evict();
-                Ok(Some(seq))
+        headed: impl Fn(u64) -> io::Result<()>,
+    ) -> Result<u64, StoreError> {
+        let linked = self.control()?.link(|seq| {
+            if !self.is_current() {
+                return Err(StoreError::Busy);
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                control.advance(last, SEGMENT_FIRST_UNIT);
-                Ok(None)
+            let path = self.segment_path(seq);
+            let header = self.segment_header(seq, segment_bytes);
+            let linked = headed(seq)
+                .inspect(|()| fault::point("large segment: entry's header written"))
+                .and_then(|()| file.write_all_at(bytemuck::bytes_of(&header), 0))
+                .inspect(|()| fault::point("large segment: head written"))
+                .and_then(|()| fs::hard_link(temporary, &path));
+            fault::point("large segment: linked");
+            match linked {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => {
+                    Err(StoreError::io("cannot create", &path, InternalError::Segment)(error))
+                }
             }
-            Err(error) => {
-                Err(StoreError::io("cannot create", &path, InternalError::Segment)(error))
-            }
-        }
+        })?;
+        self.evict();
+        linked.ok_or(StoreError::Busy)
     }
 
     /// Gives the oldest segments up while index and segments are larger than may be.
