@@ -127,7 +127,7 @@ impl Fixture {
     /// Looks everything up as a hit does.
     pub fn look_everything_up(&mut self) {
         let cache = c_path(&self.directory.path().join("cache"));
-        let Some(cache) = Cache::open(&cache) else { return };
+        let Some(cache) = Cache::open(&cache, false) else { return };
         for (number, command) in self.commands.iter().enumerate() {
             let output = output(self.directory.path(), number);
             match look(&cache, command, &self.environment, &mut self.arena, || ()) {

@@ -21,6 +21,8 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// The most that the cache may hold.
     pub max_size_bytes: u64,
+    /// With whom the cache may be shared.
+    pub share: Share,
     /// Use what is stored, store nothing.
     pub readonly: bool,
     /// Run the tool although its result is stored, and store the new one.
@@ -39,6 +41,15 @@ pub struct Config {
     pub config_path: Option<PathBuf>,
     /// What could not be understood, one line each.
     pub problems: Vec<String>,
+}
+
+/// See `IBID_SHARE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// With nobody.
+    Off,
+    /// With the members of its directory's group, if the directory is made for that.
+    Group,
 }
 
 /// See `IBID_REMAP`.
@@ -85,6 +96,7 @@ pub struct Setting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     MaxSize,
+    Share,
     ReadOnly,
     Recache,
     Disable,
@@ -106,6 +118,7 @@ const fn setting(
 /// All settings that the file knows, in the order in which they are shown.
 pub const SETTINGS: &[Setting] = &[
     setting("max_size", env::IBID_MAX_SIZE, Kind::MaxSize, "the most that the cache may hold"),
+    setting("share", env::IBID_SHARE, Kind::Share, "use a cache that a group shares: group or off"),
     setting("readonly", env::IBID_READONLY, Kind::ReadOnly, "use what is stored, store nothing"),
     setting("recache", env::IBID_RECACHE, Kind::Recache, "run the tool and store its result anew"),
     setting("disable", env::IBID_DISABLE, Kind::Disable, "just run the tool"),
@@ -155,6 +168,7 @@ impl Config {
         Config {
             cache_dir: None,
             max_size_bytes: DEFAULT_MAX_SIZE_BYTES,
+            share: Share::Off,
             readonly: false,
             recache: false,
             disable: false,
@@ -174,6 +188,10 @@ impl Config {
         };
         match setting.kind {
             Kind::MaxSize => show_size(self.max_size_bytes),
+            Kind::Share => match self.share {
+                Share::Off => "off".to_owned(),
+                Share::Group => "group".to_owned(),
+            },
             Kind::ReadOnly => self.readonly.to_string(),
             Kind::Recache => self.recache.to_string(),
             Kind::Disable => self.disable.to_string(),
@@ -199,6 +217,13 @@ impl Config {
         let text = value.to_string_lossy();
         match setting.kind {
             Kind::MaxSize => self.max_size_bytes = parse_size(&text)?,
+            Kind::Share => {
+                self.share = match &*text {
+                    "off" => Share::Off,
+                    "group" => Share::Group,
+                    _ => return Err(format!("`{text}` is neither `group` nor `off`")),
+                }
+            }
             Kind::ReadOnly => self.readonly = switch(&text)?,
             Kind::Recache => self.recache = switch(&text)?,
             Kind::Disable => self.disable = switch(&text)?,

@@ -15,6 +15,8 @@ pub const IBID_READONLY: &str = "IBID_READONLY";
 pub const IBID_RECACHE: &str = "IBID_RECACHE";
 /// The most that the cache may hold, such as `10G`.
 pub const IBID_MAX_SIZE: &str = "IBID_MAX_SIZE";
+/// `group` or `off`: use a cache that the members of a group share.
+pub const IBID_SHARE: &str = "IBID_SHARE";
 /// The project's root, for portable records.
 pub const IBID_ROOT: &str = "IBID_ROOT";
 /// `auto` or `off`: add the compiler's own prefix-map flags.

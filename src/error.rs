@@ -23,7 +23,12 @@ pub enum StoreError {
         counted: InternalError,
     },
     /// The directory belongs to somebody else, or others may write it.
-    NotOurs(PathBuf),
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it and what to do about it, as in "is not a directory that …".
+        why: &'static str,
+    },
     /// No directory is named, and there is no home to have one in.
     NoDirectory,
     /// The process may not write files of the size of a segment (`ulimit -f`).
@@ -66,7 +71,9 @@ impl StoreError {
     pub fn counted(&self) -> Option<InternalError> {
         match self {
             StoreError::Io { counted, .. } => Some(*counted),
-            StoreError::NotOurs(_) | StoreError::FileSystem { .. } => Some(InternalError::CacheDir),
+            StoreError::NotOurs { .. } | StoreError::FileSystem { .. } => {
+                Some(InternalError::CacheDir)
+            }
             StoreError::Corrupt(_) => Some(InternalError::Corrupt),
             StoreError::NoDirectory
             | StoreError::FileSizeLimit
@@ -82,13 +89,7 @@ impl fmt::Display for StoreError {
             StoreError::Io { what, path, source, .. } => {
                 write!(f, "{what} {}: {source}", path.display())
             }
-            StoreError::NotOurs(path) => {
-                write!(
-                    f,
-                    "{} is not a directory that only you may write; choose another IBID_DIR",
-                    path.display()
-                )
-            }
+            StoreError::NotOurs { path, why } => write!(f, "{} {why}", path.display()),
             StoreError::NoDirectory => {
                 write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set")
             }

@@ -95,6 +95,8 @@ named! {
         UsedSystem = "used_system",
         /// An object, or the record itself, is larger than an eighth of the cache.
         TooLarge = "too_large",
+        /// A group shares the cache, and not all of its members may read an input.
+        PrivateInput = "private_input",
     }
 }
 

@@ -91,7 +91,7 @@ impl Stage {
     /// The kernel's name of the shared memory of ibid's cache, as the head of its index says.
     fn shared_memory(&self) -> Option<PathBuf> {
         let cache = CString::new(self.below("ibid").into_os_string().as_bytes()).ok()?;
-        let directory = open_layout_directory(&cache)?;
+        let (directory, _) = open_layout_directory(&cache, false)?;
         let name = Index::open(directory.as_fd())?.header().volatile;
         let name = name.split(|byte| *byte == 0).next().filter(|name| !name.is_empty())?;
         Some(Path::new(SHARED_MEMORY.to_str().ok()?).join(std::str::from_utf8(name).ok()?))

@@ -8,12 +8,7 @@ use crate::store::Store;
 /// Clears the cache.
 pub fn run(stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
-    let opened = config
-        .cache_dir
-        .as_deref()
-        .ok_or(crate::error::StoreError::NoDirectory)
-        .and_then(|directory| Store::open(directory, config.max_size_bytes));
-    match opened.and_then(Store::clear) {
+    match Store::open_configured(&config).and_then(Store::clear) {
         Ok(()) => {
             writeln!(stdout, "the cache is empty")?;
             Ok(0)

@@ -11,11 +11,12 @@ use serde_json::json;
 use super::args::Doctor;
 use super::install::COMPILERS;
 use super::stats::bytes;
-use crate::config::{self, Config, Observer};
+use crate::config::{self, Config, Observer, Share};
 use crate::env;
 use crate::error::StoreError;
 use crate::os::file_system::FileSystem;
 use crate::os::path::{Ourselves, find_tool};
+use crate::shm::access::Access;
 use crate::shm::clock;
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::Store;
@@ -54,10 +55,7 @@ fn finding(mark: Mark, what: &'static str, found: impl Into<String>) -> Finding 
 /// Looks at everything; 1 if nothing can be cached.
 pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
-    let opened = match config.cache_dir.as_deref() {
-        Some(directory) => Store::open(directory, config.max_size_bytes),
-        None => Err(StoreError::NoDirectory),
-    };
+    let opened = Store::open_configured(&config);
     let mut findings = settings(&config);
     findings.extend(directory(&config, &opened));
     findings.extend(opened.iter().flat_map(|store| [volatile(store)]));
@@ -93,6 +91,11 @@ fn settings(config: &Config) -> Vec<Finding> {
     if config.recache {
         findings.push(finding(Mark::Warn, "settings", "`recache` is on: nothing is a hit"));
     }
+    if config.share == Share::Group && env::get(env::IBID_SHARE).is_none() {
+        let advice = "hits are faster with IBID_SHARE=group in the environment";
+        let found = format!("`share` is on in the settings file only: {advice}");
+        findings.push(finding(Mark::Warn, "settings", found));
+    }
     if findings.is_empty() {
         let file = config.config_path.as_deref().filter(|path| path.exists());
         let none = || "no file, defaults and environment".to_owned();
@@ -111,8 +114,21 @@ fn directory(config: &Config, opened: &Result<Store, StoreError>) -> Vec<Finding
         Err(error) => return vec![finding(Mark::Fail, "cache directory", error.to_string())],
     };
     let shown = config.cache_dir.as_deref().unwrap_or(Path::new("")).display();
-    let mut findings =
-        vec![finding(Mark::Ok, "cache directory", format!("{shown}, only you may write it"))];
+    let mut findings = vec![match (store.cache.access, config.share) {
+        (Access::Group(gid), _) => {
+            let risk = "each of its members can put objects into your builds";
+            let found = format!("{shown}, shared by group {gid}: {risk}");
+            finding(Mark::Ok, "cache directory", found)
+        }
+        (Access::Own, Share::Off) => {
+            finding(Mark::Ok, "cache directory", format!("{shown}, only you may write it"))
+        }
+        (Access::Own, Share::Group) => {
+            let advice = "to share an empty one: chgrp GROUP, chmod 2770";
+            let found = format!("{shown}, only you may write it, though `share` is on; {advice}");
+            finding(Mark::Warn, "cache directory", found)
+        }
+    }];
     if let Ok(Ok(known)) = FileSystem::at(store.directory()) {
         findings.push(finding(Mark::Ok, "file system", known.name));
     }
@@ -139,6 +155,10 @@ fn space(store: &Store, max_bytes: u64) -> Finding {
 fn volatile(store: &Store) -> Finding {
     if store.is_volatile_in_memory() {
         return finding(Mark::Ok, "shared memory", "counters and digests are in /dev/shm");
+    }
+    if store.cache.access != Access::Own {
+        let found = "counters and digests are in a file of the cache, since a group shares it";
+        return finding(Mark::Ok, "shared memory", found);
     }
     let found = "/dev/shm cannot be used: counters and digests are in a file of the cache, slower";
     finding(Mark::Warn, "shared memory", found)

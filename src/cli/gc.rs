@@ -19,7 +19,7 @@ pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Re
     let mut bar = Progress::new("tidying up", stderr);
     let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory);
     let done = directory.and_then(|directory| {
-        let store = Store::open(directory, config.max_size_bytes)?;
+        let store = Store::open(directory, &config)?;
         let mut progress = |done, total| bar.tell(done, total);
         let collected = collect(directory, &store, wanted, &mut progress)?;
         Ok((collected, store.bytes_used()))

@@ -15,10 +15,7 @@ use crate::store::Store;
 /// Shows, and with `--zero` resets afterwards.
 pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
-    let opened = match config.cache_dir.as_deref() {
-        Some(directory) => Store::open(directory, config.max_size_bytes),
-        None => Err(StoreError::NoDirectory),
-    };
+    let opened = Store::open_configured(&config);
     if let Err(error) = &opened {
         writeln!(stderr, "ibid: nothing is cached: {error}")?;
     }

@@ -15,7 +15,7 @@ pub fn run(asked: &Verify, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory);
     let checked = directory.and_then(|directory| {
         let mut progress = |done, total| bar.tell(done, total);
-        verify::verify(directory, config.max_size_bytes, asked.repair, &mut progress)
+        verify::verify(directory, &config, asked.repair, &mut progress)
     });
     drop(bar);
     let report = match checked {

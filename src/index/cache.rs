@@ -5,6 +5,7 @@
 use core::ffi::CStr;
 
 use super::{Index, candidates};
+use crate::shm::access::Access;
 use crate::shm::counters::Volatile;
 use crate::shm::layout::{self, Kind};
 use crate::shm::raw::{self, AsFd, Handle};
@@ -19,20 +20,24 @@ pub struct Cache {
     pub segments: Segments,
     /// Counters and hints.
     pub volatile: Volatile,
+    /// Who may write it.
+    pub access: Access,
 }
 
 impl Cache {
-    /// Opens the cache below `directory` (`IBID_DIR`); `None` if there is none that can be used as it is.
-    pub fn open(directory: &CStr) -> Option<Cache> {
-        Cache::open_at(open_layout_directory(directory)?)
+    /// Opens the cache below `directory` (`IBID_DIR`); `None` if there is none that can be used as it is. `by_group` says
+    /// whether it may be one that the members of a group share.
+    pub fn open(directory: &CStr, by_group: bool) -> Option<Cache> {
+        let (directory, access) = open_layout_directory(directory, by_group)?;
+        Cache::open_at(directory, access)
     }
 
     /// Opens the cache in the directory of this layout.
-    pub fn open_at(directory: Handle) -> Option<Cache> {
+    pub fn open_at(directory: Handle, access: Access) -> Option<Cache> {
         let index = Index::open(directory.as_fd())?;
-        let volatile = open_volatile(directory.as_fd(), index.header())?;
+        let volatile = open_volatile(directory.as_fd(), index.header(), access)?;
         let segments = Segments::new(directory, index.header().uuid);
-        Some(Cache { index, segments, volatile })
+        Some(Cache { index, segments, volatile, access })
     }
 
     /// Where a blob with this digest stands, by the index.
@@ -73,40 +78,44 @@ pub fn index_key_of_blob(digest: &[u8; 32]) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// Opens the directory of this layout, which must be ours alone to write.
-pub fn open_layout_directory(directory: &CStr) -> Option<Handle> {
+/// Opens the directory of this layout, which must be ours alone to write; or, if `by_group` says so, our group's.
+pub fn open_layout_directory(directory: &CStr, by_group: bool) -> Option<(Handle, Access)> {
     let outer = raw::open_directory(directory).ok()?;
     let mut name = [0u8; 32];
     name.get_mut(..layout::DIRECTORY.len())?.copy_from_slice(layout::DIRECTORY.as_bytes());
     let inner =
         raw::open_directory_at(outer.as_fd(), CStr::from_bytes_until_nul(&name).ok()?).ok()?;
-    for directory in [&outer, &inner] {
-        let state = raw::stat_fd(directory.as_fd()).ok()?;
-        if state.uid != raw::user() || state.mode & 0o022 != 0 {
-            return None;
-        }
-    }
-    Some(inner)
+    let access = |directory: &Handle| Access::of(&raw::stat_fd(directory.as_fd()).ok()?, by_group);
+    let (outside, inside) = (access(&outer)?, access(&inner)?);
+    (outside == inside).then_some((inner, inside))
 }
 
-/// The name of the stand-in for the volatile segment where there is no shared memory: a file in the cache.
+/// The name of the stand-in for the volatile segment where there is no shared memory, or a group would have to share
+/// it: a file in the cache.
 pub const VOLATILE_FILE: &CStr = c"volatile";
 /// Where the kernel's shared memory objects have their names.
 pub const SHARED_MEMORY: &CStr = c"/dev/shm";
 
 /// Maps the volatile segment, or the file that stands in for it.
-pub fn open_volatile(
+fn open_volatile(
     directory: raw::BorrowedFd<'_>,
     header: &layout::IndexHeader,
+    access: Access,
 ) -> Option<Volatile> {
+    let shared_memory = match access {
+        Access::Own => open_shared_memory(header),
+        Access::Group(_) => None,
+    };
+    shared_memory.or_else(|| {
+        let file = raw::open_read_write_at(directory, VOLATILE_FILE).ok()?;
+        Volatile::open(file.as_fd(), &header.uuid, None).ok()
+    })
+}
+
+/// Anybody may make a name there: what has the cache's must be its user's.
+fn open_shared_memory(header: &layout::IndexHeader) -> Option<Volatile> {
     let name = CStr::from_bytes_until_nul(&header.volatile).ok()?;
-    let shared = raw::open_directory(SHARED_MEMORY)
-        .and_then(|memory| raw::open_read_write_at(memory.as_fd(), name))
-        .and_then(|file| Volatile::open(file.as_fd(), &header.uuid));
-    shared
-        .or_else(|_| {
-            raw::open_read_write_at(directory, VOLATILE_FILE)
-                .and_then(|file| Volatile::open(file.as_fd(), &header.uuid))
-        })
-        .ok()
+    let memory = raw::open_directory(SHARED_MEMORY).ok()?;
+    let file = raw::open_read_write_at(memory.as_fd(), name).ok()?;
+    Volatile::open(file.as_fd(), &header.uuid, Some(raw::user())).ok()
 }

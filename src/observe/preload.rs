@@ -256,6 +256,9 @@ fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
             &cache_dir,
         ));
     }
+    if fs::metadata(&cache_dir)?.mode() & 0o022 != 0 {
+        return Err(unusable("others may write it, and so replace the shim", &cache_dir));
+    }
     if rustix::fs::statvfs(&cache_dir)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
         return Err(unusable("the file system does not allow programs (noexec)", &cache_dir));
     }

@@ -151,7 +151,8 @@ pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce()) -> 
         return None;
     }
     // Never closed: the process ends here or runs the tool, and unmapping takes longer than the kernel's own sweep.
-    let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, arena)?)?);
+    let by_group = environment.value(b"IBID_SHARE") == Some(b"group");
+    let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, arena)?, by_group)?);
     let (command, arena) = Command::new(start, call, arena)?;
     Some(look(&cache, &command, &environment, arena, delivered))
 }

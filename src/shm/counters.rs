@@ -66,11 +66,15 @@ impl Counter {
 pub struct Volatile(MapMut);
 
 impl Volatile {
-    /// Maps an existing segment, which must be this cache's.
-    pub fn open(file: BorrowedFd<'_>, uuid: &[u8; 16]) -> Result<Volatile, Errno> {
+    /// Maps an existing segment, which must be this cache's and, where its directory does not vouch for that, `owner`'s.
+    pub fn open(
+        file: BorrowedFd<'_>,
+        uuid: &[u8; 16],
+        owner: Option<u32>,
+    ) -> Result<Volatile, Errno> {
         let state = raw::stat_fd(file)?;
         if !state.is_regular()
-            || state.uid != raw::user()
+            || owner.is_some_and(|owner| owner != state.uid)
             || state.stat.size < VOLATILE_BYTES as u64
         {
             return Err(Errno::INVAL);

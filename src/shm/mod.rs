@@ -3,6 +3,7 @@
 //! It knows no compilers, no meaning of a record and no policy; it allocates nothing and never panics.
 //! Read next: `layout.rs`, then "The store" in `ARCHITECTURE.md`.
 
+pub mod access;
 pub mod clock;
 pub mod counters;
 pub mod cpu;

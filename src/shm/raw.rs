@@ -50,6 +50,8 @@ pub struct FileState {
     pub links: u32,
     /// Owner.
     pub uid: u32,
+    /// Group.
+    pub gid: u32,
     /// The device that a device file names, `major << 32 | minor`.
     pub rdev: u64,
 }
@@ -81,6 +83,7 @@ impl FileState {
             mode: u32::from(s.stx_mode),
             links: s.stx_nlink,
             uid: s.stx_uid,
+            gid: s.stx_gid,
             rdev: join(s.stx_rdev_major, s.stx_rdev_minor),
         }
     }
@@ -255,6 +258,20 @@ pub fn creation_mask() -> u32 {
 /// The effective user.
 pub fn user() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Whether this process is a member of a group; one that has more than a thousand is taken for none.
+pub fn is_in_group(gid: u32) -> bool {
+    let mut groups = [0u32; 1024];
+    if rustix::process::getegid().as_raw() == gid {
+        return true;
+    }
+    // SAFETY: the array is ours, and its length is the true one.
+    let count = unsafe {
+        syscall::call(syscall::GETGROUPS, [groups.len(), groups.as_mut_ptr() as usize, 0, 0, 0])
+    };
+    let count = usize::try_from(count).unwrap_or(0);
+    groups.iter().take(count).any(|group| *group == gid)
 }
 
 /// A number that tells this process from others that run now.

@@ -15,6 +15,12 @@ pub(super) const STATX: usize = 332;
 /// `statx(dir, path, flags, mask, buf)`.
 #[cfg(target_arch = "aarch64")]
 pub(super) const STATX: usize = 291;
+/// `getgroups(count, list)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const GETGROUPS: usize = 115;
+/// `getgroups(count, list)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const GETGROUPS: usize = 158;
 /// `rt_sigaction(sig, new, old, set_len)`.
 #[cfg(target_arch = "x86_64")]
 pub(super) const RT_SIGACTION: usize = 13;

@@ -2,12 +2,12 @@
 //!
 //! Everything appears under its name in one step, complete. Only one process makes it: a lock decides which.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,6 +20,7 @@ use crate::index::cache::{Cache, VOLATILE_FILE};
 use crate::index::{self, Index, Window};
 use crate::os::file_system::FileSystem;
 use crate::outcome::InternalError;
+use crate::shm::access::{self, Access};
 use crate::shm::counters::VOLATILE_BYTES;
 use crate::shm::fault;
 use crate::shm::layout::{
@@ -38,39 +39,66 @@ const OWNER_END: usize = 4096;
 /// The most buckets: 1 GiB of words.
 const BUCKETS_MAX: u64 = 1 << 23;
 
-/// Makes the cache directory and the one of this layout, and checks that nobody else can write them.
-pub(super) fn directories(outer: &Path, inner: &Path) -> Result<(), StoreError> {
-    for (directory, recursive) in [(outer, true), (inner, false)] {
-        match fs::metadata(directory) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = DirBuilder::new().mode(0o700).recursive(recursive).create(directory);
-                fault::point("creation: directory made");
-                if let Err(error) = made
-                    && error.kind() != io::ErrorKind::AlreadyExists
-                {
-                    let what = "cannot create the cache directory";
-                    return Err(StoreError::io(what, directory, InternalError::CacheDir)(error));
-                }
-            }
-            Err(error) => {
-                return Err(StoreError::io("cannot use", directory, InternalError::CacheDir)(
-                    error,
-                ));
-            }
-        }
-        // The cache directory itself may be a symlink: that is how it is moved. What is in it may not.
-        let state = if recursive { fs::metadata } else { fs::symlink_metadata };
-        let state = state(directory).map_err(StoreError::io(
-            "cannot use",
-            directory,
-            InternalError::CacheDir,
-        ))?;
-        if !state.is_dir() || state.uid() != raw::user() || state.mode() & 0o022 != 0 {
-            return Err(StoreError::NotOurs(directory.to_path_buf()));
-        }
+/// Makes the cache directory and the one of this layout, and checks that nobody can write them but those who may.
+pub(super) fn directories(
+    outer: &Path,
+    inner: &Path,
+    by_group: bool,
+) -> Result<Access, StoreError> {
+    // The cache directory itself may be a symlink: that is how it is moved. What is in it may not.
+    make_directory(outer, by_group)?;
+    let outside = access_to(outer, raw::stat, by_group)?;
+    make_directory(inner, outside != Access::Own)?;
+    let inside = access_to(inner, raw::lstat, by_group)?;
+    if inside != outside {
+        return Err(StoreError::NotOurs { path: inner.to_path_buf(), why: OTHER_THAN_ABOVE });
     }
-    Ok(())
+    Ok(inside)
+}
+
+fn make_directory(path: &Path, for_group: bool) -> Result<(), StoreError> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().mode(0o700).recursive(true).create(path).and_then(|()| {
+        fault::point("creation: directory made");
+        if for_group {
+            fs::set_permissions(path, Permissions::from_mode(access::GROUP_DIRECTORY))
+        } else {
+            Ok(())
+        }
+    });
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let what = "cannot create the cache directory";
+            Err(StoreError::io(what, path, InternalError::CacheDir)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+const OTHER_THAN_ABOVE: &str = "is not shared as the directory is that it lies in; remove it";
+const NOT_TO_BE_SHARED: &str =
+    "is not a directory that only you may write; choose another IBID_DIR";
+const NOT_ASKED_FOR: &str = "is shared by a group: set IBID_SHARE=group if you trust all its members, or choose another IBID_DIR";
+const NOT_A_MEMBER: &str = "is shared by a group that you are not in, or no directory of mode 2770; choose another IBID_DIR";
+
+fn access_to(
+    path: &Path,
+    stat: fn(&CStr) -> Result<raw::FileState, raw::Errno>,
+    by_group: bool,
+) -> Result<Access, StoreError> {
+    let failed = |errno: raw::Errno| {
+        StoreError::io("cannot use", path, InternalError::CacheDir)(errno.into())
+    };
+    let state = stat(&super::c_path(path)?).map_err(failed)?;
+    let why = match (by_group, access::is_shared(state.mode)) {
+        (true, _) => NOT_A_MEMBER,
+        (false, true) => NOT_ASKED_FOR,
+        (false, false) => NOT_TO_BE_SHARED,
+    };
+    Access::of(&state, by_group)
+        .ok_or_else(|| StoreError::NotOurs { path: path.to_path_buf(), why })
 }
 
 /// Whether the file system of `directory` can hold a cache.
@@ -93,16 +121,7 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
     if fs::symlink_metadata(&path).is_ok_and(|state| !state.is_file()) {
         let _ = remove(&path);
     }
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(
-            (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed(),
-        )
-        .open(&path)
+    let file = file_to_write(&path, OpenOptions::new().read(true).write(true))
         .map_err(StoreError::io("cannot open", &path, InternalError::CacheDir))?;
     fault::point("lock: file opened");
     if wait {
@@ -113,8 +132,28 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
     Ok(file)
 }
 
+/// Opens a file that is made empty where there is none.
+pub(super) fn file_to_write(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    options.custom_flags(flags.bits().cast_signed());
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    // It has its mode before it has its name: whoever comes upon it can use it.
+    let (temporary, _) = temporary_file(path)?;
+    fault::point("empty file: temporary one made");
+    let linked = fs::hard_link(&temporary, path);
+    fault::point("empty file: linked");
+    fs::remove_file(&temporary)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => options.open(path),
+    }
+}
+
 /// Makes whatever keeps the cache in `directory` from being opened: index or volatile segment.
-pub(super) fn cache(directory: &Path, max_bytes: u64) -> Result<Cache, StoreError> {
+pub(super) fn cache(directory: &Path, access: Access, max_bytes: u64) -> Result<Cache, StoreError> {
     let _lock = lock(directory, "lock", true)?;
     fault::point("creation: locked");
     let handle = || -> Result<raw::Handle, StoreError> {
@@ -123,15 +162,15 @@ pub(super) fn cache(directory: &Path, max_bytes: u64) -> Result<Cache, StoreErro
             .map_err(StoreError::io("cannot open", directory, InternalError::CacheDir))
     };
     // Another process may have made all of it while we waited.
-    if let Some(cache) = Cache::open_at(handle()?) {
+    if let Some(cache) = Cache::open_at(handle()?, access) {
         return Ok(cache);
     }
     let header = match Index::open(handle()?.as_fd()) {
         Some(index) => *index.header(),
         None => index(directory, max_bytes)?,
     };
-    volatile(directory, &header)?;
-    Cache::open_at(handle()?).ok_or_else(|| StoreError::Corrupt(directory.to_path_buf()))
+    volatile(directory, access, &header)?;
+    Cache::open_at(handle()?, access).ok_or_else(|| StoreError::Corrupt(directory.to_path_buf()))
 }
 
 /// How many buckets an index has for a cache of so many bytes and at least so many words.
@@ -167,8 +206,9 @@ fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
     Ok(header)
 }
 
-/// Makes the volatile segment in shared memory, or where there is none, a file in the cache that stands in for it.
-fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
+/// Makes the volatile segment in shared memory, or where there is none, a file in the cache that stands in for it. So it
+/// is where a group shares the cache: of what is in `/dev/shm` nobody can remove another's.
+fn volatile(directory: &Path, access: Access, header: &IndexHeader) -> Result<(), StoreError> {
     let head = VolatileHeader { magic: VOLATILE_MAGIC, uuid: header.uuid, check: 0 }.sealed();
     let len = header.volatile.iter().position(|byte| *byte == 0).unwrap_or(0);
     let name = String::from_utf8_lossy(&header.volatile[..len]).into_owned();
@@ -182,7 +222,7 @@ fn volatile(directory: &Path, header: &IndexHeader) -> Result<(), StoreError> {
     if bytes.len() + owner.len() <= OWNER_END {
         bytes.extend(owner);
     }
-    if shared_memory(&name, &bytes).is_ok() {
+    if access == Access::Own && shared_memory(&name, &bytes).is_ok() {
         return Ok(());
     }
     let path = directory.join(VOLATILE_FILE.to_str().unwrap_or("volatile"));
@@ -316,6 +356,12 @@ pub(super) fn temporary_file(path: &Path) -> io::Result<(PathBuf, File)> {
     let temporary = path.with_file_name(format!("tmp-{number:016x}"));
     let file =
         OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&temporary)?;
+    let is_shared = |directory: &Path| {
+        fs::metadata(directory).is_ok_and(|state| access::is_shared(state.mode()))
+    };
+    if temporary.parent().is_some_and(is_shared) {
+        file.set_permissions(Permissions::from_mode(access::GROUP_FILE))?;
+    }
     Ok((temporary, file))
 }
 

@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::{Config, Share};
 use crate::error::StoreError;
 use crate::index::cache::{Cache, index_key_of_blob};
 use crate::index::{self, Window};
@@ -37,6 +38,28 @@ use draft::Draft;
 /// The default of `IBID_MAX_SIZE`.
 pub const MAX_BYTES_DEFAULT: u64 = 10 << 30;
 
+/// What the user says of a cache.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// What it may hold.
+    pub max_bytes: u64,
+    /// Whether it may be one that the members of a group share.
+    pub by_group: bool,
+}
+
+/// So many bytes for the user alone.
+impl From<u64> for Terms {
+    fn from(max_bytes: u64) -> Terms {
+        Terms { max_bytes, by_group: false }
+    }
+}
+
+impl From<&Config> for Terms {
+    fn from(config: &Config) -> Terms {
+        Terms { max_bytes: config.max_size_bytes, by_group: config.share == Share::Group }
+    }
+}
+
 /// A cache, opened for reading and appending.
 #[derive(Debug)]
 pub struct Store {
@@ -53,20 +76,22 @@ pub struct Store {
 
 impl Store {
     /// Opens the cache in `directory` (`IBID_DIR`); what is missing or damaged is made anew.
-    pub fn open(directory: &Path, max_bytes: u64) -> Result<Store, StoreError> {
+    pub fn open(directory: &Path, terms: impl Into<Terms>) -> Result<Store, StoreError> {
+        let Terms { max_bytes, by_group } = terms.into();
         // Past its limit a process is killed (SIGXFSZ), and the log of the observer is as long as a segment.
         let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
         if limit.is_some_and(|bytes| bytes < SEGMENT_BYTES) {
             return Err(StoreError::FileSizeLimit);
         }
         let inside = directory.join(DIRECTORY);
-        create::directories(directory, &inside)?;
+        let access = create::directories(directory, &inside, by_group)?;
         create::file_system(&inside)?;
         let path = c_path(&inside)?;
         let handle = || raw::open_directory(&path);
-        let cache = match handle().ok().and_then(Cache::open_at) {
+        let opened = handle().ok().and_then(|directory| Cache::open_at(directory, access));
+        let cache = match opened {
             Some(cache) => cache,
-            None => create::cache(&inside, max_bytes)?,
+            None => create::cache(&inside, access, max_bytes)?,
         };
         let index_path = inside.join("index");
         let failed = |errno: raw::Errno| StoreError::Io {
@@ -93,6 +118,11 @@ impl Store {
             max_bytes,
             has_epoch: Cell::new(false),
         })
+    }
+
+    /// Opens the cache that the user has configured.
+    pub fn open_configured(config: &Config) -> Result<Store, StoreError> {
+        Store::open(config.cache_dir.as_deref().ok_or(StoreError::NoDirectory)?, config)
     }
 
     /// The directory of this layout, inside the cache directory.

@@ -7,11 +7,11 @@ use std::ffi::{CString, OsStr};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::create;
 use crate::shm::raw;
 
 const NAME: &str = "programs";
@@ -106,8 +106,8 @@ impl Verdict {
         let path = directory.join(NAME);
         let is_long = fs::metadata(&path).is_ok_and(|found| found.len() > LEN_BYTES_MAX);
         let mut options = OpenOptions::new();
-        options.create(true).append(!is_long).write(true).truncate(is_long).mode(0o600);
-        options.open(path)?.write_all(&line)
+        options.append(!is_long).write(true).truncate(is_long);
+        create::file_to_write(&path, &mut options)?.write_all(&line)
     }
 
     /// The stamps of its files, folded.

@@ -6,14 +6,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::Store;
 use super::draft::Draft;
 use super::walk::Named;
+use super::{Store, Terms};
 use crate::error::StoreError;
 use crate::index::{self, Index};
 use crate::outcome::InternalError;
@@ -90,25 +91,26 @@ impl fmt::Display for Damage {
 /// how many words have been followed.
 pub fn verify(
     directory: &Path,
-    max_bytes: u64,
+    terms: impl Into<Terms>,
     repair: bool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Report, StoreError> {
     let inside = directory.join(DIRECTORY);
     let path = inside.join("index");
-    if fs::symlink_metadata(&path).is_err() {
+    let terms = terms.into();
+    if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(Report::default());
     }
     let is_whole = raw::open_directory(&super::c_path(&inside)?)
         .is_ok_and(|handle| Index::open(raw::AsFd::as_fd(&handle)).is_some());
     if !is_whole {
         if repair {
-            Store::open(directory, max_bytes)?;
+            Store::open(directory, terms)?;
         }
         let damage = Damage { place: Place { seq: 0, unit: 0 }, fault: Fault::Index };
         return Ok(Report { damage: vec![damage], ..Report::default() });
     }
-    let store = Store::open(directory, max_bytes)?;
+    let store = Store::open(directory, terms)?;
     let mut verifier = Verifier::new(&store);
     verifier.follow_words(progress)?;
     verifier.follow_references()?;

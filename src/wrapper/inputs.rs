@@ -58,6 +58,12 @@ impl<'a> Inputs<'a> {
         self.list.push(Input { path, kind, mode: state.mode, stamp, digest, group });
     }
 
+    /// A record must not give anybody what the tool could not have read for him.
+    fn vet(&self, state: &FileState) -> Result<(), NotStored> {
+        let all_may_use = self.store.cache.access.all_may_use(state);
+        if all_may_use { Ok(()) } else { Err(NotStored::PrivateInput) }
+    }
+
     /// Notes a file that was read, in the state in which it was `seen` then, if that is known.
     pub fn content(
         &mut self,
@@ -81,6 +87,7 @@ impl<'a> Inputs<'a> {
         if !world.vouches(&spelled, &state, self.started_ns) || seen.is_none() && !is_older {
             return Err(NotStored::InputTooNew);
         }
+        self.vet(&state)?;
         let digest =
             self.store.digest_file(&spelled, &state, true).ok_or(NotStored::InputChanged)?;
         // The loader asks no link where it leads: if one leads elsewhere, the stamp is that of another file.
@@ -105,6 +112,7 @@ impl<'a> Inputs<'a> {
         if state.stat.ctime_ns.max(state.stat.mtime_ns) >= self.started_ns {
             return Err(NotStored::InputChanged);
         }
+        self.vet(&state)?;
         let digest = digest_listing(&spelled).ok_or(NotStored::InputChanged)?;
         world.ways.walk(path);
         self.push(spelled, record::LISTING, &state, digest);

@@ -62,7 +62,7 @@ pub struct Lesson<'a> {
 impl Lesson<'_> {
     /// The record of this run.
     pub fn learn(&self) -> Result<Draft, NotStored> {
-        let mut world = World::new();
+        let mut world = World::new(self.store.cache.access);
         self.vet(&mut world)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs(&mut world)?;
@@ -229,7 +229,9 @@ impl Lesson<'_> {
             names.insert(name.clone(), flags);
         }
         // What we ourselves went by: where the configuration file is, and where the tool was found.
-        for name in [env::IBID_CONFIG, env::XDG_CONFIG_HOME, env::HOME] {
+        let is_named = self.environment.value(b"IBID_CONFIG").is_some_and(|path| !path.is_empty());
+        let places = if is_named { 1 } else { 3 };
+        for name in [env::IBID_CONFIG, env::XDG_CONFIG_HOME, env::HOME].into_iter().take(places) {
             names.insert(name.into(), 0);
         }
         if !self.command.call().tool.to_bytes().contains(&b'/') {

@@ -180,8 +180,7 @@ impl Invocation {
     }
 
     fn open_store(&self) -> Result<Store, StoreError> {
-        let directory = self.config.cache_dir.as_deref().ok_or(StoreError::NoDirectory)?;
-        Store::open(directory, self.config.max_size_bytes)
+        Store::open_configured(&self.config)
     }
 
     fn verdict(&self) -> Verdict {

@@ -94,7 +94,7 @@ impl<'a> Now<'a> {
             store,
             command,
             environment,
-            world: World::new(),
+            world: World::new(store.cache.access),
             searches: HashMap::new(),
             states: HashMap::new(),
             digests: HashMap::new(),
@@ -199,7 +199,8 @@ impl<'a> Now<'a> {
             _ => None,
         };
         input.stamp = stamp;
-        (digest == Some(input.digest)).then_some(vouches)
+        let all_may_use = self.store.cache.access.all_may_use(&state);
+        (digest == Some(input.digest)).then_some(vouches && all_may_use)
     }
 
     fn digest(&mut self, path: &CString, state: &FileState, vouches: bool) -> Option<[u8; 32]> {

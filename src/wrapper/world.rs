@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::ways::{Ways, c_path, path_of, split};
 use crate::os::file_system::FileSystem;
+use crate::shm::access::Access;
 use crate::shm::raw::{self, Errno, FileState};
 use crate::store::draft::Directory;
 
@@ -31,6 +32,7 @@ pub fn now_ns() -> i64 {
 /// What was seen of the world.
 #[derive(Debug)]
 pub struct World {
+    access: Access,
     /// Before anything was looked at, ns since the epoch.
     pub taken_ns: i64,
     file_systems: FxHashMap<u64, Option<FileSystem>>,
@@ -51,9 +53,10 @@ pub struct Absences {
 }
 
 impl World {
-    /// Nothing seen yet.
-    pub fn new() -> World {
+    /// Nothing seen yet, for records in a cache of this kind.
+    pub fn new(access: Access) -> World {
         World {
+            access,
             taken_ns: now_ns(),
             file_systems: FxHashMap::default(),
             directories: FxHashMap::default(),
@@ -214,6 +217,7 @@ impl World {
         let shown = if path.is_empty() { c"." } else { &path };
         let is_trusted = !written.contains(&(state.stat.dev, state.stat.ino))
             && self.file_system(shown, state).is_some()
+            && self.access.all_may_use(state)
             && self.vouches(shown, state, self.taken_ns);
         is_trusted.then_some(path)
     }

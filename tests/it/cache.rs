@@ -127,7 +127,7 @@ impl Outcome {
 }
 
 impl Counters {
-    fn from_json(text: &str) -> Counters {
+    pub fn from_json(text: &str) -> Counters {
         let Value::Object(object) = serde_json::from_str(text).unwrap() else {
             panic!("not an object: {text}")
         };

@@ -23,6 +23,7 @@ mod face;
 mod first_week;
 mod full_disks;
 mod fuzz;
+mod group;
 mod house;
 mod hunt;
 mod links;

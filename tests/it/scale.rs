@@ -45,7 +45,7 @@ fn store(directory: &Path, records: u64) {
 /// Opens the cache and looks one record and its object up, as a process that hits does; whether both are there.
 fn look(directory: &Path, number: u64) -> bool {
     let path = CString::new(directory.as_os_str().as_bytes()).unwrap();
-    let cache = Opened::open(&path).unwrap();
+    let cache = Opened::open(&path, false).unwrap();
     let digest = *blake3::hash(&number.to_le_bytes().repeat(20)).as_bytes();
     let is_there = cache.records(&key(2 * number)).next().is_some();
     is_there && cache.find_blob(&digest).is_some()

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use super::Scratch;
 use super::reference::{Random, insert, is_long, look, tell};
 use crate::index::cache::Cache;
+use crate::shm::access::Access;
 use crate::shm::fault;
 use crate::shm::layout::{DIRECTORY, SEGMENT_BYTES};
 use crate::store::append::fill;
@@ -238,7 +239,7 @@ fn after_a_power_loss_each_entry_is_right_or_a_miss() {
     for _ in 0..images {
         image.lose_power(&history, &mut random);
         let directory = File::open(&image.inside).expect("it is there");
-        match Cache::open_at(OwnedFd::from(directory).into()) {
+        match Cache::open_at(OwnedFd::from(directory).into(), Access::Own) {
             Some(cache) => look_all(&cache, &mut tally),
             None => unusable += 1,
         }
