@@ -1,13 +1,13 @@
 //! A record as owned values: what the wrapper fills in, what is written, and what a look-up by digests refreshes.
 //!
-//! It knows the bytes of a record, not why they say what they say. Read next: `record/mod.rs`.
+//! It knows the bytes of a record, not why they say what they say. Read next: `decode.rs`, `record/mod.rs`.
 
 use std::ffi::{CStr, CString};
 
 use bytemuck::{Pod, Zeroable};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use crate::record::{self, BlobRef, Cold, Head, Proof, Record, Search, Span};
+use crate::record::{self, BlobRef, Head, Proof, Search, Span};
 use crate::shm::stat::Stamp;
 
 /// An owned record.
@@ -239,52 +239,6 @@ impl Draft {
         head.absences = hot.table(&absences);
     }
 
-    /// The owned form of a record; `None` if it is damaged.
-    pub fn decode(record: &Record<'_>, cold: &Cold<'_>, key: &[u8; 32]) -> Option<Draft> {
-        let (invocation_key, portable_key) = key.split_at(16);
-        let present = |blob: BlobRef| (blob.len_bytes > 0).then_some(blob);
-        Some(Draft {
-            flags: record.head.flags,
-            columns: record.head.columns,
-            cpu: record.head.cpu,
-            tool_us: record.head.tool_us,
-            command: record.command()?.to_vec(),
-            invocation_key: invocation_key.try_into().ok()?,
-            portable_key: portable_key.try_into().ok()?,
-            variables: decode_variables(record)?,
-            inputs: decode_inputs(record, cold)?,
-            directories: decode_directories(record, cold)?,
-            absences: record
-                .absences()
-                .map(|absence| Some((record.string(absence?.path)?.to_owned(), absence?.errno)))
-                .collect::<Option<_>>()?,
-            searches: cold
-                .searches(record)
-                .map(|search| {
-                    Some((
-                        cold.string(search?.name)?.to_owned(),
-                        cold.string(search?.found)?.to_owned(),
-                    ))
-                })
-                .collect::<Option<_>>()?,
-            outputs: record
-                .outputs()
-                .map(|output| {
-                    let output = output?;
-                    Some(Output {
-                        path: record.string(output.path)?.to_owned(),
-                        create_mode: output.create_mode,
-                        mode: output.mode,
-                        flags: output.flags,
-                        blob: output.blob,
-                    })
-                })
-                .collect::<Option<_>>()?,
-            stdout: present(record.head.stdout),
-            stderr: present(record.head.stderr),
-        })
-    }
-
     /// Hash of all that a look-up by digests compares and gives, wherever files lie in time.
     pub fn identity(&self) -> [u8; 16] {
         let mut hasher = Xxh3::new();
@@ -331,51 +285,4 @@ impl Draft {
 /// it names the working directory.
 pub fn is_searched(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"PATH" | b"PWD")
-}
-
-fn decode_variables(record: &Record<'_>) -> Option<Vec<Variable>> {
-    record
-        .variables()
-        .map(|variable| {
-            let variable = variable?;
-            Some(Variable {
-                name: record.string(variable.name)?.to_owned(),
-                value: (variable.flags & record::IS_SET != 0).then_some(variable.value),
-                flags: variable.flags & !record::IS_SET,
-            })
-        })
-        .collect()
-}
-
-fn decode_inputs(record: &Record<'_>, cold: &Cold<'_>) -> Option<Vec<Input>> {
-    let mut proofs = cold.proofs(record);
-    record
-        .inputs()
-        .map(|input| {
-            let (input, proof) = (input?, proofs.next()??);
-            Some(Input {
-                path: record.string(input.path)?.to_owned(),
-                kind: input.kind,
-                mode: input.mode,
-                stamp: input.stamp,
-                digest: proof.digest,
-                group: proof.group,
-            })
-        })
-        .collect()
-}
-
-fn decode_directories(record: &Record<'_>, cold: &Cold<'_>) -> Option<Vec<Directory>> {
-    record
-        .directories()
-        .map(|directory| {
-            let directory = directory?;
-            let names = cold.names(directory.names).map(|name| name.map(CStr::to_owned));
-            Some(Directory {
-                path: record.string(directory.path)?.to_owned(),
-                stamp: directory.stamp,
-                names: names.collect::<Option<_>>()?,
-            })
-        })
-        .collect()
 }

@@ -23,6 +23,7 @@ use crate::shm::segments::Place;
 
 mod append;
 mod create;
+mod decode;
 pub mod digest;
 pub mod draft;
 pub mod gc;

@@ -1,0 +1,173 @@
+//! From the bytes of a record to its owned form.
+//!
+//! Strings of a record never share bytes, as `draft.rs` writes them. Bytes that claim otherwise are damaged: a few of
+//! them could ask for more memory than there is. Read next: `record/mod.rs`.
+
+use std::ffi::{CStr, CString};
+
+use super::draft::{Directory, Draft, Input, Output, Variable};
+use crate::record::{self, BlobRef, Cold, Record, Span};
+
+impl Draft {
+    /// The owned form of a record; `None` if it is damaged.
+    pub fn decode(record: &Record<'_>, cold: &Cold<'_>, key: &[u8; 32]) -> Option<Draft> {
+        let (invocation_key, portable_key) = key.split_at(16);
+        let present = |blob: BlobRef| (blob.len_bytes > 0).then_some(blob);
+        let mut strings = Strings { record, cold, left: record.bytes().len() + cold.0.len() };
+        Some(Draft {
+            flags: record.head.flags,
+            columns: record.head.columns,
+            cpu: record.head.cpu,
+            tool_us: record.head.tool_us,
+            command: record.command()?.to_vec(),
+            invocation_key: invocation_key.try_into().ok()?,
+            portable_key: portable_key.try_into().ok()?,
+            variables: variables(record, &mut strings)?,
+            inputs: inputs(record, cold, &mut strings)?,
+            directories: directories(record, &mut strings)?,
+            absences: record
+                .absences()
+                .map(|absence| Some((strings.hot(absence?.path)?, absence?.errno)))
+                .collect::<Option<_>>()?,
+            searches: cold
+                .searches(record)
+                .map(|search| Some((strings.cold(search?.name)?, strings.cold(search?.found)?)))
+                .collect::<Option<_>>()?,
+            outputs: outputs(record, &mut strings)?,
+            stdout: present(record.head.stdout),
+            stderr: present(record.head.stderr),
+        })
+    }
+}
+
+/// The strings of a record, together no longer than it is.
+struct Strings<'r> {
+    record: &'r Record<'r>,
+    cold: &'r Cold<'r>,
+    left: usize,
+}
+
+impl Strings<'_> {
+    fn own(&mut self, string: &CStr) -> Option<CString> {
+        self.left = self.left.checked_sub(string.to_bytes_with_nul().len())?;
+        Some(string.to_owned())
+    }
+
+    fn hot(&mut self, span: Span) -> Option<CString> {
+        self.own(self.record.string(span)?)
+    }
+
+    fn cold(&mut self, span: Span) -> Option<CString> {
+        self.own(self.cold.string(span)?)
+    }
+
+    fn names(&mut self, span: Span) -> Option<Vec<CString>> {
+        self.cold.names(span).map(|name| self.own(name?)).collect()
+    }
+}
+
+fn variables(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Variable>> {
+    let variable = |variable: Option<record::Variable>| {
+        let variable = variable?;
+        Some(Variable {
+            name: strings.hot(variable.name)?,
+            value: (variable.flags & record::IS_SET != 0).then_some(variable.value),
+            flags: variable.flags & !record::IS_SET,
+        })
+    };
+    record.variables().map(variable).collect()
+}
+
+fn inputs(record: &Record<'_>, cold: &Cold<'_>, strings: &mut Strings<'_>) -> Option<Vec<Input>> {
+    let mut proofs = cold.proofs(record);
+    let input = |input: Option<record::Input>| {
+        let (input, proof) = (input?, proofs.next()??);
+        Some(Input {
+            path: strings.hot(input.path)?,
+            kind: input.kind,
+            mode: input.mode,
+            stamp: input.stamp,
+            digest: proof.digest,
+            group: proof.group,
+        })
+    };
+    record.inputs().map(input).collect()
+}
+
+fn directories(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Directory>> {
+    let directory = |directory: Option<record::Directory>| {
+        let directory = directory?;
+        Some(Directory {
+            path: strings.hot(directory.path)?,
+            stamp: directory.stamp,
+            names: strings.names(directory.names)?,
+        })
+    };
+    record.directories().map(directory).collect()
+}
+
+fn outputs(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Output>> {
+    let output = |output: Option<record::Output>| {
+        let output = output?;
+        Some(Output {
+            path: strings.hot(output.path)?,
+            create_mode: output.create_mode,
+            mode: output.mode,
+            flags: output.flags,
+            blob: output.blob,
+        })
+    };
+    record.outputs().map(output).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Head;
+    use crate::shm::stat::Stamp;
+
+    fn decode(hot: &[u8], cold: &[u8]) -> Option<Draft> {
+        Draft::decode(&Record::read(hot)?, &Cold(cold), &[0; 32])
+    }
+
+    /// Each of many directories claims the names of all: the owned form would be the square of the bytes.
+    #[test]
+    fn names_that_are_claimed_twice_are_damage() {
+        let directory = |at: u8| Directory {
+            path: CString::new([b'a' + at]).expect("no NUL"),
+            stamp: Stamp([at; 16]),
+            names: (1..=20).map(|name| CString::new([name]).expect("no NUL")).collect(),
+        };
+        let draft = Draft { directories: (0..9).map(directory).collect(), ..Draft::default() };
+        let encoded = draft.encode();
+        let back = decode(&encoded.hot, &encoded.cold).expect("whole");
+        assert_eq!(format!("{back:?}"), format!("{draft:?}"));
+
+        let mut claimed = encoded.hot.clone();
+        let at = Record::read(&claimed).expect("a head").head.directories.at as usize;
+        let size = size_of::<record::Directory>();
+        for entry in claimed[at..][..9 * size].chunks_mut(size) {
+            let mut directory: record::Directory = bytemuck::pod_read_unaligned(entry);
+            directory.names = Span { at: 0, len: 9 * 20 };
+            entry.copy_from_slice(bytemuck::bytes_of(&directory));
+        }
+        assert!(decode(&claimed, &encoded.cold).is_none());
+    }
+
+    #[test]
+    fn a_string_that_many_claim_is_damage() {
+        let long = CString::new(vec![b'x'; 4000]).expect("no NUL");
+        let absences = (0..100).map(|_| (c"".to_owned(), 2)).chain([(long, 2)]).collect();
+        let draft = Draft { absences, ..Draft::default() };
+        let encoded = draft.encode();
+        let mut hot = encoded.hot;
+        assert!(decode(&hot, &encoded.cold).is_some());
+        let head: Head = Record::read(&hot).expect("a head").head;
+        let entries = &mut hot[head.absences.at as usize..][..101 * size_of::<record::Absence>()];
+        let (others, last) = entries.split_at_mut(100 * size_of::<record::Absence>());
+        for other in others.chunks_mut(size_of::<record::Absence>()) {
+            other.copy_from_slice(last);
+        }
+        assert!(decode(&hot, &encoded.cold).is_none());
+    }
+}
