@@ -14,6 +14,11 @@ const NOT_HERE: i32 = 77;
 /// Mounts (`$cache` is the cache directory, `$root` is beside it), then compiles thrice; then makes room, if there is
 /// something that takes it (`$root/ballast`), and compiles twice more, the second of which must be a hit.
 fn compile_in(mounts: &str, hits_in_the_end: bool) {
+    compile_while(mounts, ":", hits_in_the_end);
+}
+
+/// The same; `then` happens after the first compile.
+fn compile_while(mounts: &str, then: &str, hits_in_the_end: bool) {
     if !tools::is_root() {
         tools::skip("mounting needs root");
         return;
@@ -35,7 +40,9 @@ fn compile_in(mounts: &str, hits_in_the_end: bool) {
             cmp a.o bare.o || exit 2
             test -s said && {{ cat said; exit 3; }}
         }}
-        compile; compile; compile
+        compile
+        {then}
+        compile; compile
         rm -f "$cache/ballast"
         compile
         "$ibid" stats --json >before.json 2>said || exit {}
@@ -80,6 +87,16 @@ fn an_ext4_that_is_nearly_full() {
     for left_mib in [0, 1, 20, 68] {
         compile_in(&nearly_full_ext4(left_mib), true);
     }
+}
+
+/// The space of a cache is reserved as it is made: what fills the disk up later takes none of it away.
+#[test]
+fn a_disk_that_is_filled_up_later() {
+    let fill = "test -f \"$cache\"/*/seg-0000000000000001 || exit 7
+        head -c 400M /dev/zero >\"$cache/ballast\" 2>/dev/null && exit 6";
+    compile_while(&nearly_full_ext4(100), fill, true);
+    let tmpfs = format!(r#"mount -t tmpfs -o mode=700,size=100m none "$cache" || exit {NOT_HERE}"#);
+    compile_while(&tmpfs, fill, true);
 }
 
 #[test]

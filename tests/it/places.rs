@@ -74,6 +74,23 @@ fn shared_memory_of_a_container() {
     }
 }
 
+/// What is in shared memory has its space reserved: that others fill it up later does no harm.
+#[test]
+fn shared_memory_that_is_filled_up_later() {
+    let (cache, project) = (Cache::new(), Project::with(HELLO));
+    let script = format!(
+        "mount -t tmpfs -o size=2m ibid-test /dev/shm || exit 9
+        $ibid gcc -c b.c -o b.o || exit 1
+        head -c 3000000 /dev/zero > /dev/shm/full 2>/dev/null && exit 2
+        {COMPILES}"
+    );
+    let Some(done) = in_namespace(&cache, &project, &script) else { return };
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    assert!(said.contains("\"invocation_hits\": 1") && said.contains("\"stored\": 2"), "{said}");
+    assert!(said.contains("are in /dev/shm"), "{said}");
+}
+
 /// There is room for a segment, but not for a large object beside it: nothing of it stays, and what is small is stored.
 #[test]
 fn a_disk_that_is_too_full_for_a_large_object() {
