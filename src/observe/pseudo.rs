@@ -2,8 +2,10 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::Unsteady;
+use crate::env;
 
 /// Paths, and directories that end in `/`, that cannot make a result unrepeatable.
 const HARMLESS: &[(&str, &str)] = &[
@@ -45,6 +47,12 @@ const STEADY: &[&str] = &[
     "/proc/sys/vm/overcommit_memory",
     "/sys/kernel/mm/",
 ];
+
+/// What make and cargo say of their job server, to their children and so to us.
+static JOB_SERVERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let flags = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"].into_iter().filter_map(env::get);
+    flags.map(|flags| flags.to_string_lossy().into_owned()).collect()
+});
 
 /// What a harmless path (see [`is_harmless`]) says that is not the same at each run.
 pub fn unsteady(path: &Path) -> Option<Unsteady> {
@@ -107,19 +115,15 @@ fn is_process(bytes: &[u8]) -> bool {
         && !is_descriptor(bytes)
 }
 
-/// The pipe of make's or cargo's job server, from which tools take tokens: a named one, or a descriptor that a variable
-/// names and that tools may open anew.
+/// The pipe of make's or cargo's job server, from which tools take tokens: a named one (`GMfifo` and make's process number),
+/// or a descriptor that a variable names and that tools may open anew.
 fn is_job_server(bytes: &[u8]) -> bool {
     let descriptor = bytes.strip_prefix(b"/dev/fd/").or(bytes.strip_prefix(b"/proc/self/fd/"));
-    match descriptor.and_then(|number| std::str::from_utf8(number).ok()) {
-        Some(number) => ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"]
-            .into_iter()
-            .filter_map(crate::env::get)
-            .any(|flags| names_descriptor(&flags.to_string_lossy(), number)),
-        None => {
-            bytes.rsplit(|byte| *byte == b'/').next().is_some_and(|it| it.starts_with(b"GMfifo"))
-        }
+    if let Some(number) = descriptor.and_then(|number| std::str::from_utf8(number).ok()) {
+        return JOB_SERVERS.iter().any(|flags| names_descriptor(flags, number));
     }
+    let digits = bytes.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && bytes[..bytes.len() - digits].ends_with(b"/GMfifo")
 }
 
 /// Whether make's flags name this descriptor as one of the job server's two.

@@ -3,6 +3,7 @@
 //! Bytes are passed on unchanged and at once. Read next: `run.rs`, which owns the loop.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -30,9 +31,9 @@ pub struct Stream {
 
 /// What one look at a stream gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// So many bytes were passed on.
-    Passed(usize),
+pub enum Piece<'b> {
+    /// These bytes were passed on.
+    Passed(&'b [u8]),
     /// Nothing is there now.
     Nothing,
     /// Nothing will come any more.
@@ -65,13 +66,13 @@ impl Stream {
         !self.deaf
     }
 
-    /// Passes one piece on; the bytes are in the front of `buffer`. Async-signal-safe.
-    pub fn pass(&mut self, buffer: &mut [u8]) -> Piece {
+    /// Passes one piece on, by way of `buffer`. Async-signal-safe.
+    pub fn pass<'b>(&mut self, buffer: &'b mut [MaybeUninit<u8>]) -> Piece<'b> {
         let Some(source) = &self.source else { return Piece::Ended };
-        match rustix::io::read(source, &mut *buffer) {
-            Ok(len @ 1..) => {
-                self.deliver(buffer.get(..len).unwrap_or_default());
-                Piece::Passed(len)
+        match rustix::io::read(source, buffer) {
+            Ok((piece, _)) if !piece.is_empty() => {
+                self.deliver(piece);
+                Piece::Passed(piece)
             }
             Err(Errno::AGAIN | Errno::INTR) => Piece::Nothing,
             // A pseudo-terminal that nobody holds any more answers EIO.

@@ -80,7 +80,7 @@ pub fn look(
             }
         }) {
             Ok(()) => {
-                count_hit(cache, &record, &key, Counter::INVOCATION_HITS);
+                count_hit(cache, &record, Counter::INVOCATION_HITS);
                 return Answer::Hit;
             }
             Err(why) => answer = Answer::Undelivered(why),
@@ -103,10 +103,9 @@ pub fn deliver_record(
 }
 
 /// Counts a hit and what it saved.
-pub fn count_hit(cache: &Cache, record: &Record<'_>, key: &[u8; 16], counter: Counter) {
+pub fn count_hit(cache: &Cache, record: &Record<'_>, counter: Counter) {
     cache.volatile.add(counter, 1);
     cache.volatile.add(Counter::TIME_SAVED_US, record.head.tool_us);
-    cache.volatile.touch(key);
 }
 
 /// The first difference of the newest record under the invocation key, for `explain`.

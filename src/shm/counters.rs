@@ -1,4 +1,4 @@
-//! The volatile segment: counters, hints of recent use and the digest table, in memory that may vanish at any time.
+//! The volatile segment: counters and the digest table, in memory that may vanish at any time.
 //!
 //! Nothing but figures and speed depends on it. Read next: `digests.rs`, `outcome.rs` (the names of the counters).
 
@@ -20,12 +20,8 @@ pub const COUNTERS: usize = 256;
 pub const DIGESTS_OFFSET: usize = COUNTERS_OFFSET + SHARDS * COUNTERS * 8;
 /// Entries of the digest table, 64 bytes each.
 pub const DIGESTS: usize = 8192;
-/// Where the hints of recent use begin: a word for eight of them.
-const RECENCY_OFFSET: usize = DIGESTS_OFFSET + DIGESTS * 64;
-/// Words of hints.
-const RECENCY_WORDS: usize = 1 << 14;
 /// Length of the volatile segment.
-pub const VOLATILE_BYTES: usize = RECENCY_OFFSET + RECENCY_WORDS * 8;
+pub const VOLATILE_BYTES: usize = DIGESTS_OFFSET + DIGESTS * 64;
 
 /// A counter's number. Append, never reorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,19 +106,6 @@ impl Volatile {
     pub fn zero(&self) {
         for word in self.0.words_mut(COUNTERS_OFFSET, SHARDS * COUNTERS).unwrap_or(&[]) {
             word.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that the record with this key was used.
-    pub fn touch(&self, key: &[u8; 16]) {
-        let slot = usize::from(u16::from_le_bytes([key[0], key[1]]));
-        let shift = usize::from(key[2] & 7) * 8;
-        let at = RECENCY_OFFSET + (slot % RECENCY_WORDS) * 8;
-        let Some([word]) = self.0.words_mut(at, 1) else { return };
-        let old = word.load(Ordering::Relaxed);
-        if old >> shift & 0xff != 0xff {
-            // A race loses a hint, which is no loss.
-            word.store(old + (1 << shift), Ordering::Relaxed);
         }
     }
 

@@ -192,23 +192,23 @@ impl Lesson<'_> {
     }
 
     fn is_judged_by_stamps_only(&self) -> bool {
-        let shows_metadata = |path: &Path| {
-            path.extension().is_some_and(|e| ["gch", "pch", "pcm"].iter().any(|known| e == *known))
-        };
         self.policy.reads_metadata
             || self.observation.facts.contains(&Fact::LocalTime)
-            || self.observation.inputs.iter().any(|input| shows_metadata(&input.path))
+            || self.has_input(&[b".gch", b".pch", b".pcm"])
     }
 
     /// Also where the command line does not show it: options may come from a variable or from a file of options.
     fn depends_on_cpu(&self) -> bool {
-        let has_options = |path: &Path| {
-            path.extension().is_some_and(|e| e == "cfg")
-                || path.file_name().is_some_and(|n| n == "specs")
-        };
         self.policy.depends_on_cpu
             || self.environment.value(b"CCC_OVERRIDE_OPTIONS").is_some()
-            || self.observation.inputs.iter().any(|input| has_options(&input.path))
+            || self.has_input(&[b".cfg", b"specs"])
+    }
+
+    /// Whether an input's path ends in one of these.
+    fn has_input(&self, ends: &[&[u8]]) -> bool {
+        let ends_so =
+            |path: &Path| ends.iter().any(|end| path.as_os_str().as_bytes().ends_with(end));
+        self.observation.inputs.iter().any(|input| ends_so(&input.path))
     }
 
     fn blob(&self, bytes: &[u8]) -> Result<Option<BlobRef>, NotStored> {

@@ -52,7 +52,7 @@ pub fn look(
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
         match probe::deliver_record(&store.cache, &record, command.creation_mask, rest, || {}) {
             Ok(()) => {
-                probe::count_hit(&store.cache, &record, &key, Counter::PORTABLE_HITS);
+                probe::count_hit(&store.cache, &record, Counter::PORTABLE_HITS);
                 if keep && vouches {
                     // Failing costs the next look-up some time, nothing else.
                     let _ = store.put_record(&draft);
