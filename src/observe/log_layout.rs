@@ -31,7 +31,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// The first eight bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ibid-log");
 /// Changes whenever anything in this file changes its meaning.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 6;
 /// The length of the whole log, most of it a hole.
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
@@ -138,9 +138,12 @@ pub mod fact {
     /// The state of the machine was asked for.
     pub const SYSTEM: u32 = 11;
 
+    /// A plugin (the path) asked for the state of the file in stat.
+    pub const STATE: u32 = 13;
+
     /// Whether it comes with its process.
     pub const fn has_process(fact: u32) -> bool {
-        fact == HOST || fact >= CLOCK
+        fact == HOST || fact >= CLOCK && fact != STATE
     }
 }
 

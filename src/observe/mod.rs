@@ -47,6 +47,8 @@ pub struct Observation {
     pub variables: BTreeSet<OsString>,
     /// Shared objects that were loaded into a program when it was running already (a plugin, a proc macro).
     pub plugins: BTreeSet<PathBuf>,
+    /// Files, by device and inode, whose state one of the `plugins` asked for: of an open one, otherwise than to read all of it.
+    pub states: BTreeSet<((u64, u64), PathBuf)>,
     /// Images (as the kernel names them, `/proc/self/exe`) of all programs that were run, the tool's own first.
     pub images: Vec<PathBuf>,
     /// Programs that were looked up by name in `PATH`.

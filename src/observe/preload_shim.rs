@@ -37,6 +37,8 @@ mod files;
 mod lookups;
 #[path = "shim/programs.rs"]
 mod programs;
+#[path = "shim/states.rs"]
+mod states;
 #[path = "shim/syscall.rs"]
 mod syscall;
 

@@ -369,6 +369,7 @@ impl Trace {
             What::Network => self.fact(Fact::Network),
             What::Session => self.fact(Fact::UnrepeatableInput),
             What::Locale => self.fact(Fact::Locale),
+            What::State { plugin, file } => self.asked_state(plugin, file),
             What::Incomplete { reason } => {
                 self.seen.incomplete.get_or_insert_with(|| reason.clone());
             }
@@ -418,6 +419,10 @@ impl Trace {
         };
         let image = caller.or_else(|| self.images.get(&event.pid)).cloned().unwrap_or_default();
         self.seen.unsteady.insert((unsteady, image));
+    }
+
+    fn asked_state(&mut self, plugin: &Path, file: &FileStat) {
+        self.seen.states.insert((inode(file), plugin.to_owned()));
     }
 
     fn fact(&mut self, fact: Fact) {

@@ -23,6 +23,7 @@ pub struct Inputs<'a> {
     started_ns: i64,
     by_stamps_only: bool,
     shows_state: bool,
+    states: FxHashSet<(u64, u64)>,
     groups: FxHashMap<(u64, u64), u32>,
     contents: FxHashSet<CString>,
     /// What was noted so far.
@@ -32,18 +33,20 @@ pub struct Inputs<'a> {
 impl<'a> Inputs<'a> {
     /// None yet, of a tool that started at `started_ns` (ns since the epoch). Files whose state alone was asked for count by
     /// their stamps and contents where the whole record goes `by_stamps_only`; and by all that `stat` says where the tool
-    /// `shows_state`, as a macro may have used it.
+    /// `shows_state`, as a macro may have used it. So do files, by device and inode, whose `states` it asked for.
     pub fn new(
         store: &'a Store,
         started_ns: i64,
         by_stamps_only: bool,
         shows_state: bool,
+        states: FxHashSet<(u64, u64)>,
     ) -> Inputs<'a> {
         Inputs {
             store,
             started_ns,
             by_stamps_only,
             shows_state,
+            states,
             groups: FxHashMap::default(),
             contents: FxHashSet::default(),
             list: Vec::new(),
@@ -96,7 +99,9 @@ impl<'a> Inputs<'a> {
         world.ways.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
         // Two spellings of one file may be the same in plain.
         if self.contents.insert(spelled.clone()) {
-            self.push(spelled, record::CONTENT, &state, digest);
+            let shows_state = self.states.contains(&(state.stat.dev, state.stat.ino));
+            let kind = if shows_state { record::METADATA } else { record::CONTENT };
+            self.push(spelled, kind, &state, digest);
         }
         Ok(())
     }

@@ -165,6 +165,13 @@ impl Lesson<'_> {
             || loads_macros && self.observation.plugins.iter().any(is_foreign)
     }
 
+    /// Files whose state foreign code asked for.
+    fn states(&self) -> FxHashSet<(u64, u64)> {
+        let is_foreign = |plugin: &Path| !reads_variables_by_name(plugin);
+        let states = self.observation.states.iter();
+        states.filter(|(_, plugin)| is_foreign(plugin)).map(|(file, _)| *file).collect()
+    }
+
     /// Foreign code may read it too: no observer sees that.
     fn reads_standard_input(&self) -> bool {
         let loads_macros = self.policy.family == Family::Rustc;
@@ -192,7 +199,10 @@ impl Lesson<'_> {
     }
 
     fn is_judged_by_stamps_only(&self) -> bool {
+        // Which files foreign code asked about, only the shim knows.
+        let is_unseen = self.observation.facts.contains(&Fact::UnseenVariables);
         self.policy.reads_metadata
+            || is_unseen && self.has_foreign_code()
             || self.observation.facts.contains(&Fact::LocalTime)
             || self.has_input(&[b".gch", b".pch", b".pcm"])
     }
@@ -391,7 +401,8 @@ impl Lesson<'_> {
     ) -> Result<Vec<Input>, NotStored> {
         let by_stamps_only = self.is_judged_by_stamps_only();
         let shows_state = self.has_foreign_code();
-        let mut inputs = Inputs::new(self.store, self.started_ns, by_stamps_only, shows_state);
+        let mut inputs =
+            Inputs::new(self.store, self.started_ns, by_stamps_only, shows_state, self.states());
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
         };

@@ -92,6 +92,63 @@ fn a_macro_that_asks_for_a_size_or_a_time() {
     }
 }
 
+const SHOWS_TIME: &[&str] = &[
+    "let time = std::fs::metadata(\"t.txt\").unwrap().modified(); format!(\"{} {time:?}\", std::fs::read_to_string(\"t.txt\").unwrap())",
+    "let text = std::fs::read_to_string(\"t.txt\").unwrap(); format!(\"{text} {:?}\", std::fs::symlink_metadata(\"t.txt\").unwrap().modified())",
+    "format!(\"{:?}\", std::fs::File::open(\"t.txt\").unwrap().metadata().unwrap().modified())",
+    "use std::io::Read; let mut file = std::fs::File::open(\"t.txt\").unwrap(); let time = file.metadata().unwrap().modified(); let mut text = String::new(); file.read_to_string(&mut text).unwrap(); format!(\"{text} {time:?}\")",
+    "use std::io::BufRead; let file = std::fs::File::open(\"t.txt\").unwrap(); let time = file.metadata().unwrap().modified(); format!(\"{} {time:?}\", std::io::BufReader::new(file).lines().count())",
+    "let file = std::fs::File::open(\"t.txt\").unwrap(); let time = file.metadata().unwrap().modified(); drop(file); format!(\"{} {time:?}\", std::fs::read_to_string(\"t.txt\").unwrap())",
+    "let each = |e: std::fs::DirEntry| format!(\"{:?} {:?}\", std::fs::read(e.path()), e.metadata().unwrap().modified()); std::fs::read_dir(\"d\").unwrap().flatten().map(each).collect()",
+    "std::thread::spawn(|| format!(\"{} {:?}\", std::fs::read_to_string(\"t.txt\").unwrap(), std::fs::metadata(\"t.txt\").unwrap().modified())).join().unwrap()",
+    // The source, which rustc reads.
+    "format!(\"{:?}\", std::fs::metadata(\"a.rs\").unwrap().modified())",
+];
+
+/// A new time of all that these macros read, and the same content.
+fn touch_all(scene: &Scene) {
+    for name in ["a.rs", "t.txt", "empty", "d/t.txt"] {
+        scene.project.touch(name);
+    }
+}
+
+fn with_files(scene: Scene) -> Scene {
+    scene.project.write("t.txt", "one\n");
+    scene.project.write("empty", "");
+    scene.project.write("d/t.txt", "two\n");
+    scene
+}
+
+#[test]
+fn a_macro_that_shows_the_time_of_what_it_reads() {
+    for body in SHOWS_TIME {
+        let Some(scene) = Scene::with_macro(body, SHOWS_MACRO).map(with_files) else { return };
+        let first = scene.call().check().expect(&Outcome::Miss);
+        scene.call().check().expect_hit();
+        touch_all(&scene);
+        let second = scene.call().check();
+        assert!(second.outcome.is_miss() && !second.same_result(&first), "{body}: {second:?}");
+        scene.call().check().expect_hit();
+    }
+}
+
+#[test]
+fn a_macro_that_only_reads_is_served_after_a_touch() {
+    for body in [
+        "std::fs::read_to_string(\"t.txt\").unwrap()",
+        "format!(\"{:?}{:?}\", std::fs::read(\"t.txt\"), std::fs::read(\"empty\"))",
+        "use std::io::Read; let mut text = String::new(); std::fs::File::open(\"t.txt\").unwrap().read_to_string(&mut text).unwrap(); text",
+        "use std::io::BufRead; std::io::BufReader::new(std::fs::File::open(\"t.txt\").unwrap()).lines().flatten().collect()",
+        "std::fs::read_dir(\"d\").unwrap().flatten().map(|e| std::fs::read_to_string(e.path()).unwrap()).collect()",
+    ] {
+        let Some(scene) = Scene::with_macro(body, SHOWS_MACRO).map(with_files) else { return };
+        scene.call().check().expect(&Outcome::Miss);
+        touch_all(&scene);
+        scene.call().check().expect(&Outcome::PortableHit);
+        scene.call().check().expect(&Outcome::InvocationHit);
+    }
+}
+
 #[test]
 fn what_stands_where_an_output_goes() {
     for prepare in [

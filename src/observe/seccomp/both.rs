@@ -65,6 +65,7 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
     whole.unsteady.extend(shim.unsteady);
     whole.variables.extend(shim.variables);
     whole.plugins.extend(shim.plugins);
+    whole.states.extend(shim.states);
     whole.path_searches.extend(shim.path_searches);
     for image in shim.images {
         if !whole.images.contains(&image) {

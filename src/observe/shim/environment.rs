@@ -1,6 +1,5 @@
 //! Functions that ask for what is no file: variables, the time, the locale, users, the network.
 
-use core::arch::naked_asm;
 use core::ffi::c_void;
 
 use crate::link::Slot;
@@ -49,19 +48,6 @@ unsafe fn domain(domain: Text) {
 }
 
 // Of some the caller is noted; `dlopen`, which depends on it, must be called as if we were not there.
-macro_rules! tail_calls {
-    ($(fn $name:ident => $x86:literal, $aarch64:literal, $then:path;)*) => {$(
-        #[unsafe(naked)]
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name() {
-            #[cfg(target_arch = "x86_64")]
-            naked_asm!($x86, then = sym $then);
-            #[cfg(target_arch = "aarch64")]
-            naked_asm!($aarch64, then = sym $then);
-        }
-    )*};
-}
-
 tail_calls! {
     fn time => "mov rsi, [rsp]\njmp {then}", "mov x1, x30\nb {then}", time_for;
     fn clock_gettime => "mov rdx, [rsp]\njmp {then}", "mov x2, x30\nb {then}", clock_gettime_for;

@@ -13,6 +13,7 @@ use crate::raw::{
     self, AT_FDCWD, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE_BIT,
     O_TRUNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG,
 };
+use crate::states;
 
 type Path = *const u8;
 type Any = *mut c_void;
@@ -95,6 +96,7 @@ pub fn leave(orderly: bool) {
             real!(fflush(stdout: Stream) -> i32);
         }
     }
+    states::settle();
     note::mapped_objects();
     note_all_written();
     note::append(&Entry { kind: kind::EXIT, ..Entry::default() });
@@ -275,6 +277,7 @@ fn before_stream_close(stream: Stream) {
 }
 
 fn before_close(fd: i32) {
+    states::before_close(fd);
     if forget(fd) && note::log().is_some() {
         note_written(fd);
     }

@@ -90,6 +90,23 @@ fn own_dynamic() -> *const Dynamic {
     address
 }
 
+impl Object {
+    /// The objects behind this one, in the loader's order.
+    pub fn following(&'static self) -> impl Iterator<Item = &'static Object> {
+        from(self.next)
+    }
+}
+
+/// An object and those behind it.
+fn from(mut next: *const Object) -> impl Iterator<Item = &'static Object> {
+    core::iter::from_fn(move || {
+        // SAFETY: the loader keeps its list consistent for debuggers, which look at any time.
+        let object: &'static Object = unsafe { next.as_ref() }?;
+        next = object.next;
+        Some(object)
+    })
+}
+
 /// All objects, in the loader's order; none before we are relocated.
 pub fn objects() -> impl Iterator<Item = &'static Object> {
     // `struct r_debug` of <link.h>: a version, then the first object.
@@ -105,17 +122,11 @@ pub fn objects() -> impl Iterator<Item = &'static Object> {
         asm!(".weak _r_debug", "adrp {0}, :got:_r_debug", "ldr {0}, [{0}, :got_lo12:_r_debug]", out(reg) debug,
              options(readonly, nostack, preserves_flags));
     }
-    let mut next = if debug.is_null() {
+    from(if debug.is_null() {
         core::ptr::null()
     } else {
         // SAFETY: the loader's own `_r_debug` lives as long as the process.
         unsafe { (*debug)[1] }
-    };
-    core::iter::from_fn(move || {
-        // SAFETY: the loader keeps its list consistent for debuggers, which look at any time.
-        let object: &'static Object = unsafe { next.as_ref() }?;
-        next = object.next;
-        Some(object)
     })
 }
 
@@ -366,6 +377,21 @@ macro_rules! real {
         }
         }
     }};
+}
+
+/// Defines libc's function of this name by a few instructions (for x86-64, for aarch64) that end in a jump to `then`: so it
+/// can pass its return address on, which is where it was called.
+macro_rules! tail_calls {
+    ($(fn $name:ident => $x86:expr, $aarch64:expr, $then:path;)*) => {$(
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!($x86, then = sym $then);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!($aarch64, then = sym $then);
+        }
+    )*};
 }
 
 static ERRNO: Slot = Slot::new();

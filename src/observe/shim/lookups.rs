@@ -6,6 +6,7 @@ use crate::link::failure;
 use crate::log_layout::fact;
 use crate::note::{self, list, look};
 use crate::raw::{self, AT_FDCWD};
+use crate::states;
 
 type Path = *const u8;
 type Any = *mut c_void;
@@ -46,19 +47,6 @@ unsafe fn looked_at_file_system(path: Path, errno: u16) {
 }
 
 after! {
-    fn stat(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn stat64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn lstat(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn lstat64(path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn fstatat(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
-    fn fstatat64(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
-    fn __xstat(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn __xstat64(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn __lxstat(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn __lxstat64(version: i32, path: Path, out: Any) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn __fxstatat(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
-    fn __fxstatat64(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, |r| look_at(dirfd, path, failure(r));
-    fn statx(dirfd: i32, path: Path, flags: i32, mask: u32, out: Any) -> i32, |r| look_at(dirfd, path, failure(r));
     fn statfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
     fn statfs64(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
     fn statvfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
@@ -140,8 +128,8 @@ unsafe fn with_own_functions(flags: i32, glob: *mut Glob) -> i32 {
         glob.close = close;
         glob.read = read;
         glob.open = opendir as *const () as usize;
-        glob.lstat = lstat as *const () as usize;
-        glob.stat = stat as *const () as usize;
+        glob.lstat = states::lstat as *const () as usize;
+        glob.stat = states::stat as *const () as usize;
         return flags | GLOB_ALTDIRFUNC;
     }
     flags

@@ -340,17 +340,37 @@ pub fn fact(fact: u32) {
     }
 }
 
-/// Notes a fact with the plugin that it comes from, if `caller` is an address in one: in an object that was loaded after
-/// the program had started.
+/// An address of which nothing is known.
+pub const UNKNOWN: usize = 0;
+
+/// The plugin in which an address lies: an object that was loaded after the program had started. An unknown address may
+/// lie in any.
+pub fn plugin_at(address: usize) -> Option<&'static Object> {
+    // SAFETY: null, or an object with which the program was started: the loader never unmaps those.
+    let last = unsafe { LAST_AT_START.load(Ordering::Acquire).as_ref() }?;
+    let mut plugins = last.following();
+    plugins.find(|object| address == UNKNOWN || object.contains(address))
+}
+
+/// Notes that a plugin asked for the state of a file.
+pub fn state_for(plugin: &Object, stat: FileStat) {
+    append(&Entry {
+        kind: kind::FACT,
+        flags: fact::STATE,
+        stat: Some(stat),
+        path: [plugin.path(), b"", b""],
+        ..Entry::default()
+    });
+}
+
+/// Notes a fact with the plugin that it comes from, if `caller` is an address in one.
 #[inline(never)]
 pub fn fact_for(fact: u32, caller: usize) {
     static KNOWN: [[AtomicU32; 64]; 16] = [const { [const { AtomicU32::new(0) }; 64] }; 16];
     if log().is_none() {
         return;
     }
-    let last = LAST_AT_START.load(Ordering::Acquire).cast_const();
-    let mut plugins = link::objects().skip_while(|object| !core::ptr::eq(*object, last)).skip(1);
-    let Some(object) = plugins.find(|object| object.contains(caller)) else {
+    let Some(object) = plugin_at(caller) else {
         return self::fact(fact);
     };
     if is_new(&KNOWN[fact as usize % KNOWN.len()], object.path()) {

@@ -2,13 +2,13 @@
 
 use crate::files;
 use crate::log_layout::fact;
-use crate::note;
-use crate::raw::AT_FDCWD;
+use crate::note::{self, UNKNOWN};
 
 #[cfg(target_arch = "x86_64")]
 mod number {
     pub const OPEN: isize = 2;
     pub const STAT: isize = 4;
+    pub const FSTAT: isize = 5;
     pub const LSTAT: isize = 6;
     pub const ACCESS: isize = 21;
     pub const OPENAT: isize = 257;
@@ -51,6 +51,7 @@ mod number {
     pub const ACCESS: isize = -4;
     pub const TIME: isize = -5;
     pub const OPENAT: isize = 56;
+    pub const FSTAT: isize = 80;
     pub const FSTATAT: isize = 79;
     pub const UNLINKAT: isize = 35;
     pub const READLINKAT: isize = 78;
@@ -99,6 +100,7 @@ fn asked(n: isize) {
 
 /// Leads a call to the function that notes it; `None`: it is passed on as it is.
 unsafe fn led(n: isize, a: usize, b: usize, c: usize, d: usize, e: usize) -> Option<isize> {
+    use crate::states::called_from as states;
     use crate::{changes, environment, lookups, programs};
     let (fd, path) = (a as i32, b as *const u8);
     // SAFETY: these functions take the arguments of the system calls of the same names.
@@ -106,15 +108,14 @@ unsafe fn led(n: isize, a: usize, b: usize, c: usize, d: usize, e: usize) -> Opt
         match n {
             number::OPEN => files::open(a as _, b as _, c as _),
             number::OPENAT => files::openat(fd, path, c as _, d as _),
-            number::STAT => lookups::fstatat(AT_FDCWD, a as _, b as _, 0),
-            number::LSTAT => {
-                lookups::fstatat(AT_FDCWD, a as _, b as _, crate::raw::AT_SYMLINK_NOFOLLOW)
-            }
+            number::STAT => states::stat(a as _, b as _, UNKNOWN),
+            number::LSTAT => states::lstat(a as _, b as _, UNKNOWN),
+            number::FSTAT => states::fstat(fd, b as _, UNKNOWN),
             number::ACCESS => lookups::access(a as _, b as _),
-            number::FSTATAT => lookups::fstatat(fd, path, c as _, d as _),
+            number::FSTATAT => states::fstatat(fd, path, c as _, d as _, UNKNOWN),
             number::FACCESSAT => lookups::faccessat(fd, path, c as _, 0),
             number::FACCESSAT2 => lookups::faccessat(fd, path, c as _, d as _),
-            number::STATX => lookups::statx(fd, path, c as _, d as _, e as _),
+            number::STATX => states::statx(fd, path, c as _, d as _, e as _, UNKNOWN),
             number::READLINKAT => return Some(lookups::readlinkat(fd, path, c as _, d)),
             number::UNLINKAT => changes::unlinkat(fd, path, c as _),
             number::RENAMEAT2 => changes::renameat2(fd, path, c as _, d as _, e as _),
