@@ -55,28 +55,28 @@ const SOURCES: &[(&str, &str)] = &[
     ("app/tests/it.rs", "#[test]\nfn it() { assert_eq!(low::twice(1), 2); }\n"),
 ];
 
-struct Workspace {
-    cache: Cache,
-    project: Project,
+pub struct Workspace {
+    pub cache: Cache,
+    pub project: Project,
 }
 
 /// What one run of cargo said, and how ibid's invocations in it ended.
-struct Ran {
-    stdout: String,
-    stderr: String,
-    counted: Counters,
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub counted: Counters,
 }
 
 impl Ran {
     #[track_caller]
-    fn is_all_hits(&self) -> &Ran {
+    pub fn is_all_hits(&self) -> &Ran {
         let is_it = self.counted.hits() > 0 && self.counted.hits() == self.counted.outcomes();
         assert!(is_it, "{:?}\n{}", self.counted, self.stderr);
         self
     }
 
     #[track_caller]
-    fn is_all_stored(&self) -> &Ran {
+    pub fn is_all_stored(&self) -> &Ran {
         let counted = &self.counted;
         let misses = counted.get("misses");
         let is_it = misses > 0 && counted.get("stored") == misses;
@@ -97,7 +97,7 @@ impl Ran {
 }
 
 impl Workspace {
-    fn new() -> Option<Workspace> {
+    pub fn new() -> Option<Workspace> {
         if !have("cargo") {
             return None;
         }
@@ -109,7 +109,7 @@ impl Workspace {
         Some(Workspace { cache, project: Project::with(&files) })
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub fn command(&self, line: &str) -> Command {
         let mut words = line.split_whitespace();
         let mut command = self.cache.command(words.next().unwrap());
         command.args(words).current_dir(self.project.path());
@@ -118,7 +118,7 @@ impl Workspace {
 
     /// Runs a line with ibid; it must succeed.
     #[track_caller]
-    fn run(&self, line: &str) -> Ran {
+    pub fn run(&self, line: &str) -> Ran {
         let mut done = None;
         let counted = self.cache.count(|| {
             done = Some(self.command(line).env("RUSTC_WRAPPER", tools::ibid()).output().unwrap());
@@ -128,7 +128,7 @@ impl Workspace {
 
     /// Runs it without ibid.
     #[track_caller]
-    fn run_bare(&self, line: &str) -> Ran {
+    pub fn run_bare(&self, line: &str) -> Ran {
         Ran::of(line, &self.command(line).output().unwrap(), Counters::default())
     }
 }

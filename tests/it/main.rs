@@ -26,6 +26,7 @@ mod fuzz;
 mod group;
 mod house;
 mod hunt;
+mod interrupted;
 mod links;
 mod oracle;
 mod outcomes;
