@@ -69,9 +69,11 @@ struct Typed {
 
 /// What may be done with this command of rustc.
 pub fn judge(args: &[OsString]) -> Verdict {
-    // `clippy-driver /path/of/rustc ARGS…`, as cargo runs a wrapper for the workspace.
-    let is_rustc = |word: &&OsString| Path::new(word).file_stem().is_some_and(|s| s == "rustc");
-    let args = if args.first().is_some_and(|word| is_rustc(&word)) { &args[1..] } else { args };
+    // `clippy-driver /path/of/rustc ARGS…`, as cargo runs a wrapper for the workspace; `rustc +TOOLCHAIN ARGS…`, of rustup.
+    let is_rustc = |word: &OsString| Path::new(word).file_stem().is_some_and(|s| s == "rustc");
+    let is_toolchain = |word: &OsString| word.as_bytes().starts_with(b"+");
+    let is_no_option = |word: &OsString| is_rustc(word) || is_toolchain(word);
+    let args = if args.first().is_some_and(is_no_option) { &args[1..] } else { args };
     let typed = match expand(args) {
         Ok(args) => Typed::read(&args),
         Err(reason) => return Verdict::PassThrough(reason),

@@ -35,6 +35,7 @@ mod places;
 mod projects;
 mod rust_hunt;
 mod rustc;
+mod rustup;
 mod scale;
 mod seed;
 mod side_outputs;

@@ -40,6 +40,8 @@ pub struct Scene {
     pub project: Project,
     pub tool: String,
     pub args: Vec<String>,
+    /// Where it is called, below the project.
+    pub directory: String,
     environment: Vec<(String, Option<String>)>,
 }
 
@@ -49,7 +51,8 @@ impl Scene {
         let project = Project::with(&[("a.rs", source)]);
         let args = format!("--edition 2021 {args} a.rs");
         let args = args.split_whitespace().map(str::to_owned).collect();
-        Some(Scene { cache: cache(), project, tool, args, environment: Vec::new() })
+        let (directory, environment) = Default::default();
+        Some(Scene { cache: cache(), project, tool, args, directory, environment })
     }
 
     /// One with a proc macro crate, `m`, whose macro `m::it!` is this function's body; it gives text.
@@ -73,7 +76,8 @@ impl Scene {
 
     pub fn call(&self) -> Call<'_> {
         let argv = std::iter::once(&self.tool).chain(&self.args);
-        Call::new(&self.cache, self.project.path(), argv).env_all(&self.environment)
+        let call = Call::new(&self.cache, self.project.path(), argv);
+        call.cwd(&self.directory).env_all(&self.environment)
     }
 
     /// A miss that is stored, then a hit; after `change` a result of another content, and after `back` the first is a hit again.
@@ -432,23 +436,5 @@ fn clippy_around_rustc() {
     scene.matters(
         |s| s.project.write("clippy.toml", "too-many-arguments-threshold = 2\n"),
         |s| s.project.remove("clippy.toml"),
-    );
-}
-
-#[test]
-fn rustup_proxies_and_overrides() {
-    let Some(mut scene) = Scene::new("", "") else { return };
-    let Some(list) = Command::new("rustup").args(["toolchain", "list"]).output().ok() else {
-        return skip("rustup is not here");
-    };
-    let list = String::from_utf8(list.stdout).unwrap();
-    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let &[one, two, ..] = &names[..] else { return skip("there is only one toolchain") };
-    scene.tool = "rustc".into();
-    scene.args = vec!["-vV".into(), "--print".into(), "sysroot".into()];
-    scene.project.write("rust-toolchain", one);
-    scene.matters(
-        |s| s.project.write("rust-toolchain", two),
-        |s| s.project.write("rust-toolchain", one),
     );
 }
