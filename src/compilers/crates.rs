@@ -38,6 +38,11 @@ impl<'a> Crate<'a> {
     }
 }
 
+/// Whether a file has the name of a compiled crate. rustc asks about each before it opens it, or does not.
+pub fn is_crate(path: &Path) -> bool {
+    Crate::read(path).is_some()
+}
+
 /// Of the files that were found, those of a proc macro's name that nothing names: another one of that name was loaded as
 /// the macro. What an argument or another crate names by its tag is no such file.
 pub fn passed_over<'a>(

@@ -18,7 +18,7 @@ mod response;
 mod rustc;
 mod variables;
 
-pub use crates::passed_over;
+pub use crates::{is_crate, passed_over};
 pub use names::{family, is_tool_name, is_wrapper};
 pub use variables::reads_variables_by_name;
 

@@ -96,6 +96,8 @@ pub struct Input {
     pub path: PathBuf,
     /// What `fstat` said when it was opened first; `None` where only the kernel or the loader opened it.
     pub stat: Option<Stat>,
+    /// Whether somebody asked about it as well.
+    pub was_asked: bool,
 }
 
 /// A path that was looked for in vain.

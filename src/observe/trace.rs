@@ -633,7 +633,8 @@ impl Trace {
         };
         for file in std::mem::take(&mut self.files).into_values() {
             if file.was_read {
-                self.seen.inputs.push(Input { path: file.path.clone(), stat: file.stat });
+                let (path, stat) = (file.path.clone(), file.stat);
+                self.seen.inputs.push(Input { path, stat, was_asked: file.exists });
             }
             match (file.touched, file.own) {
                 (None, _) => {

@@ -9,6 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::ways::c_path;
 use super::world::{World, is_shared_object};
+use crate::compilers::is_crate;
 use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw::{self, FileState};
@@ -17,13 +18,29 @@ use crate::store::Store;
 use crate::store::digest::digest_listing;
 use crate::store::draft::Input;
 
+/// The files of whose state the result may show something: their size, their times.
+#[derive(Default)]
+pub struct Shows {
+    /// Those for which foreign code in the tool asked, by device and inode.
+    pub asked: FxHashSet<(u64, u64)>,
+    /// Whether somebody may have asked of whom nothing is known: then all count that were asked about. Not crates: rustc asks
+    /// about each.
+    pub all_asked: bool,
+}
+
+impl Shows {
+    fn include(&self, path: &Path, state: &FileState, was_asked: bool) -> bool {
+        self.asked.contains(&(state.stat.dev, state.stat.ino))
+            || self.all_asked && was_asked && !is_crate(path)
+    }
+}
+
 /// The inputs of a record as they come to be known.
 pub struct Inputs<'a> {
     store: &'a Store,
     started_ns: i64,
     by_stamps_only: bool,
-    shows_state: bool,
-    states: FxHashSet<(u64, u64)>,
+    shows: Shows,
     groups: FxHashMap<(u64, u64), u32>,
     contents: FxHashSet<CString>,
     /// What was noted so far.
@@ -32,21 +49,18 @@ pub struct Inputs<'a> {
 
 impl<'a> Inputs<'a> {
     /// None yet, of a tool that started at `started_ns` (ns since the epoch). Files whose state alone was asked for count by
-    /// their stamps and contents where the whole record goes `by_stamps_only`; and by all that `stat` says where the tool
-    /// `shows_state`, as a macro may have used it. So do files, by device and inode, whose `states` it asked for.
+    /// their stamps and contents where the whole record goes `by_stamps_only`.
     pub fn new(
         store: &'a Store,
         started_ns: i64,
         by_stamps_only: bool,
-        shows_state: bool,
-        states: FxHashSet<(u64, u64)>,
+        shows: Shows,
     ) -> Inputs<'a> {
         Inputs {
             store,
             started_ns,
             by_stamps_only,
-            shows_state,
-            states,
+            shows,
             groups: FxHashMap::default(),
             contents: FxHashSet::default(),
             list: Vec::new(),
@@ -73,6 +87,7 @@ impl<'a> Inputs<'a> {
         world: &mut World,
         path: &Path,
         seen: Option<Stat>,
+        was_asked: bool,
     ) -> Result<(), NotStored> {
         let path = &*world.ways.plain(path);
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
@@ -99,7 +114,7 @@ impl<'a> Inputs<'a> {
         world.ways.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
         // Two spellings of one file may be the same in plain.
         if self.contents.insert(spelled.clone()) {
-            let shows_state = self.states.contains(&(state.stat.dev, state.stat.ino));
+            let shows_state = self.shows.include(path, &state, was_asked);
             let kind = if shows_state { record::METADATA } else { record::CONTENT };
             self.push(spelled, kind, &state, digest);
         }
@@ -136,9 +151,9 @@ impl<'a> Inputs<'a> {
             Some(Err(_)) => return Ok(()),
         };
         if state.is_regular() && self.by_stamps_only {
-            return self.content(world, path, None);
+            return self.content(world, path, None, true);
         }
-        if state.is_regular() && self.shows_state {
+        if state.is_regular() && self.shows.include(path, &state, true) {
             let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
             if !is_older || !world.vouches(&spelled, &state, self.started_ns) {
                 return Err(NotStored::InputTooNew);

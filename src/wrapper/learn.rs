@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustc_hash::FxHashSet;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::inputs::{Inputs, has_twins};
+use super::inputs::{Inputs, Shows, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
 use super::world::{Absences, Absent, World};
@@ -165,11 +165,17 @@ impl Lesson<'_> {
             || loads_macros && self.observation.plugins.iter().any(is_foreign)
     }
 
-    /// Files whose state foreign code asked for.
-    fn states(&self) -> FxHashSet<(u64, u64)> {
-        let is_foreign = |plugin: &Path| !reads_variables_by_name(plugin);
+    /// Foreign code is told from the tool by the caller's address; of a program that a macro runs, any question may count.
+    fn shows(&self) -> Shows {
+        if !self.has_foreign_code() {
+            return Shows::default();
+        }
+        let is_foreign = |path: &Path| !reads_variables_by_name(path);
         let states = self.observation.states.iter();
-        states.filter(|(_, plugin)| is_foreign(plugin)).map(|(file, _)| *file).collect()
+        Shows {
+            asked: states.filter(|(_, by)| is_foreign(by)).map(|(file, _)| *file).collect(),
+            all_asked: self.observation.images.iter().any(|image| is_foreign(image)),
+        }
     }
 
     /// Foreign code may read it too: no observer sees that.
@@ -400,9 +406,7 @@ impl Lesson<'_> {
         written: &HashSet<(u64, u64)>,
     ) -> Result<Vec<Input>, NotStored> {
         let by_stamps_only = self.is_judged_by_stamps_only();
-        let shows_state = self.has_foreign_code();
-        let mut inputs =
-            Inputs::new(self.store, self.started_ns, by_stamps_only, shows_state, self.states());
+        let mut inputs = Inputs::new(self.store, self.started_ns, by_stamps_only, self.shows());
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
         };
@@ -410,11 +414,11 @@ impl Lesson<'_> {
         for input in &self.observation.inputs {
             // lld opens the file that it replaces, in order to remove it in the background.
             if !is_replaced(&input.path) && !passed_over.contains(&&*input.path) {
-                inputs.content(&mut world, &input.path, input.stat)?;
+                inputs.content(&mut world, &input.path, input.stat, input.was_asked)?;
             }
         }
         if let Some(path) = self.config_path.filter(|path| path.exists()) {
-            inputs.content(&mut world, path, None)?;
+            inputs.content(&mut world, path, None, false)?;
         }
         for path in &self.observation.listings {
             inputs.listing(&mut world, path)?;
