@@ -286,27 +286,6 @@ fn every_command_of_cargo() {
 }
 
 #[test]
-fn wherever_the_target_directory_is() {
-    let Some(mut work) = Workspace::new() else { return };
-    let elsewhere = work.cache.root().join("elsewhere");
-    work.project.symlink(elsewhere.to_str().unwrap(), "target");
-    std::fs::create_dir(&elsewhere).unwrap();
-    let clean = |_: &Workspace| {
-        std::fs::remove_dir_all(&elsewhere).unwrap();
-        std::fs::create_dir(&elsewhere).unwrap();
-    };
-    work.run("cargo build").is_all_stored();
-    clean(&work);
-    work.run("cargo build").is_all_hits();
-    clean(&work);
-    work.cache.set("CARGO_TARGET_DIR", elsewhere.as_os_str());
-    work.run("cargo build").is_all_stored();
-    clean(&work);
-    work.run("cargo build").is_all_hits();
-    assert_eq!(work.run("cargo build").counted.outcomes(), 0);
-}
-
-#[test]
 fn toolchains_by_name() {
     let Some(mut work) = Workspace::new() else { return };
     let Some(list) = Command::new("rustup").args(["toolchain", "list"]).output().ok() else {
@@ -327,30 +306,6 @@ fn toolchains_by_name() {
             work.project.remove("target");
         }
     }
-}
-
-#[test]
-fn a_build_that_loses_its_directory_or_cannot_write_its_sources() {
-    let Some(work) = Workspace::new() else { return };
-    work.run("cargo build");
-    // Removed while cargo is at work: however that build ends, the next one is whole.
-    for delay_ms in [10, 100] {
-        work.project.touch("mac/src/lib.rs");
-        let mut build =
-            work.command("cargo build").env("RUSTC_WRAPPER", tools::ibid()).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
-        let _ = std::fs::remove_dir_all(work.project.at("target"));
-        let _ = build.wait().unwrap();
-        work.run("cargo build");
-        assert_eq!(work.run_bare("target/debug/app").stdout, "hello 8 7 yes\n");
-    }
-    // Root may write there all the same.
-    work.project.shell(&work.cache, "chmod -R a-w mac low app");
-    work.project.remove("target");
-    work.run("cargo build");
-    work.project.remove("target");
-    work.run("cargo build").is_all_hits();
-    work.project.shell(&work.cache, "chmod -R u+w mac low app");
 }
 
 #[test]

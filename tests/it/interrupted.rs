@@ -72,7 +72,7 @@ fn pause() {
 }
 
 /// Starts what will wait, in a process group of its own; gives it and rustc's number when it has begun.
-fn begin(project: &Project, below: &str, mut command: Command) -> (Child, Pid) {
+pub fn begin(project: &Project, below: &str, mut command: Command) -> (Child, Pid) {
     let began = format!("{below}began");
     project.write(&format!("{below}wait"), "");
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -96,9 +96,11 @@ fn send(child: &Child, rustc: Pid, target: Target, signal: Signal) {
 }
 
 /// How it ended; no process of it is left.
-fn end(project: &Project, below: &str, mut child: Child) -> ExitStatus {
+pub fn end(project: &Project, mut child: Child) -> ExitStatus {
     let status = child.wait().unwrap();
-    project.remove(&format!("{below}wait"));
+    for wait in ["wait", "low/wait"].map(|name| project.at(name)) {
+        let _ = std::fs::remove_file(wait);
+    }
     while is_busy(project) {
         pause();
     }
@@ -112,7 +114,7 @@ fn stopped(scene: &Scene, program: Option<&str>, target: Target, signal: Signal)
     command.args(&words[1..]).current_dir(scene.project.path());
     let (child, rustc) = begin(&scene.project, "", command);
     send(&child, rustc, target, signal);
-    end(&scene.project, "", child)
+    end(&scene.project, child)
 }
 
 /// A miss under the second observer, and one of a tool that is trusted already.
@@ -169,18 +171,24 @@ fn ibid_is_killed_while_rustc_runs() {
     }
 }
 
-#[test]
-fn cargo_goes_on_after_a_build_that_was_stopped() {
-    let Some(work) = Workspace::new() else { return };
+/// A workspace whose macro waits in the crate `low`.
+pub fn waiting() -> Option<Workspace> {
+    let work = Workspace::new()?;
     let source = String::from_utf8(work.project.read("mac/src/lib.rs")).unwrap();
     let waits = format!("let dir = std::path::PathBuf::from(dir); {WAITS} let text =");
     work.project.write("mac/src/lib.rs", source.replacen("let text =", &waits, 1));
+    Some(work)
+}
+
+#[test]
+fn cargo_goes_on_after_a_build_that_was_stopped() {
+    let Some(work) = waiting() else { return };
     for (target, signal) in KILLS {
         let mut build = work.command("cargo build");
         build.env("RUSTC_WRAPPER", tools::ibid());
         let (child, rustc) = begin(&work.project, "low/", build);
         send(&child, rustc, *target, *signal);
-        let status = end(&work.project, "low/", child);
+        let status = end(&work.project, child);
         assert!(!status.success(), "{target:?} {signal:?}: {status}");
         work.run("cargo build");
         assert_eq!(work.run_bare("target/debug/app").stdout, "hello 8 7 yes\n");

@@ -17,6 +17,7 @@ mod tree;
 mod bad_input;
 mod binary;
 mod cargo;
+mod cargo_places;
 mod damage;
 mod deliver;
 mod face;
