@@ -1,6 +1,6 @@
-//! The heap of a process that lives for milliseconds: small pieces are cut off a chunk, and kept by size once freed.
+//! The heap of a process that lives for milliseconds: pieces are cut off a chunk, and kept by size once freed.
 //!
-//! A miss allocates some ten thousand small pieces. libc's `malloc` is several times as many instructions for each, and
+//! A miss allocates some ten thousand pieces. libc's `malloc` is several times as many instructions for each, and
 //! every page is a fault of its own; here a chunk's pages come at once. Large pieces are libc's, and so is what libc itself
 //! allocates. No chunk is ever given back; the process ends soon.
 
@@ -13,11 +13,15 @@ use std::ptr;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// Pieces up to this size are ours.
-const SMALL_BYTES_MAX: usize = 1024;
-/// Sizes are rounded up to multiples of this; every piece is aligned to it.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+/// Up to this size, sizes are rounded up to multiples of a step, then to powers of two.
+const STEPS_BYTES_MAX: usize = 1024;
+/// Every piece is aligned to it.
 const STEP_BYTES: usize = 16;
+/// How many sizes there are, and an empty one.
+const CLASSES: usize = class(PIECE_BYTES_MAX) + 1;
 /// What is asked of the kernel at once.
-const CHUNK_BYTES: usize = 128 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// The program's allocator; each thread has a heap of its own, so that no lock is needed.
 pub struct Heap;
@@ -27,7 +31,7 @@ struct Pieces {
     next: *mut u8,
     left_bytes: usize,
     /// Freed pieces by size, each holding the address of the next.
-    freed: [*mut u8; SMALL_BYTES_MAX / STEP_BYTES + 1],
+    freed: [*mut u8; CLASSES],
 }
 
 thread_local! {
@@ -35,18 +39,38 @@ thread_local! {
         UnsafeCell::new(Pieces {
             next: ptr::null_mut(),
             left_bytes: 0,
-            freed: [ptr::null_mut(); SMALL_BYTES_MAX / STEP_BYTES + 1],
+            freed: [ptr::null_mut(); CLASSES],
         })
     };
 }
 
 fn is_small(layout: Layout) -> bool {
-    layout.size() <= SMALL_BYTES_MAX && layout.align() <= STEP_BYTES
+    layout.size() <= PIECE_BYTES_MAX && layout.align() <= STEP_BYTES
 }
 
-fn class(size: usize) -> usize {
-    size.div_ceil(STEP_BYTES)
+/// The number of the size that a piece of at least `size` bytes has.
+const fn class(size: usize) -> usize {
+    if size <= STEPS_BYTES_MAX {
+        return size.div_ceil(STEP_BYTES);
+    }
+    STEPS_BYTES_MAX / STEP_BYTES + (size.next_power_of_two() / STEPS_BYTES_MAX).ilog2() as usize
 }
+
+/// The size with this number.
+const fn class_bytes(class: usize) -> usize {
+    const STEPS: usize = STEPS_BYTES_MAX / STEP_BYTES;
+    if class <= STEPS { class * STEP_BYTES } else { STEPS_BYTES_MAX << (class - STEPS) }
+}
+
+// A piece is as long as what is asked for, at the ends of every class.
+const _: () = {
+    let mut size = 1;
+    while size < PIECE_BYTES_MAX {
+        assert!(class_bytes(class(size)) == size.next_multiple_of(STEP_BYTES));
+        assert!(class_bytes(class(size + 1)) > size && class(size + 1) < CLASSES);
+        size *= 2;
+    }
+};
 
 /// Calls `act` with this thread's pieces, which nobody else uses meanwhile.
 fn with<R>(act: impl FnOnce(&mut Pieces) -> R) -> R {
@@ -60,7 +84,7 @@ impl Pieces {
         let Some(freed) = self.freed.get_mut(class) else { return ptr::null_mut() };
         let piece = *freed;
         if piece.is_null() {
-            return self.cut(class * STEP_BYTES);
+            return self.cut(class_bytes(class));
         }
         // SAFETY: a freed piece is at least one step long, aligned to a step, and holds the address of the next.
         *freed = unsafe { piece.cast::<*mut u8>().read() };
