@@ -241,19 +241,27 @@ fn variables_that_cannot_matter() {
         }
     };
     let gcc = policy(Family::Gcc, &["-c", "a.c"]);
-    let ignores = |policy: &Policy, name: &str| policy.ignores_variable(name.as_ref(), false);
+    let ignores = |policy: &Policy, name: &str| policy.ignores_variable(name.as_ref(), &[]);
     assert!(ignores(&gcc, "TMPDIR") && ignores(&gcc, "MAKEFLAGS"));
     for name in ["CPATH", "LANG", "SOURCE_DATE_EPOCH", "GCC_EXEC_PREFIX", "PWD", "PATH", "TERM"] {
         assert!(!ignores(&gcc, name), "{name}");
     }
-    assert!(gcc.only_for_text("TERM".as_ref()) && !gcc.only_for_text("LANG".as_ref()));
+    let text = |policy: &Policy, name: &str| policy.only_for_text(name.as_ref(), &[]);
+    assert!(text(&gcc, "TERM") && !text(&gcc, "LANG"));
     let plugin = policy(Family::Gcc, &["-c", "a.c", "-fplugin=p.so"]);
-    assert!(plugin.runs_foreign_code && !plugin.ignores_variable("TMPDIR".as_ref(), true));
+    assert!(plugin.runs_foreign_code && !ignores(&plugin, "TMPDIR"));
     let rustc = policy(Family::Rustc, &["a.rs"]);
-    assert!(rustc.ignores_variable("CARGO_MAKEFLAGS".as_ref(), true));
-    assert!(ignores(&rustc, "TMPDIR") && !rustc.ignores_variable("TMPDIR".as_ref(), true));
+    // The linker asks for them, or the crate.
+    let (cc, itself) = (Path::new("/usr/bin/cc"), Path::new("/usr/bin/rustc"));
+    for name in ["TMPDIR", "CARGO_MAKEFLAGS"] {
+        assert!(rustc.ignores_variable(name.as_ref(), &[(cc, 7)]), "{name}");
+        assert!(!rustc.ignores_variable(name.as_ref(), &[(cc, 1), (itself, 2)]), "{name}");
+    }
+    assert!(rustc.ignores_variable("CARGO_MAKEFLAGS".as_ref(), &[(itself, 1)]));
+    assert!(rustc.only_for_text("TERM".as_ref(), &[(cc, 1)]));
+    assert!(!rustc.only_for_text("TERM".as_ref(), &[(itself, 1)]));
     let unknown = policy(Family::Unknown, &[]);
-    assert!(!ignores(&unknown, "TMPDIR") && !unknown.only_for_text("TERM".as_ref()));
+    assert!(!ignores(&unknown, "TMPDIR") && !text(&unknown, "TERM"));
     assert!(unknown.depends_on_cpu && unknown.reads_metadata);
     assert_eq!(unknown.standard_input, StandardInput::Perhaps);
 }

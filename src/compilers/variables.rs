@@ -23,7 +23,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("LLVM_SYMBOLIZER_PATH", "only used when clang crashes"),
 ];
 
-/// A proc macro that asks for them cannot make anything of them either.
+/// Those of them that differ from build to build.
 const JOBSERVER: &[&str] = &["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
 /// They colour, shape or link messages: without a message to replay they cannot matter.
@@ -70,20 +70,34 @@ const BY_NAME: &[&str] = &[
 ];
 
 impl Policy {
-    /// Whether this variable cannot matter for the command, although a tool read it (or may have, by walking all).
-    /// `has_foreign_code` says whether code that is not the tool's ran in it.
-    pub fn ignores_variable(&self, name: &OsStr, has_foreign_code: bool) -> bool {
-        if self.family == Family::Rustc && JOBSERVER.iter().any(|ignored| name == *ignored) {
-            return true;
+    /// Whether this variable cannot matter for the command, although a tool read it. `askers` are the images that asked for
+    /// it by name, each with how often it did.
+    pub fn ignores_variable(&self, name: &OsStr, askers: &[(&Path, u32)]) -> bool {
+        if JOBSERVER.iter().any(|jobserver| name == *jobserver) {
+            // rustc asks once, for itself.
+            let is_once = |(image, times): &(&Path, u32)| !is_rustc(image) || *times <= 1;
+            return self.is_known() && askers.iter().all(is_once);
         }
-        let known = self.family != Family::Unknown && !has_foreign_code;
-        known && IGNORED.iter().any(|(ignored, _)| name == *ignored)
+        self.is_known()
+            && IGNORED.iter().any(|(ignored, _)| name == *ignored)
+            && !askers.iter().any(|(image, _)| is_rustc(image))
     }
 
     /// Whether this variable matters only if the tool prints something.
-    pub fn only_for_text(&self, name: &OsStr) -> bool {
-        self.family != Family::Unknown && ONLY_FOR_TEXT.iter().any(|only| name == *only)
+    pub fn only_for_text(&self, name: &OsStr, askers: &[(&Path, u32)]) -> bool {
+        self.is_known()
+            && ONLY_FOR_TEXT.iter().any(|only| name == *only)
+            && !askers.iter().any(|(image, _)| is_rustc(image))
     }
+
+    fn is_known(&self) -> bool {
+        self.family != Family::Unknown && !self.runs_foreign_code
+    }
+}
+
+/// rustc puts any variable into the result that the crate's source or a macro names.
+fn is_rustc(image: &Path) -> bool {
+    image.file_name().and_then(names::family) == Some(Family::Rustc)
 }
 
 /// Whether programs of this name are known to look variables up by name only.

@@ -74,7 +74,9 @@ pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
     if trace.seen.facts.contains(&Fact::Locale) || events.iter().any(is_named) {
         add_locale(trace, events);
     }
-    if trace.seen.facts.contains(&Fact::LocalTime) {
+    if trace.seen.facts.contains(&Fact::LocalTime)
+        || events.iter().any(|event| event.what == What::Zone)
+    {
         add_time_zone(trace);
     }
     if events.iter().any(|event| event.what == What::Users) {

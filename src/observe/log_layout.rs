@@ -31,7 +31,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// The first eight bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ibid-log");
 /// Changes whenever anything in this file changes its meaning.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// The length of the whole log, most of it a hole.
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
@@ -138,6 +138,8 @@ pub mod fact {
     /// The state of the machine was asked for.
     pub const SYSTEM: u32 = 11;
 
+    /// The time zone was looked up, for a time that does not depend on it (`gmtime`), or may not.
+    pub const ZONE: u32 = 12;
     /// A plugin (the path) asked for the state of the file in stat.
     pub const STATE: u32 = 13;
 
@@ -177,7 +179,7 @@ pub struct EntryHead {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`]; also of some facts, and
+    /// The process, where the kind is one of those up to [`kind::SHELL`], [`kind::LOAD`] or [`kind::GETENV`]; also of some facts, and
     /// where it is about a device or a pseudo file.
     pub pid: u32,
     /// See the kind.
@@ -218,7 +220,7 @@ pub struct Entry<'a> {
     pub kind: u16,
     /// 0, or why it failed.
     pub errno: u16,
-    /// The process, where the kind is one of those up to [`kind::SHELL`], or [`kind::LOAD`]; also of some facts, and
+    /// The process, where the kind is one of those up to [`kind::SHELL`], [`kind::LOAD`] or [`kind::GETENV`]; also of some facts, and
     /// where it is about a device or a pseudo file.
     pub pid: u32,
     /// See the kind.

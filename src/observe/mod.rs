@@ -4,7 +4,7 @@
 //! Read next: `preload.rs` (around a run), `trace.rs` (raw events -> `Observation`), `loader.rs` (what no shim can see),
 //! `preload_shim.rs` (inside the tool).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -21,6 +21,8 @@ mod programs;
 mod pseudo;
 pub mod seccomp;
 mod trace;
+
+pub use pseudo::is_job_server;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,9 @@ pub struct Observation {
     pub outputs: Vec<Output>,
     /// Names of variables that were asked for.
     pub variables: BTreeSet<OsString>,
+    /// How often one was asked for by name, where it is known by which image: of the job server's variables each time,
+    /// of others once a process.
+    pub questions: BTreeMap<(OsString, PathBuf), u32>,
     /// Shared objects that were loaded into a program when it was running already (a plugin, a proc macro).
     pub plugins: BTreeSet<PathBuf>,
     /// Files, by device and inode, whose state one of the `plugins` asked for: of an open one, otherwise than to read all of it.

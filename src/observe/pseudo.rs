@@ -48,6 +48,15 @@ const STEADY: &[&str] = &[
     "/sys/kernel/mm/",
 ];
 
+/// What `uname` says, too.
+const HOST: &[&str] = &[
+    "/proc/version",
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/kernel/osrelease",
+    "/proc/sys/kernel/ostype",
+    "/proc/sys/kernel/version",
+];
+
 /// What make and cargo say of their job server, to their children and so to us.
 static JOB_SERVERS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let flags = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"].into_iter().filter_map(env::get);
@@ -64,7 +73,9 @@ pub fn unsteady(path: &Path) -> Option<Unsteady> {
         || bytes.starts_with(b"/proc/sys/kernel/random/")
     {
         Some(Unsteady::Random)
-    } else if STEADY.iter().any(is_steady) || is_job_server(bytes) {
+    } else if HOST.iter().any(|name| bytes == name.as_bytes()) {
+        Some(Unsteady::Host)
+    } else if STEADY.iter().any(is_steady) || is_job_servers_pipe(bytes) {
         None
     } else {
         Some(Unsteady::System)
@@ -80,7 +91,7 @@ pub fn is_own_number(path: &Path) -> bool {
 pub fn is_harmless(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     if !bytes.starts_with(b"/dev/") && !is_pseudo_file(path) {
-        return is_job_server(bytes);
+        return is_job_servers_pipe(bytes);
     }
     let is_in_list = HARMLESS.iter().any(|(name, _)| {
         bytes == name.as_bytes()
@@ -91,7 +102,7 @@ pub fn is_harmless(path: &Path) -> bool {
     let is_environment = is_pseudo_file(path) && bytes.ends_with(b"/environ");
     is_in_list && !is_descriptor(bytes) && !is_environment
         || is_process(bytes) && !is_environment
-        || is_job_server(bytes)
+        || is_job_servers_pipe(bytes)
 }
 
 /// Whether a path is one of a file system that is made of the kernel's state.
@@ -117,13 +128,18 @@ fn is_process(bytes: &[u8]) -> bool {
 
 /// The pipe of make's or cargo's job server, from which tools take tokens: a named one (`GMfifo` and make's process number),
 /// or a descriptor that a variable names and that tools may open anew.
-fn is_job_server(bytes: &[u8]) -> bool {
+fn is_job_servers_pipe(bytes: &[u8]) -> bool {
     let descriptor = bytes.strip_prefix(b"/dev/fd/").or(bytes.strip_prefix(b"/proc/self/fd/"));
     if let Some(number) = descriptor.and_then(|number| std::str::from_utf8(number).ok()) {
-        return JOB_SERVERS.iter().any(|flags| names_descriptor(flags, number));
+        return number.parse().is_ok_and(is_job_server);
     }
     let digits = bytes.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     digits > 0 && bytes[..bytes.len() - digits].ends_with(b"/GMfifo")
+}
+
+/// Whether a variable names this descriptor as the job server's.
+pub fn is_job_server(number: i32) -> bool {
+    JOB_SERVERS.iter().any(|flags| names_descriptor(flags, &number.to_string()))
 }
 
 /// Whether make's flags name this descriptor as one of the job server's two.

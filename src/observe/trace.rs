@@ -360,9 +360,7 @@ impl Trace {
             What::Search { name } => {
                 self.seen.path_searches.insert(name.clone());
             }
-            What::GetEnv { name } => {
-                self.seen.variables.insert(name.clone());
-            }
+            What::GetEnv { name } => self.asked(event.pid, name),
             What::Time { caller } if watches_clock(caller) => {}
             What::Time { .. } => self.fact(Fact::Time),
             What::LocalTime => self.fact(Fact::LocalTime),
@@ -376,6 +374,7 @@ impl Trace {
             // Those of `unsteady`, of the loader and libc, and those of `Programs`.
             What::Clock { .. } | What::Random | What::Process { .. } | What::System => {}
             What::Users
+            | What::Zone
             | What::Iconv
             | What::Host
             | What::LocaleName { .. }
@@ -423,6 +422,13 @@ impl Trace {
 
     fn asked_state(&mut self, plugin: &Path, file: &FileStat) {
         self.seen.states.insert((inode(file), plugin.to_owned()));
+    }
+
+    fn asked(&mut self, process: u32, name: &OsString) {
+        self.seen.variables.insert(name.clone());
+        if let Some(image) = self.images.get(&process) {
+            *self.seen.questions.entry((name.clone(), image.clone())).or_default() += 1;
+        }
     }
 
     fn fact(&mut self, fact: Fact) {

@@ -9,6 +9,7 @@ pub mod file_system;
 pub mod input;
 pub mod path;
 pub mod run;
+pub mod unnamed;
 pub mod watch;
 
 mod signals;

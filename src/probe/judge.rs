@@ -4,7 +4,7 @@
 
 use core::ffi::CStr;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::command::{Command, KnownInput, PATH_BYTES_MAX};
 use crate::record::{self, Absence, Cold, Input, Record, Span, Variable};
@@ -89,19 +89,29 @@ impl Environment {
         sum.to_le_bytes()
     }
 
-    /// Whether a variable is as it was recorded.
-    pub fn agrees(&self, name: &CStr, recorded: &Variable) -> bool {
-        if recorded.flags & record::WHOLE_ENVIRONMENT != 0 {
-            return self.whole() == recorded.value;
-        }
-        match self.value(name.to_bytes()) {
-            None => recorded.flags & record::IS_SET == 0,
-            Some(value) => {
-                recorded.flags & record::IS_SET != 0
-                    && xxh3_128(value).to_le_bytes() == recorded.value
-            }
+    /// What a record holds of a variable, or of what its flags say instead; `None` if it is unset.
+    pub fn digest(&self, name: &[u8], flags: u32) -> Option<[u8; 16]> {
+        if flags & record::WHOLE_ENVIRONMENT != 0 {
+            Some(self.whole())
+        } else if flags & record::HOST != 0 {
+            Some(host())
+        } else {
+            self.value(name).map(|value| xxh3_128(value).to_le_bytes())
         }
     }
+
+    /// Whether a variable is as it was recorded.
+    pub fn agrees(&self, name: &CStr, recorded: &Variable) -> bool {
+        let then = (recorded.flags & record::IS_SET != 0).then_some(recorded.value);
+        self.digest(name.to_bytes(), recorded.flags) == then
+    }
+}
+
+/// A hash of what `uname` says.
+fn host() -> [u8; 16] {
+    let mut hasher = Xxh3::new();
+    raw::host(|field| hasher.update(field.to_bytes_with_nul()));
+    hasher.digest128().to_le_bytes()
 }
 
 /// Judges `record`; `cold` gives its cold part, which is asked for only where a directory has changed.
@@ -127,12 +137,16 @@ pub fn judge<'a>(
 
 /// What standard input is, as far as it can be known without reading it: a flag of a record; 0 if it can be anything.
 pub fn standard_input(command: &Command) -> u32 {
-    if command.input == KnownInput::Closed {
-        return record::INPUT_CLOSED;
+    match command.input {
+        KnownInput::Closed => return record::INPUT_CLOSED,
+        KnownInput::Source => return 0,
+        KnownInput::Unknown => {}
     }
     match raw::stat_fd(raw::standard(Stream::Input)) {
         Err(Errno::BADF) => record::INPUT_CLOSED,
         Ok(state) if state.is_null_device() => record::INPUT_NULL,
+        // What `make -j` gives to all but one of its children.
+        Ok(_) if raw::is_drained(raw::standard(Stream::Input)) => record::INPUT_NULL,
         _ => 0,
     }
 }
@@ -152,7 +166,7 @@ pub fn judge_machine<'a>(record: &Record<'a>, command: &Command) -> Result<(), D
     if needed != 0 && needed != standard_input(command) {
         return Err(Difference::StandardInput);
     }
-    if record.has(record::HAS_TEXT) {
+    if record.has(record::HAS_TEXT) || record.has(record::ASKS_STREAMS) {
         let (then, mut now) = (Streams::of(record), Streams::now());
         // Text of one stream alone goes where that stream goes; whether the other one is the same file is no matter.
         if !then.merged && (record.head.stdout.len_bytes == 0 || record.head.stderr.len_bytes == 0)

@@ -48,8 +48,10 @@ pub const NEEDS_CPU: u32 = 16;
 pub const STAMPS_ONLY: u32 = 32;
 /// The tool may have read standard input, which was closed.
 pub const INPUT_CLOSED: u32 = 64;
-/// The tool may have read standard input, which was `/dev/null`.
+/// The tool may have read standard input, which was `/dev/null` or a pipe without a writer and without content.
 pub const INPUT_NULL: u32 = 128;
+/// Where its text goes counts although there is none: a program that no policy knows may have asked.
+pub const ASKS_STREAMS: u32 = 256;
 
 /// The head of the hot part.
 #[repr(C)]
@@ -109,6 +111,8 @@ pub const TEXT_ONLY: u32 = 2;
 pub const WHOLE_ENVIRONMENT: u32 = 4;
 /// The variable is `PWD`, and its value named the working directory.
 pub const NAMES_DIRECTORY: u32 = 8;
+/// Not a variable (the name is empty) but what `uname` says: the machine's name, the kernel and its version.
+pub const HOST: u32 = 16;
 
 /// A file, link or directory that the result depends on.
 #[repr(C)]
@@ -134,7 +138,7 @@ pub const EXISTS: u32 = 2;
 pub const LEADS: u32 = 4;
 /// The names in a directory count: `stat` gives the stamp.
 pub const LISTING: u32 = 3;
-/// All that `stat` says of a file counts, its times too.
+/// All that `stat` says of a file counts, its size and times too.
 pub const METADATA: u32 = 5;
 
 /// A directory whose stamp vouches for names in it.

@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
@@ -234,6 +234,22 @@ pub fn is_terminal(file: BorrowedFd<'_>) -> bool {
 /// Columns of the terminal `file`, 0 if it is none.
 pub fn terminal_columns(file: BorrowedFd<'_>) -> u32 {
     rustix::termios::tcgetwinsize(file).map_or(0, |size| u32::from(size.ws_col))
+}
+
+/// Whether `file` is a pipe that nobody can write to any more, with nothing in it.
+pub fn is_drained(file: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(file, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_answered = poll(&mut asked, Some(&at_once)) == Ok(1);
+    is_answered && asked.iter().all(|answer| answer.revents() == PollFlags::HUP)
+}
+
+/// What `uname` says, field by field.
+pub fn host(mut field: impl FnMut(&CStr)) {
+    let host = rustix::system::uname();
+    for text in [host.sysname(), host.nodename(), host.release(), host.version(), host.machine()] {
+        field(text);
+    }
 }
 
 /// Writes the working directory as the kernel names it (absolute, with a NUL) to `buffer`, and gives its length; `None`

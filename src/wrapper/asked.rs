@@ -34,11 +34,13 @@ impl Asked {
     /// Reads the source, if it comes by standard input, and makes it a part of the command; false if it is none that can be
     /// read here. An error means that it was, and that the tool cannot have it any more.
     pub fn read_source(&mut self, policy: &Policy) -> io::Result<bool> {
-        // A closed one and `/dev/null` are conditions of the record.
-        if policy.standard_input != StandardInput::Source || standard_input(&self.command) != 0 {
+        if policy.standard_input != StandardInput::Source {
             return Ok(true);
         }
-        let Some(mut source) = Source::take() else { return Ok(false) };
+        // A closed one and `/dev/null` are conditions of the record.
+        let Some(mut source) = Source::take() else {
+            return Ok(standard_input(&self.command) != 0);
+        };
         if !source.is_whole {
             source.give_back()?;
             return Ok(false);

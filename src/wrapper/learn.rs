@@ -7,23 +7,24 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::inputs::{Inputs, Shows, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
-use super::world::{Absences, Absent, World};
+use super::world::{Absences, Absent, World, now_ns};
 use crate::compilers::{self, Family, Policy, StandardInput, is_wrapper, reads_variables_by_name};
 use crate::env;
-use crate::observe::{Fact, Made, Observation, Unsteady};
+use crate::observe::{Fact, Made, Observation, Unsteady, is_job_server};
 use crate::os::elf::may_walk_environment;
 use crate::os::input::Source;
 use crate::os::path::Found;
 use crate::os::run::{Ended, Text};
+use crate::os::unnamed::{Waiting, has_inherited_input};
 use crate::outcome::NotStored;
 use crate::probe::command::Command;
-use crate::probe::judge::{Environment, Streams};
+use crate::probe::judge::{Environment, Streams, standard_input};
 use crate::record::{self, BlobRef};
 use crate::shm::cpu;
 use crate::shm::raw::{self, FileState};
@@ -49,14 +50,34 @@ pub struct Lesson<'a> {
     pub observation: &'a Observation,
     /// How it ended.
     pub ended: &'a Ended,
-    /// When it was started, ns since the epoch.
-    pub started_ns: i64,
-    /// Where its text went.
-    pub streams: Streams,
-    /// What standard input was, see `probe::judge::standard_input`.
-    pub standard_input: u32,
+    /// What was so before.
+    pub outset: Outset,
     /// The source, if it came by standard input.
     pub source: Option<&'a Source>,
+}
+
+/// What is so when a tool is about to start.
+pub struct Outset {
+    /// Nanoseconds since the epoch.
+    started_ns: i64,
+    /// Where its text goes.
+    streams: Streams,
+    /// What standard input is, see `probe::judge::standard_input`.
+    standard_input: u32,
+    /// What it may read there.
+    waiting: Waiting,
+}
+
+impl Outset {
+    /// Asks.
+    pub fn now(command: &Command) -> Outset {
+        Outset {
+            streams: Streams::now(),
+            standard_input: standard_input(command),
+            waiting: Waiting::now(),
+            started_ns: now_ns(),
+        }
+    }
 }
 
 impl Lesson<'_> {
@@ -70,7 +91,11 @@ impl Lesson<'_> {
         let (absences, unusable) = self.absences(&mut world, &written)?;
         let mut draft = Draft {
             flags: self.flags(text),
-            columns: if is_silent(text) { 0 } else { self.streams.columns },
+            columns: if is_silent(text) && !self.runs_unknown_code() {
+                0
+            } else {
+                self.outset.streams.columns
+            },
             cpu: if self.depends_on_cpu() { cpu::identity() } else { 0 },
             tool_us: u64::try_from(self.ended.wall.as_micros()).unwrap_or(u64::MAX),
             command: self.command.bytes().to_vec(),
@@ -108,7 +133,15 @@ impl Lesson<'_> {
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }
-        if self.reads_standard_input() && self.standard_input == 0 && !self.knows_source(world) {
+        // Under cargo it is always `/dev/null`; under make it may be anything.
+        let is_read = self.policy.standard_input != StandardInput::Unread
+            || self.policy.family == Family::Rustc
+            || !self.outset.waiting.is_untouched();
+        let may_differ = self.reads_standard_input() && self.outset.standard_input == 0 && is_read;
+        if may_differ && !self.knows_source(world) {
+            return Err(NotStored::UnrepeatableInput);
+        }
+        if self.runs_unknown_code() && has_inherited_input(is_job_server) {
             return Err(NotStored::UnrepeatableInput);
         }
         if self.observation.incomplete.is_some() || self.ended.left_behind {
@@ -123,38 +156,59 @@ impl Lesson<'_> {
         let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
             let is_idle = if is_unknown {
                 // A compiler's own clock is for its statistics, its number for the names of its temporary files.
-                reads_variables_by_name(image)
-                    && matches!(unsteady, Unsteady::Clock | Unsteady::Process)
+                // Its threads and heaps follow the machine.
+                reads_variables_by_name(image) && *unsteady != Unsteady::Random
             } else {
-                // What a shell or launcher before the compiler asks at its start, and the kernel's name by which a
-                // script chooses, cannot be told from what enters the result; they rarely do.
+                // What a shell or launcher before the compiler asks at its start cannot be told from what enters the
+                // result; it rarely does.
                 !self.policy.runs_foreign_code
                     && (image.as_os_str().is_empty()
                         || reads_variables_by_name(image)
-                        || *unsteady == Unsteady::Host
                         || is_wrapper(image) && *unsteady != Unsteady::System)
             };
             if is_idle {
                 return None;
             }
-            Some(match unsteady {
-                Unsteady::Clock => NotStored::UsedTime,
-                Unsteady::Random | Unsteady::Process => NotStored::UsedRandom,
-                Unsteady::System | Unsteady::Host => NotStored::UsedSystem,
-            })
+            match unsteady {
+                Unsteady::Clock => Some(NotStored::UsedTime),
+                Unsteady::Random | Unsteady::Process => Some(NotStored::UsedRandom),
+                Unsteady::System => Some(NotStored::UsedSystem),
+                // Judged, see `variables`.
+                Unsteady::Host => None,
+            }
         };
         self.observation.unsteady.iter().find_map(refused)
     }
 
     fn flags(&self, text: &Text) -> u32 {
         let has_text = !is_silent(text);
+        let asks = has_text || self.runs_unknown_code();
         when(has_text, record::HAS_TEXT)
-            | when(has_text && self.streams.merged, record::MERGED)
-            | when(has_text && self.streams.out_terminal, record::OUT_TERMINAL)
-            | when(has_text && self.streams.err_terminal, record::ERR_TERMINAL)
+            | when(has_text && self.outset.streams.merged, record::MERGED)
+            | when(asks && self.outset.streams.out_terminal, record::OUT_TERMINAL)
+            | when(asks && self.outset.streams.err_terminal, record::ERR_TERMINAL)
             | when(self.depends_on_cpu(), record::NEEDS_CPU)
             | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
-            | when(self.reads_standard_input(), self.standard_input)
+            | when(self.reads_standard_input(), self.outset.standard_input)
+            | when(self.runs_unknown_code(), record::ASKS_STREAMS)
+    }
+
+    /// Whether code ran of which nothing is known: foreign code in the tool, or a program that no policy names (a shell
+    /// script before the compiler and what it starts, what a macro starts).
+    fn runs_unknown_code(&self) -> bool {
+        self.has_foreign_code() || self.runs_unknown_programs()
+    }
+
+    fn runs_unknown_programs(&self) -> bool {
+        self.observation.images.iter().any(|image| !reads_variables_by_name(image))
+    }
+
+    /// Whether the machine's name and its kernel may be in the result.
+    fn shows_host(&self) -> bool {
+        let has_foreign_code = self.has_foreign_code();
+        self.observation.unsteady.iter().any(|(unsteady, image)| {
+            *unsteady == Unsteady::Host && (has_foreign_code || !reads_variables_by_name(image))
+        })
     }
 
     /// Whether code that is not the tool's ran in it: a plugin that the command line shows, or a proc macro.
@@ -165,33 +219,29 @@ impl Lesson<'_> {
             || loads_macros && self.observation.plugins.iter().any(is_foreign)
     }
 
-    /// Foreign code is told from the tool by the caller's address; of a program that a macro runs, any question may count.
+    /// Foreign code is told from the tool by the caller's address; of an unknown program, any question may count.
     fn shows(&self) -> Shows {
-        if !self.has_foreign_code() {
-            return Shows::default();
-        }
-        let is_foreign = |path: &Path| !reads_variables_by_name(path);
+        let has_foreign_code = self.has_foreign_code();
+        let is_foreign = |by: &Path| has_foreign_code && !reads_variables_by_name(by);
         let states = self.observation.states.iter();
         Shows {
             asked: states.filter(|(_, by)| is_foreign(by)).map(|(file, _)| *file).collect(),
-            all_asked: self.observation.images.iter().any(|image| is_foreign(image)),
+            all_asked: self.runs_unknown_programs(),
         }
     }
 
-    /// Foreign code may read it too: no observer sees that.
+    /// Code of which nothing is known may read it too: no observer sees that.
     fn reads_standard_input(&self) -> bool {
-        let loads_macros = self.policy.family == Family::Rustc;
-        self.policy.standard_input != StandardInput::Unread
-            || loads_macros && self.has_foreign_code()
+        self.policy.standard_input != StandardInput::Unread || self.runs_unknown_code()
     }
 
     /// Whether what came by standard input is a source that only its bytes tell from others.
     fn knows_source(&self, world: &mut World) -> bool {
         let Some(source) = self.source else { return false };
-        let mut vouches = |state| world.vouches(c"/proc/self/fd/0", &state, self.started_ns);
+        let mut vouches = |state| world.vouches(c"/proc/self/fd/0", &state, self.outset.started_ns);
         source.was_used_up()
             && source.state().is_none_or(&mut vouches)
-            && !self.has_foreign_code()
+            && !self.runs_unknown_code()
             && !self.is_judged_by_stamps_only()
     }
 
@@ -200,15 +250,18 @@ impl Lesson<'_> {
         let is_unknown = |path: &&PathBuf| !reads_variables_by_name(path);
         self.policy.runs_foreign_code
             || self.observation.facts.contains(&Fact::UnseenVariables)
-            || self.observation.images.iter().any(|image| is_unknown(&image))
+            || self.runs_unknown_programs()
             || self.observation.plugins.iter().filter(is_unknown).any(|it| may_walk_environment(it))
     }
 
     fn is_judged_by_stamps_only(&self) -> bool {
         // Which files foreign code asked about, only the shim knows.
         let is_unseen = self.observation.facts.contains(&Fact::UnseenVariables);
+        // A script before the compiler may compare times of files that the compiler reads.
+        let is_compiler = self.policy.family != Family::Rustc;
         self.policy.reads_metadata
             || is_unseen && self.has_foreign_code()
+            || is_compiler && self.runs_unknown_programs()
             || self.observation.facts.contains(&Fact::LocalTime)
             || self.has_input(&[b".gch", b".pch", b".pcm"])
     }
@@ -236,12 +289,16 @@ impl Lesson<'_> {
 
     fn variables(&self) -> Result<Vec<Variable>, NotStored> {
         let mut names: BTreeMap<OsString, u32> = BTreeMap::new();
-        let has_foreign_code = self.has_foreign_code();
+        let mut questions: FxHashMap<&OsStr, Vec<(&Path, u32)>> = FxHashMap::default();
+        for ((name, image), times) in &self.observation.questions {
+            questions.entry(name).or_default().push((image, *times));
+        }
         for name in &self.observation.variables {
-            if self.policy.ignores_variable(name, has_foreign_code) {
+            let askers = questions.get(name.as_os_str()).map_or(&[][..], Vec::as_slice);
+            if self.policy.ignores_variable(name, askers) {
                 continue;
             }
-            let flags = if self.policy.only_for_text(name) { record::TEXT_ONLY } else { 0 };
+            let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY);
             names.insert(name.clone(), flags);
         }
         // What we ourselves went by: where the configuration file is, and where the tool was found.
@@ -264,12 +321,10 @@ impl Lesson<'_> {
             let value = value.map(|value| xxh3_128(value).to_le_bytes());
             variables.push(Variable { name, value, flags });
         }
-        if self.walks_environment() {
-            variables.push(Variable {
-                name: CString::default(),
-                value: Some(self.environment.whole()),
-                flags: record::WHOLE_ENVIRONMENT,
-            });
+        let whole = self.walks_environment().then_some(record::WHOLE_ENVIRONMENT);
+        for flags in whole.into_iter().chain(self.shows_host().then_some(record::HOST)) {
+            let value = self.environment.digest(b"", flags);
+            variables.push(Variable { name: CString::default(), value, flags });
         }
         Ok(variables)
     }
@@ -337,9 +392,11 @@ impl Lesson<'_> {
         if world.vouches(&path, &state, world.taken_ns) {
             self.store.note_digest(&state, &blob.digest);
         }
+        // What writes without cutting off does not replace.
+        let is_modified = seen.how == Made::Modified;
         let flags = when(mode != plain_mode, record::SET_MODE)
-            | when(seen.how == Made::Modified, record::ONLY_IF_ABSENT)
-            | when(self.policy.replaces(&seen.path), record::REPLACES)
+            | when(is_modified, record::ONLY_IF_ABSENT)
+            | when(self.policy.replaces(&seen.path) && !is_modified, record::REPLACES)
             // What an unknown tool makes may depend on what was there (`ar r`).
             | match (self.policy.family, seen.existed_before) {
                 (Family::Unknown, true) => record::ONLY_IF_PRESENT,
@@ -406,7 +463,8 @@ impl Lesson<'_> {
         written: &HashSet<(u64, u64)>,
     ) -> Result<Vec<Input>, NotStored> {
         let by_stamps_only = self.is_judged_by_stamps_only();
-        let mut inputs = Inputs::new(self.store, self.started_ns, by_stamps_only, self.shows());
+        let started_ns = self.outset.started_ns;
+        let mut inputs = Inputs::new(self.store, started_ns, by_stamps_only, self.shows());
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
         };

@@ -31,7 +31,6 @@ use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::probe::command::Call;
 use crate::probe::deliver::Undelivered;
-use crate::probe::judge::{Streams, standard_input};
 use crate::probe::{self, Answer, Before};
 use crate::shm::counters::Counter;
 use crate::shm::start::Start;
@@ -39,7 +38,7 @@ use crate::store::Store;
 
 use asked::Asked;
 pub use explain::{Explanation, explain};
-use learn::Lesson;
+use learn::{Lesson, Outset};
 use log::Log;
 use portable::Portable;
 use trust::Observers;
@@ -273,8 +272,7 @@ impl Invocation {
     /// Runs the tool and learns from it.
     fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, mut observers: Observers) -> u8 {
         self.log.line("run");
-        let streams = Streams::now();
-        let started_ns = world::now_ns();
+        let outset = Outset::now(&asked.command);
         let filter = observers.take_filter();
         let env = observers.environment().into_iter().map(|(name, value)| (name, Some(value)));
         let env: Vec<EnvChange> = env.chain(self.tried()).collect();
@@ -308,7 +306,7 @@ impl Invocation {
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
-        match self.store_result(store, asked, policy, observers, &ended, (started_ns, streams)) {
+        match self.store_result(store, asked, policy, observers, &ended, outset) {
             Ok(()) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.program.display()));
@@ -332,7 +330,7 @@ impl Invocation {
         policy: &Policy,
         observers: Observers,
         ended: &Ended,
-        (started_ns, streams): (i64, Streams),
+        outset: Outset,
     ) -> Result<(), NotStored> {
         if self.config.readonly {
             return Err(NotStored::ReadOnly);
@@ -356,9 +354,7 @@ impl Invocation {
             config_path: self.config.config_path.as_deref(),
             observation: &observation,
             ended,
-            started_ns,
-            streams,
-            standard_input: standard_input(&asked.command),
+            outset,
             source: asked.source.as_ref(),
         };
         let draft = lesson.learn()?;

@@ -9,8 +9,6 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::xxh3_128;
-
 use super::learn::search;
 use super::ways::c_path;
 use super::world::{World, is_shared_object};
@@ -146,11 +144,7 @@ impl<'a> Now<'a> {
         let has_text = draft.flags & record::HAS_TEXT != 0;
         for variable in &mut draft.variables {
             let value = environment.value(variable.name.to_bytes());
-            let now = if variable.flags & record::WHOLE_ENVIRONMENT != 0 {
-                Some(environment.whole())
-            } else {
-                value.map(|value| xxh3_128(value).to_le_bytes())
-            };
+            let now = environment.digest(variable.name.to_bytes(), variable.flags);
             let directory = self.command.directory();
             let is_free = variable.flags & record::TEXT_ONLY != 0 && !has_text
                 || variable.name.to_bytes() == b"PATH"

@@ -156,6 +156,14 @@ changes! {
     macro_itself: Scene::with_macro("\"one\".to_owned()", SHOWS_MACRO)
             .inspect(|s| { let line = format!("cp libm.so one.so; sed 's/one/two/' m.rs > n.rs; {} --edition 2021 --crate-type proc-macro --crate-name m n.rs -o two.so", s.tool); s.project.shell(&s.cache, &line); }),
         |s| { s.project.shell(&s.cache, "cp two.so libm.so"); }, |s| { s.project.shell(&s.cache, "cp one.so libm.so"); };
+    variable_that_shapes_messages: Scene::new("pub static A: Option<&str> = option_env!(\"TERM\");\n", LIB),
+        |s| s.set("TERM", Some("one")), |s| s.set("TERM", None);
+    directory_for_temporary_files: Scene::new("pub static A: Option<&str> = option_env!(\"TMPDIR\");\n", LIB),
+        |s| s.set("TMPDIR", Some("/var/tmp")), |s| s.set("TMPDIR", None);
+    job_server_by_name: Scene::new("pub static A: Option<&str> = option_env!(\"MAKEFLAGS\");\n", LIB).map(|mut s| { s.set("MAKEFLAGS", Some("-k")); s }),
+        |s| s.set("MAKEFLAGS", Some("-s")), |s| s.set("MAKEFLAGS", Some("-k"));
+    macro_reads_the_job_server: Scene::with_macro("std::env::var(\"MAKEFLAGS\").unwrap_or_default()", SHOWS_MACRO).map(|mut s| { s.set("MAKEFLAGS", Some("-k")); s }),
+        |s| s.set("MAKEFLAGS", Some("-s")), |s| s.set("MAKEFLAGS", Some("-k"));
     unstable_features_allowed: Scene::new("#![feature(never_type)]\npub static A: u8 = 1;\n", LIB).map(|mut s| { s.set("RUSTC_BOOTSTRAP", Some("1")); s }),
         |s| s.set("RUSTC_BOOTSTRAP", Some("-1")), |s| s.set("RUSTC_BOOTSTRAP", Some("1"));
     argument_file: Scene::new("pub static A: bool = cfg!(a);\n", "--crate-type lib @args").inspect(|s| s.project.write("args", "--cfg\na\n")),
@@ -273,6 +281,19 @@ fn another_crate_of_a_macros_name_that_is_used() {
         |s| s.project.remove("deps/libm-33.rlib"),
         |s| drop(s.project.shell(&s.cache, "cp kept deps/libm-33.rlib")),
     );
+}
+
+/// What is appended to is not replaced, though rustc replaces its own outputs.
+#[test]
+fn a_macro_appends_to_a_file() {
+    let body = "use std::io::Write; std::fs::OpenOptions::new().append(true).create(true).open(\"w\").unwrap().write_all(b\"x\").unwrap(); String::new()";
+    let Some(scene) = Scene::with_macro(body, SHOWS_MACRO) else { return };
+    scene.call().check().expect(&Outcome::Miss);
+    for _ in 0..2 {
+        assert!(!scene.call().check().outcome.is_hit());
+    }
+    scene.project.remove("w");
+    scene.call().check().expect_hit();
 }
 
 #[test]

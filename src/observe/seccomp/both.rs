@@ -64,6 +64,7 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
     whole.facts.extend(shim.facts.into_iter().filter(|fact| !by_paths(fact)));
     whole.unsteady.extend(shim.unsteady);
     whole.variables.extend(shim.variables);
+    whole.questions.extend(shim.questions);
     whole.plugins.extend(shim.plugins);
     whole.states.extend(shim.states);
     whole.path_searches.extend(shim.path_searches);

@@ -139,6 +139,12 @@ before! {
     fn ctime_r(time: Any, out: Any) -> *mut u8, note::fact(fact::LOCAL_TIME);
     fn mktime(time: Any) -> isize, note::fact(fact::LOCAL_TIME);
     fn timelocal(time: Any) -> isize, note::fact(fact::LOCAL_TIME);
+    fn gmtime(time: Any) -> Any, note::fact(fact::ZONE);
+    fn gmtime_r(time: Any, out: Any) -> Any, note::fact(fact::ZONE);
+    fn timegm(time: Any) -> isize, note::fact(fact::ZONE);
+    fn tzset() -> (), note::fact(fact::ZONE);
+    fn strftime(out: Any, len: usize, format: Text, time: Any) -> isize, note::fact(fact::ZONE);
+    fn strftime_l(out: Any, len: usize, format: Text, time: Any, locale: Any) -> isize, note::fact(fact::ZONE);
     fn getdate(text: Text) -> Any, note::incomplete(b"called getdate", b"");
     fn getdate_r(text: Text, out: Any) -> i32, note::incomplete(b"called getdate", b"");
     fn connect(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);

@@ -198,7 +198,7 @@ unsafe fn report_in(environment: *const *const u8) {
 pub fn append(entry: &Entry) {
     if let Some(log) = log() {
         let has_pid = match entry.kind {
-            kind::LOAD => true,
+            kind::LOAD | kind::GETENV => true,
             kind::FACT => fact::has_process(entry.flags),
             kind::OPEN | kind::LOOK | kind::LIST => [&b"/dev/"[..], b"/proc/", b"/sys/"]
                 .iter()
@@ -492,7 +492,8 @@ pub unsafe fn variable(name: *const u8) {
     }
     // SAFETY: the caller's promise.
     let name = unsafe { raw::bytes(name) };
-    if is_new(&KNOWN, name) {
+    // Of the job server's variables each question is noted: rustc asks once, the crate may ask again.
+    if is_new(&KNOWN, name) || name.ends_with(b"FLAGS") {
         append(&Entry { kind: kind::GETENV, path: [name, b"", b""], ..Entry::default() });
     }
 }
