@@ -1,6 +1,6 @@
 //! Reads the log that the preload shim writes. Every byte is untrusted: damage makes the observation incomplete.
 //!
-//! Read next: `log_layout.rs` (the bytes), `trace.rs` (what the events mean together).
+//! Read next: `log_layout.rs` (the bytes), `trace/` (what the events mean together).
 
 use std::ffi::OsString;
 use std::fs::File;

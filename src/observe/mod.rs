@@ -1,7 +1,7 @@
 //! The contract of an observer: what a run of a tool was seen to do.
 //!
 //! It never decides whether a result may be stored; it says what was seen, and whether that is the whole truth.
-//! Read next: `preload.rs` (around a run), `trace.rs` (raw events -> `Observation`), `loader.rs` (what no shim can see),
+//! Read next: `preload.rs` (around a run), `trace/` (raw events -> `Observation`), `loader.rs` (what no shim can see),
 //! `preload_shim.rs` (inside the tool).
 
 use std::collections::{BTreeMap, BTreeSet};

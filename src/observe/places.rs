@@ -2,7 +2,7 @@
 //! tool writes by two names.
 //!
 //! A directory behind a symlink has a second name, and rustc and the linkers use both: a file that is made by one and removed
-//! by the other is one file. Read next: `trace.rs`.
+//! by the other is one file. Read next: `trace/`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

@@ -1,7 +1,7 @@
 //! Runs a tool under the preload observer: places the shim, makes the log, reads it when the tool has ended.
 //!
 //! How the tool is started is not its business; it only says which variables the tool needs.
-//! Read next: `preload_shim.rs`, `log_layout.rs`, `trace.rs`.
+//! Read next: `preload_shim.rs`, `log_layout.rs`, `trace/`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};

@@ -1,0 +1,81 @@
+//! What a whole trace means, when nothing more happens.
+//!
+//! Each name is an input, an absence, an output, or nothing (what was made and removed). Read next: `../loader.rs`.
+
+use rustc_hash::FxHashMap;
+
+use super::{ENOENT, Inode, Own, OwnKind, Trace};
+use crate::observe::log::{Event, Log};
+use crate::observe::places::Key;
+use crate::observe::programs::Programs;
+use crate::observe::{Absence, Fact, Input, Observation, Output, loader};
+
+impl Trace {
+    /// What all of it means, `log` being the log of all events that were added.
+    pub fn conclude(mut self, log: Log) -> Observation {
+        self.add_programs(&log.events, log.lost);
+        loader::add_unseen_reads(&mut self, &log.events);
+        self.finish()
+    }
+
+    /// The same where the events are system calls, those of the loader and of libc among them.
+    pub fn conclude_calls(mut self, events: &[Event], lost: Option<String>) -> Observation {
+        self.add_programs(events, lost);
+        self.finish()
+    }
+
+    fn add_programs(&mut self, events: &[Event], lost: Option<String>) {
+        let programs = Programs::of(events);
+        self.seen.images = programs.images;
+        if let Some(reason) = lost.or(programs.missing) {
+            self.seen.incomplete.get_or_insert(reason);
+        }
+    }
+
+    fn finish(mut self) -> Observation {
+        let mut outputs = Vec::new();
+        let links = |inode: Option<Inode>, inodes: &FxHashMap<Inode, Vec<Key>>| {
+            inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
+        };
+        for file in std::mem::take(&mut self.files).into_values() {
+            if file.was_read {
+                let (path, stat) = (file.path.clone(), file.stat);
+                self.seen.inputs.push(Input { path, stat, was_asked: file.exists });
+            }
+            match (file.touched, file.own) {
+                (None, _) => {
+                    if file.exists && !file.was_read && !file.listed {
+                        self.seen.existing.push(file.path.clone());
+                    }
+                    if file.listed {
+                        self.seen.listings.push(file.path.clone());
+                    }
+                    if let Some(errno) = file.absent.filter(|_| !file.was_read) {
+                        self.seen.absences.push(Absence { path: file.path, errno });
+                    }
+                }
+                (Some(true), None) => self.fact(Fact::SideEffect),
+                (Some(false), None) if file.must_be_absent => {
+                    self.seen.absences.push(Absence { path: file.path, errno: ENOENT });
+                }
+                (Some(false), None) => {}
+                (Some(existed_before), Some(own)) => {
+                    let has_links = links(own.inode, &self.inodes) > 1;
+                    if own.kind == OwnKind::Other || has_links || own.has_unshown {
+                        self.fact(Fact::SideEffect);
+                    }
+                    if own.kind != OwnKind::Other {
+                        let Own { create_mode, how, stat, order, is_shared, .. } = own;
+                        let path = file.path;
+                        let output =
+                            Output { path, create_mode, how, stat, existed_before, is_shared };
+                        outputs.push((order, output));
+                    }
+                }
+            }
+        }
+        outputs.sort_by_key(|(order, _)| *order);
+        self.seen.outputs = outputs.into_iter().map(|(_, output)| output).collect();
+        self.seen
+    }
+}
