@@ -73,7 +73,7 @@ named! {
         UnrepeatableInput = "unrepeatable_input",
         /// An input changed while the tool ran.
         InputChanged = "input_changed",
-        /// An input is so young that its file system's clock cannot tell a later edit from it.
+        /// An input is so young that its file system's clock cannot tell a later edit from it, or the clock was set back.
         InputTooNew = "input_too_new",
         /// A file was read and then modified in place, or appended to.
         InputModified = "input_modified",

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::inputs::{Inputs, Shows, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
-use super::world::{Absences, Absent, World, now_ns};
+use super::world::{Absences, Absent, World, now_ns, was_set_back};
 use crate::compilers::{self, Family, Policy, StandardInput, is_wrapper, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Fact, Made, Observation, Unsteady, is_job_server};
@@ -132,6 +132,9 @@ impl Lesson<'_> {
         }
         if let Some(reason) = self.unsteady() {
             return Err(reason);
+        }
+        if was_set_back(self.outset.started_ns, world.taken_ns, self.ended.wall) {
+            return Err(NotStored::InputTooNew);
         }
         // Under cargo it is always `/dev/null`; under make it may be anything.
         let is_read = self.policy.standard_input != StandardInput::Unread

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 
@@ -27,6 +27,12 @@ const QUIET_NS: i64 = 3_600_000_000_000;
 pub fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Whether the clock was set back in the `wall` time that passed since it showed `then_ns` (ns since the epoch). What was
+/// changed in that time may bear a time from before it.
+pub fn was_set_back(then_ns: i64, now_ns: i64, wall: Duration) -> bool {
+    i128::from(now_ns) - i128::from(then_ns) < i128::try_from(wall.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// What was seen of the world.
@@ -249,4 +255,42 @@ impl Absent {
 pub fn is_shared_object(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_NS: i64 = 1_000_000_000;
+    const THEN_NS: i64 = 1_700_000_000 * SECOND_NS;
+
+    /// Whether a file that changed, and says that it was modified, at these times vouches for its content at `taken_ns`.
+    fn vouches(ctime_ns: i64, mtime_ns: i64, taken_ns: i64) -> bool {
+        let path = c".";
+        let mut state = raw::stat(path).expect("the working directory");
+        (state.stat.ctime_ns, state.stat.mtime_ns) = (ctime_ns, mtime_ns);
+        World::new(Access::Own).vouches(path, &state, taken_ns)
+    }
+
+    #[test]
+    fn whole_seconds_must_have_passed() {
+        assert!(vouches(THEN_NS, THEN_NS, THEN_NS + SECONDS_NS));
+        assert!(!vouches(THEN_NS, THEN_NS, THEN_NS + SECONDS_NS - 1));
+        // The clock was set back since, or the file comes from times to come.
+        assert!(!vouches(THEN_NS, THEN_NS, THEN_NS - 3600 * SECOND_NS));
+        assert!(!vouches(THEN_NS, THEN_NS + 3600 * SECOND_NS, THEN_NS + SECONDS_NS));
+        // A time that was put back is no older than the change that did it.
+        assert!(!vouches(THEN_NS, 0, THEN_NS + 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_while_the_tool_runs() {
+        let wall = Duration::from_secs(3);
+        for (later_ns, is_back) in [(3, false), (4, false), (3600, false), (2, true), (-3600, true)]
+            .map(|(seconds, is_back)| (THEN_NS + seconds * SECOND_NS, is_back))
+        {
+            assert_eq!(was_set_back(THEN_NS, later_ns, wall), is_back, "{later_ns}");
+        }
+        assert!(was_set_back(i64::MAX, 0, Duration::MAX));
+    }
 }

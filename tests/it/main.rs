@@ -18,6 +18,7 @@ mod bad_input;
 mod binary;
 mod cargo;
 mod cargo_places;
+mod clocks;
 mod corners;
 mod damage;
 mod deliver;
