@@ -12,7 +12,12 @@ pub const FINE_GRAINED: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_199
 
 /// Whether this kernel has them at all.
 pub fn kernel_has_fine_times() -> bool {
-    version(rustix::system::uname().release()) >= (6, 13)
+    kernel_is_at_least((6, 13))
+}
+
+/// Whether the kernel is this version or a later one.
+pub fn kernel_is_at_least(wanted: (u32, u32)) -> bool {
+    version(rustix::system::uname().release()) >= wanted
 }
 
 /// Whether every change of this open file has a time of its own.

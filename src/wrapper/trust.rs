@@ -15,7 +15,7 @@ use super::log::Log;
 use crate::compilers::{Family, reads_variables_by_name};
 use crate::config::Observer;
 use crate::observe::preload::Preload;
-use crate::observe::seccomp::{Missed, WATCHED_ALREADY, Watch};
+use crate::observe::seccomp::{Missed, WATCHED_ALREADY, WATCHES_ITSELF, Watch};
 use crate::observe::{Fact, LeftOut, Observation};
 use crate::os::elf::{self, Elf, ReadAt as _, Tag};
 use crate::os::watch::{Filter, Privileges};
@@ -43,8 +43,10 @@ pub struct Observers<'a> {
 impl Drop for Observers<'_> {
     fn drop(&mut self) {
         self.filter = None;
-        if let Some(watch) = self.watch.take() {
-            watch.finish();
+        let absent = self.watch.take().and_then(|watch| watch.finish().absent);
+        // It may have failed for want of that; the next time it is not watched.
+        if absent.as_deref() == Some(WATCHES_ITSELF) {
+            self.judge_unwatched(&Observation::default(), WATCHES_ITSELF.to_owned());
         }
     }
 }
@@ -170,13 +172,10 @@ impl<'a> Observers<'a> {
     fn judge_both(&self, seen: &mut Observation, missed: &[Missed], wall: Duration) {
         if let Some(reason) = seen.unwatched.clone() {
             self.log.line(&reason);
-            match self.trust() {
-                Some(Trust::Seccomp) => seen.incomplete = Some(reason),
-                Some(Trust::Preload | Trust::Unproven) => {}
-                _ if reason == WATCHED_ALREADY => {}
-                None | Some(Trust::Open) => self.record(&self.tool, seen, Trust::Unproven, reason),
+            if self.trust() == Some(Trust::Seccomp) {
+                seen.incomplete = Some(reason.clone());
             }
-            return;
+            return self.judge_unwatched(seen, reason);
         }
         let blind = missed.first().map(|missed| format!("the shim missed: {missed}"));
         let blind = blind.or_else(|| {
@@ -196,6 +195,14 @@ impl<'a> Observers<'a> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// After a run that could not be watched, for this reason.
+    fn judge_unwatched(&self, seen: &Observation, reason: String) {
+        let is_open = matches!(self.trust(), None | Some(Trust::Open));
+        if is_open && reason != WATCHED_ALREADY {
+            self.record(&self.tool, seen, Trust::Unproven, reason);
         }
     }
 

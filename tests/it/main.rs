@@ -36,6 +36,7 @@ mod outcomes;
 mod parallel;
 mod places;
 mod projects;
+mod restricted;
 mod rust_hunt;
 mod rustc;
 mod rustup;

@@ -133,8 +133,10 @@ impl Tracer {
             }
             Err(Unread::Missing) => None,
             Err(Unread::Forbidden) => {
-                let reason = "the memory of a process cannot be read".to_owned();
-                self.incomplete(asked.thread, reason);
+                // No path is seen then: it is as if nothing had been watched.
+                let reason =
+                    "system calls cannot be watched: the memory of a process cannot be read";
+                self.sight.absent.get_or_insert_with(|| reason.to_owned());
                 None
             }
         }

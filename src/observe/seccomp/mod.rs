@@ -37,6 +37,9 @@ use pending::Pending;
 pub const WATCHED_ALREADY: &str =
     "system calls cannot be watched: somebody further out watches them already";
 
+/// Why there is no watch of a tool that would watch itself: the kernel lets only one do so.
+pub const WATCHES_ITSELF: &str = "system calls cannot be watched: the tool watches them itself";
+
 /// A tool that is being watched, or about to be.
 #[derive(Debug)]
 pub struct Watch {

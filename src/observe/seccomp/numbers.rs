@@ -199,7 +199,6 @@ const HARMLESS: &[i64] = &[
     libc::SYS_sched_setattr,
     libc::SYS_getcpu,
     libc::SYS_prctl,
-    libc::SYS_seccomp,
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
     libc::SYS_clock_getres,

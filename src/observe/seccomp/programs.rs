@@ -39,6 +39,11 @@ impl Tracer {
                     self.incomplete(asked.thread, "left a namespace".to_owned());
                 }
             }
+            libc::SYS_seccomp => {
+                if b & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+                    self.sight.absent = Some(super::WATCHES_ITSELF.to_owned());
+                }
+            }
             libc::SYS_exit_group => self.end(asked),
             libc::SYS_exit => {
                 let threads = fs::read_dir(format!("/proc/{}/task", asked.thread));

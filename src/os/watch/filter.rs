@@ -16,6 +16,10 @@ use rustix::net::{
 };
 
 use super::Listener;
+use crate::shm::clock::kernel_is_at_least;
+
+/// Before Linux 5.5 a call that was told of could not be let go on.
+const LETS_CALLS_GO_ON: (u32, u32) = (5, 5);
 
 /// Whether the tool may be run with "no new privileges", which the kernel demands of those who are not root: no program
 /// that it starts can become another user then.
@@ -41,6 +45,9 @@ pub struct Door(OwnedFd);
 
 /// A filter that lets `harmless` calls pass unseen, and the place where its listener is waited for.
 pub fn prepare(harmless: &[i64], privileges: Privileges) -> io::Result<(Filter, Door)> {
+    if !kernel_is_at_least(LETS_CALLS_GO_ON) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let (way, door) = socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
     Ok((Filter { program: program(harmless), privileges, way }, Door(door)))

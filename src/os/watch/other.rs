@@ -14,7 +14,7 @@ use super::{Asked, Listener};
 /// Why memory could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// Nothing is there: the call that named it will fail.
+    /// Nothing is there, or nobody any more: the call that named it will fail.
     Missing,
     /// The kernel does not let us.
     Forbidden,
@@ -36,7 +36,7 @@ pub fn read_memory(thread: u32, address: u64, into: &mut [u8]) -> Result<usize, 
     // SAFETY: an `IoSliceMut` has the layout of an iovec; the kernel writes only into it, and checks the other side's.
     let read = unsafe { libc::process_vm_readv(thread, local, 1, theirs.as_ptr(), count, 0) };
     usize::try_from(read).map_err(|_| match std::io::Error::last_os_error().raw_os_error() {
-        Some(libc::EFAULT) => Unread::Missing,
+        Some(libc::EFAULT | libc::ESRCH) => Unread::Missing,
         _ => Unread::Forbidden,
     })
 }
