@@ -110,6 +110,34 @@ fn a_signal_to_ibid_alone_reaches_the_tool() {
     }
 }
 
+/// Nobody answers the kernel any more then: a tool that is watched fails, one that is not goes on, and nothing waits for ever.
+#[test]
+fn ibid_alone_is_killed() {
+    if !tools::have("gcc") {
+        return;
+    }
+    for is_first in [true, false] {
+        let (cache, project) = (Cache::new(), Project::with(HELLO));
+        let script = "#!/bin/sh\necho $$\nsleep 0.3\nexec /usr/bin/env gcc \"$@\"\n";
+        project.write_program("gcc", script);
+        let line = "./gcc -c a.c -o a.o";
+        if !is_first {
+            project.shell(&cache, &format!("{} {line}; rm a.o", tools::ibid().display()));
+            project.write("a.c", "int a = 2;\n");
+        }
+        let mut compile = cache.ibid(line.split(' '));
+        compile.current_dir(project.path());
+        let (mut child, tool) = start(compile);
+        kill_process(group_of(&child), Signal::KILL).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        wait_until_gone(tool);
+        assert!(is_first || project.at("a.o").exists());
+        project.write_program("gcc", &script.replace("echo $$\n", ""));
+        project.call(&cache, line).check().expect_miss();
+        project.call(&cache, line).check().expect_hit();
+    }
+}
+
 #[test]
 fn timeout_ends_tool_and_wrapper() {
     if !tools::have("timeout") {

@@ -3,7 +3,8 @@
 //! Read next: `oracle.rs` (the usual ones).
 
 use std::fs;
-use std::process::Command;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
 use crate::cache::{Cache, Outcome};
 use crate::call::Through;
@@ -294,4 +295,39 @@ fn an_ibid_below_a_watched_static_tool() {
     assert!(project.at("a.o").is_file());
     let told = fs::read_to_string(log).unwrap();
     assert!(told.contains("cannot be watched: "), "{told}");
+}
+
+/// More text than anybody keeps: it is passed on as it comes, and memory stays small.
+#[test]
+fn a_torrent_of_warnings() {
+    if !["gcc", "head", "tr"].into_iter().all(tools::have) {
+        return;
+    }
+    let total: usize = 1 << 30;
+    let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a;\n")]));
+    let script = format!(
+        "#!/bin/sh\nhead -c {total} /dev/zero | tr '\\0' w >&2\nsleep 0.5\nexec /usr/bin/env gcc \"$@\"\n"
+    );
+    project.write_program("gcc", &script);
+    let counted = cache.count(|| {
+        let mut compile = cache.ibid(["./gcc", "-c", "a.c", "-o", "a.o"]);
+        compile.current_dir(project.path()).stderr(Stdio::piped());
+        let mut compile = compile.spawn().unwrap();
+        let mut text = compile.stderr.take().unwrap();
+        let (mut seen, mut piece) = (0, vec![0; 1 << 20]);
+        while seen < total {
+            let len = text.read(&mut piece).unwrap();
+            assert!(len > 0, "the text ends after {seen} bytes");
+            assert!(piece[..len].iter().all(|byte| *byte == b'w'), "after {seen} bytes");
+            seen += len;
+        }
+        // The tool sleeps.
+        let status = fs::read_to_string(format!("/proc/{}/status", compile.id())).unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let most_kib: usize = most.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(most_kib < 48 << 10, "{most_kib} KiB for {total} bytes of text");
+        assert!(compile.wait().unwrap().success());
+    });
+    assert_eq!(counted.outcome(), Outcome::NotStored("too_much_text".into()));
+    project.shell(&cache, "gcc -c a.c -o bare.o && cmp a.o bare.o");
 }
