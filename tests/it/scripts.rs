@@ -55,6 +55,21 @@ cases! {
     compiler_that_a_file_names: GCC,
         |s| { s.write_program("b/gcc", "#!/bin/sh\nexec $(cat which) \"$@\"\n"); s.write("which", "gcc -DH=1"); s.write("a.c", "int a = H;\n"); s.tool("{root}/b/gcc"); s.args("-c a.c -o a.o"); },
         |s| { s.write("which", "gcc -DH=2"); };
+    program_that_is_found: GCC,
+        |s| { script(s, "H=$(PATH=x:y:$PATH; command -v p | cksum | cut -c1-9)"); s.write_program("y/p", ""); s.mkdir("x"); },
+        |s| { s.write_program("x/p", ""); };
+    lines_that_are_read_in: GCC,
+        |s| { script(s, "PATH=x:y:$PATH; . lines"); s.write("y/lines", "H=1\n"); s.mkdir("x"); },
+        |s| { s.write("x/lines", "H=2\n"); };
+    where_a_step_leads: GCC,
+        |s| { script(s, "H=$(cd l && pwd -P | wc -c)"); s.mkdir("d"); s.mkdir("dd"); s.symlink("d", "l"); },
+        |s| { s.symlink("dd", "l"); };
+    bit_of_a_directory: GCC,
+        |s| { script(s, "H=1; if [ -k d ]; then H=2; fi"); s.mkdir("d"); },
+        |s| { s.chmod("d", 0o1755); };
+    variable_of_no_name_in_particular: GCC,
+        |s| { script(s, "H=$(env | wc -l)"); },
+        |s| { s.env("SOME_VARIABLE", "x"); };
     terminal: GCC,
         |s| { script(s, "H=1; if [ -t 2 ]; then H=2; fi"); },
         |s| { s.stdout(StdOut::Terminal(80)); s.may_hit_or_not(); };
