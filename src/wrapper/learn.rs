@@ -81,9 +81,8 @@ impl Outset {
 }
 
 impl Lesson<'_> {
-    /// The record of this run.
-    pub fn learn(&self) -> Result<Draft, NotStored> {
-        let mut world = World::new(self.store.cache.access);
+    /// The record of this run; `world` is what was seen since before it.
+    pub fn learn(&self, mut world: World) -> Result<Draft, NotStored> {
         self.vet(&mut world)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs(&mut world)?;
@@ -133,7 +132,7 @@ impl Lesson<'_> {
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }
-        if was_set_back(self.outset.started_ns, world.taken_ns, self.ended.wall) {
+        if was_set_back(self.outset.started_ns, now_ns(), self.ended.wall) {
             return Err(NotStored::InputTooNew);
         }
         // Under cargo it is always `/dev/null`; under make it may be anything.
@@ -392,7 +391,7 @@ impl Lesson<'_> {
         if raw::lstat(&path).map(|now| now.stat) != Ok(state.stat) {
             return Err(NotStored::OutputChanged);
         }
-        if world.vouches(&path, &state, world.taken_ns) {
+        if world.vouches(&path, &state, now_ns()) {
             self.store.note_digest(&state, &blob.digest);
         }
         // What writes without cutting off does not replace.

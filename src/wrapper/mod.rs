@@ -43,6 +43,7 @@ use log::Log;
 use portable::Portable;
 use trust::Observers;
 pub use tryout::{Tried, observers};
+use world::World;
 
 /// The status of a tool that is not there, as shells give it.
 const NOT_FOUND: u8 = 127;
@@ -284,7 +285,8 @@ impl Invocation {
             filter: filter.as_ref(),
             keep_max_bytes: TEXT_BYTES_MAX,
         };
-        let ended = run_tool(&spec, &mut || observers.attend());
+        let mut world = World::new(store.cache.access);
+        let ended = run_tool(&spec, &mut || observers.attend(&mut world));
         drop(filter);
         let ended = match ended {
             Ok(ended) => ended,
@@ -306,7 +308,7 @@ impl Invocation {
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
-        match self.store_result(store, asked, policy, observers, &ended, outset) {
+        match self.store_result(store, asked, policy, observers, &ended, (outset, world)) {
             Ok(()) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.program.display()));
@@ -330,7 +332,7 @@ impl Invocation {
         policy: &Policy,
         observers: Observers,
         ended: &Ended,
-        outset: Outset,
+        (outset, world): (Outset, World),
     ) -> Result<(), NotStored> {
         if self.config.readonly {
             return Err(NotStored::ReadOnly);
@@ -357,7 +359,7 @@ impl Invocation {
             outset,
             source: asked.source.as_ref(),
         };
-        let draft = lesson.learn()?;
+        let draft = lesson.learn(world)?;
         self.log.line("learnt");
         store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));
