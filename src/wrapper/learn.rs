@@ -1,6 +1,6 @@
 //! From what a run was seen to do to a record, or to the reason why it cannot be one.
 //!
-//! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `world.rs`, `store/draft.rs`.
+//! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `vet.rs`, `world.rs`, `store/draft.rs`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -10,18 +10,17 @@ use std::path::{Path, PathBuf};
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::inputs::{Inputs, Shows, has_twins};
+use super::inputs::{Inputs, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
-use super::world::{Absences, Absent, World, now_ns, was_set_back};
-use crate::compilers::{self, Family, Policy, StandardInput, is_wrapper, reads_variables_by_name};
+use super::world::{Absences, Absent, World, now_ns};
+use crate::compilers::{self, Family, Policy};
 use crate::env;
-use crate::observe::{Fact, Made, Observation, Unsteady, is_job_server};
-use crate::os::elf::may_walk_environment;
+use crate::observe::{Made, Observation};
 use crate::os::input::Source;
 use crate::os::path::Found;
 use crate::os::run::{Ended, Text};
-use crate::os::unnamed::{Waiting, has_inherited_input};
+use crate::os::unnamed::Waiting;
 use crate::outcome::NotStored;
 use crate::probe::command::Command;
 use crate::probe::judge::{Environment, Streams, standard_input};
@@ -59,13 +58,13 @@ pub struct Lesson<'a> {
 /// What is so when a tool is about to start.
 pub struct Outset {
     /// Nanoseconds since the epoch.
-    started_ns: i64,
+    pub(super) started_ns: i64,
     /// Where its text goes.
     streams: Streams,
     /// What standard input is, see `probe::judge::standard_input`.
-    standard_input: u32,
+    pub(super) standard_input: u32,
     /// What it may read there.
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
 }
 
 impl Outset {
@@ -115,73 +114,6 @@ impl Lesson<'_> {
         Ok(draft)
     }
 
-    fn vet(&self, world: &mut World) -> Result<(), NotStored> {
-        let refused = |fact| match fact {
-            Fact::Time => Some(NotStored::UsedTime),
-            Fact::Network => Some(NotStored::UsedNetwork),
-            Fact::UnrepeatableInput => Some(NotStored::UnrepeatableInput),
-            Fact::SideEffect => Some(NotStored::SideEffect),
-            Fact::InputModified => Some(NotStored::InputModified),
-            // Of a tool that is not known to ask for it only to show a file's time.
-            Fact::LocalTime if self.policy.family == Family::Unknown => Some(NotStored::UsedTime),
-            Fact::LocalTime | Fact::Locale | Fact::UnseenVariables => None,
-        };
-        if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
-            return Err(reason);
-        }
-        if let Some(reason) = self.unsteady() {
-            return Err(reason);
-        }
-        if was_set_back(self.outset.started_ns, now_ns(), self.ended.wall) {
-            return Err(NotStored::InputTooNew);
-        }
-        // Under cargo it is always `/dev/null`; under make it may be anything.
-        let is_read = self.policy.standard_input != StandardInput::Unread
-            || self.policy.family == Family::Rustc
-            || !self.outset.waiting.is_untouched();
-        let may_differ = self.reads_standard_input() && self.outset.standard_input == 0 && is_read;
-        if may_differ && !self.knows_source(world) {
-            return Err(NotStored::UnrepeatableInput);
-        }
-        if self.runs_unknown_code() && has_inherited_input(is_job_server) {
-            return Err(NotStored::UnrepeatableInput);
-        }
-        if self.observation.incomplete.is_some() || self.ended.left_behind {
-            return Err(NotStored::ObservationIncomplete);
-        }
-        Ok(())
-    }
-
-    /// Of what differs from run to run, the first that may have entered the result.
-    fn unsteady(&self) -> Option<NotStored> {
-        let is_unknown = self.policy.family == Family::Unknown;
-        let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
-            let is_idle = if is_unknown {
-                // A compiler's own clock is for its statistics, its number for the names of its temporary files.
-                // Its threads and heaps follow the machine.
-                reads_variables_by_name(image) && *unsteady != Unsteady::Random
-            } else {
-                // What a shell or launcher before the compiler asks at its start cannot be told from what enters the
-                // result; it rarely does.
-                !self.policy.runs_foreign_code
-                    && (image.as_os_str().is_empty()
-                        || reads_variables_by_name(image)
-                        || is_wrapper(image) && *unsteady != Unsteady::System)
-            };
-            if is_idle {
-                return None;
-            }
-            match unsteady {
-                Unsteady::Clock => Some(NotStored::UsedTime),
-                Unsteady::Random | Unsteady::Process => Some(NotStored::UsedRandom),
-                Unsteady::System => Some(NotStored::UsedSystem),
-                // Judged, see `variables`.
-                Unsteady::Host => None,
-            }
-        };
-        self.observation.unsteady.iter().find_map(refused)
-    }
-
     fn flags(&self, text: &Text) -> u32 {
         let has_text = !is_silent(text);
         let asks = has_text || self.runs_unknown_code();
@@ -193,93 +125,6 @@ impl Lesson<'_> {
             | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
             | when(self.reads_standard_input(), self.outset.standard_input)
             | when(self.runs_unknown_code(), record::ASKS_STREAMS)
-    }
-
-    /// Whether code ran of which nothing is known: foreign code in the tool, or a program that no policy names (a shell
-    /// script before the compiler and what it starts, what a macro starts).
-    fn runs_unknown_code(&self) -> bool {
-        self.has_foreign_code() || self.runs_unknown_programs()
-    }
-
-    fn runs_unknown_programs(&self) -> bool {
-        self.observation.images.iter().any(|image| !reads_variables_by_name(image))
-    }
-
-    /// Whether the machine's name and its kernel may be in the result.
-    fn shows_host(&self) -> bool {
-        let has_foreign_code = self.has_foreign_code();
-        self.observation.unsteady.iter().any(|(unsteady, image)| {
-            *unsteady == Unsteady::Host && (has_foreign_code || !reads_variables_by_name(image))
-        })
-    }
-
-    /// Whether code that is not the tool's ran in it: a plugin that the command line shows, or a proc macro.
-    fn has_foreign_code(&self) -> bool {
-        let is_foreign = |plugin: &PathBuf| !reads_variables_by_name(plugin);
-        let loads_macros = self.policy.family == Family::Rustc;
-        self.policy.runs_foreign_code
-            || loads_macros && self.observation.plugins.iter().any(is_foreign)
-    }
-
-    /// Foreign code is told from the tool by the caller's address; of an unknown program, any question may count.
-    fn shows(&self) -> Shows {
-        let has_foreign_code = self.has_foreign_code();
-        let is_foreign = |by: &Path| has_foreign_code && !reads_variables_by_name(by);
-        let states = self.observation.states.iter();
-        Shows {
-            asked: states.filter(|(_, by)| is_foreign(by)).map(|(file, _)| *file).collect(),
-            all_asked: self.runs_unknown_programs(),
-        }
-    }
-
-    /// Code of which nothing is known may read it too: no observer sees that.
-    fn reads_standard_input(&self) -> bool {
-        self.policy.standard_input != StandardInput::Unread || self.runs_unknown_code()
-    }
-
-    /// Whether what came by standard input is a source that only its bytes tell from others.
-    fn knows_source(&self, world: &mut World) -> bool {
-        let Some(source) = self.source else { return false };
-        let mut vouches = |state| world.vouches(c"/proc/self/fd/0", &state, self.outset.started_ns);
-        source.was_used_up()
-            && source.state().is_none_or(&mut vouches)
-            && !self.runs_unknown_code()
-            && !self.is_judged_by_stamps_only()
-    }
-
-    /// Whether something ran that may have read any variable without being seen.
-    fn walks_environment(&self) -> bool {
-        let is_unknown = |path: &&PathBuf| !reads_variables_by_name(path);
-        self.policy.runs_foreign_code
-            || self.observation.facts.contains(&Fact::UnseenVariables)
-            || self.runs_unknown_programs()
-            || self.observation.plugins.iter().filter(is_unknown).any(|it| may_walk_environment(it))
-    }
-
-    fn is_judged_by_stamps_only(&self) -> bool {
-        // Which files foreign code asked about, only the shim knows.
-        let is_unseen = self.observation.facts.contains(&Fact::UnseenVariables);
-        // A script before the compiler may compare times of files that the compiler reads.
-        let is_compiler = self.policy.family != Family::Rustc;
-        self.policy.reads_metadata
-            || is_unseen && self.has_foreign_code()
-            || is_compiler && self.runs_unknown_programs()
-            || self.observation.facts.contains(&Fact::LocalTime)
-            || self.has_input(&[b".gch", b".pch", b".pcm"])
-    }
-
-    /// Also where the command line does not show it: options may come from a variable or from a file of options.
-    fn depends_on_cpu(&self) -> bool {
-        self.policy.depends_on_cpu
-            || self.environment.value(b"CCC_OVERRIDE_OPTIONS").is_some()
-            || self.has_input(&[b".cfg", b"specs"])
-    }
-
-    /// Whether an input's path ends in one of these.
-    fn has_input(&self, ends: &[&[u8]]) -> bool {
-        let ends_so =
-            |path: &Path| ends.iter().any(|end| path.as_os_str().as_bytes().ends_with(end));
-        self.observation.inputs.iter().any(|input| ends_so(&input.path))
     }
 
     fn blob(&self, bytes: &[u8]) -> Result<Option<BlobRef>, NotStored> {

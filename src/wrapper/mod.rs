@@ -11,6 +11,7 @@ mod log;
 pub mod portable;
 mod trust;
 mod tryout;
+mod vet;
 mod ways;
 mod world;
 
