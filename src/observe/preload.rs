@@ -150,14 +150,13 @@ impl Preload {
     }
 
     /// Takes in what the tool has done so far. Nobody needs to call this; what is taken in while the tool runs need not be
-    /// taken in when it has ended, and the build waits. Gives the paths at which it found nothing, all of them each time.
-    pub fn attend(&mut self) -> impl Iterator<Item = &Path> {
+    /// taken in when it has ended, and the build waits.
+    pub fn attend(&mut self) {
         // A log that cannot be read now cannot be read at the end.
         if let Ok(events) = self.log.read_more(&self.log_file) {
             self.trace.add(events);
             loader::add_searches(&mut self.trace, &self.log.events);
         }
-        self.trace.absent()
     }
 
     /// The shim and the log, which processes of the tool tree open and no tool knows of.

@@ -80,8 +80,9 @@ impl Outset {
 }
 
 impl Lesson<'_> {
-    /// The record of this run; `world` is what was seen since before it.
-    pub fn learn(&self, mut world: World) -> Result<Draft, NotStored> {
+    /// The record of this run.
+    pub fn learn(&self) -> Result<Draft, NotStored> {
+        let mut world = World::new(self.store.cache.access);
         self.vet(&mut world)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs(&mut world)?;
@@ -236,7 +237,7 @@ impl Lesson<'_> {
         if raw::lstat(&path).map(|now| now.stat) != Ok(state.stat) {
             return Err(NotStored::OutputChanged);
         }
-        if world.vouches(&path, &state, now_ns()) {
+        if world.vouches(&path, &state, world.taken_ns) {
             self.store.note_digest(&state, &blob.digest);
         }
         // What writes without cutting off does not replace.

@@ -44,7 +44,6 @@ use log::Log;
 use portable::Portable;
 use trust::Observers;
 pub use tryout::{Tried, observers};
-use world::World;
 
 /// The status of a tool that is not there, as shells give it.
 const NOT_FOUND: u8 = 127;
@@ -286,8 +285,7 @@ impl Invocation {
             filter: filter.as_ref(),
             keep_max_bytes: TEXT_BYTES_MAX,
         };
-        let mut world = World::new(store.cache.access);
-        let ended = run_tool(&spec, &mut || observers.attend(&mut world));
+        let ended = run_tool(&spec, &mut || observers.attend());
         drop(filter);
         let ended = match ended {
             Ok(ended) => ended,
@@ -309,7 +307,7 @@ impl Invocation {
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
-        match self.store_result(store, asked, policy, observers, &ended, (outset, world)) {
+        match self.store_result(store, asked, policy, observers, &ended, outset) {
             Ok(()) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.program.display()));
@@ -333,7 +331,7 @@ impl Invocation {
         policy: &Policy,
         observers: Observers,
         ended: &Ended,
-        (outset, world): (Outset, World),
+        outset: Outset,
     ) -> Result<(), NotStored> {
         if self.config.readonly {
             return Err(NotStored::ReadOnly);
@@ -360,7 +358,7 @@ impl Invocation {
             outset,
             source: asked.source.as_ref(),
         };
-        let draft = lesson.learn(world)?;
+        let draft = lesson.learn()?;
         self.log.line("learnt");
         store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::log::Log;
-use super::world::World;
 use crate::compilers::{Family, reads_variables_by_name};
 use crate::config::Observer;
 use crate::observe::preload::Preload;
@@ -119,10 +118,10 @@ impl<'a> Observers<'a> {
         self.filter.take()
     }
 
-    /// Takes in what the tool has done so far, and looks ahead at where it found nothing.
-    pub fn attend(&mut self, world: &mut World) {
+    /// Takes in what the tool has done so far.
+    pub fn attend(&mut self) {
         if let Some(preload) = &mut self.preload {
-            preload.attend().for_each(|path| world.look_ahead(path));
+            preload.attend();
         }
     }
 

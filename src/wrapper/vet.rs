@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::inputs::Shows;
 use super::learn::Lesson;
-use super::world::{World, now_ns, was_set_back};
+use super::world::{World, was_set_back};
 use crate::compilers::{Family, StandardInput, is_wrapper, reads_variables_by_name};
 use crate::observe::{Fact, Unsteady, is_job_server};
 use crate::os::elf::may_walk_environment;
@@ -32,7 +32,7 @@ impl Lesson<'_> {
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }
-        if was_set_back(self.outset.started_ns, now_ns(), self.ended.wall) {
+        if was_set_back(self.outset.started_ns, world.taken_ns, self.ended.wall) {
             return Err(NotStored::InputTooNew);
         }
         // Under cargo it is always `/dev/null`; under make it may be anything.

@@ -45,7 +45,6 @@ pub struct World {
     // By spelling: hashing a path part by part takes several times as long.
     directories: FxHashMap<OsString, Option<FileState>>,
     missing: FxHashMap<OsString, Absent>,
-    ahead: FxHashMap<OsString, Absent>,
     /// What is on the way to the paths that count.
     pub ways: Ways,
 }
@@ -68,7 +67,6 @@ impl World {
             file_systems: FxHashMap::default(),
             directories: FxHashMap::default(),
             missing: FxHashMap::default(),
-            ahead: FxHashMap::default(),
             ways: Ways::default(),
         }
     }
@@ -137,22 +135,8 @@ impl World {
         Some(left)
     }
 
-    /// Looks while the tool runs at where it found nothing, which need not be done when it has ended, and the build waits.
-    /// That a name is not in a directory is as true later as now, or the directory has another stamp than the one taken.
-    pub fn look_ahead(&mut self, path: &Path) {
-        if !self.ahead.contains_key(path.as_os_str())
-            && let found @ Absent::In(..) = self.look_now(path)
-        {
-            self.ahead.insert(path.as_os_str().to_owned(), found);
-        }
-    }
-
-    /// Where a path that was looked for in vain leads now, or led when it was looked at.
+    /// Where a path that was looked for in vain leads now.
     pub fn look(&mut self, path: &Path) -> Absent {
-        self.ahead.remove(path.as_os_str()).unwrap_or_else(|| self.look_now(path))
-    }
-
-    fn look_now(&mut self, path: &Path) -> Absent {
         let path = &*self.ways.plain(path);
         let Some((parent, name)) = split(path) else { return Absent::hot(path) };
         // The directory's stamp is taken before the name is looked at: what appears from then on changes it.
@@ -173,7 +157,7 @@ impl World {
         if let Some(known) = self.missing.get(parent.as_os_str()) {
             return known.clone();
         }
-        let found = self.look_now(parent);
+        let found = self.look(parent);
         self.missing.insert(parent.as_os_str().to_owned(), found.clone());
         found
     }
@@ -297,34 +281,6 @@ mod tests {
         assert!(!vouches(THEN_NS, THEN_NS + 3600 * SECOND_NS, THEN_NS + SECONDS_NS));
         // A time that was put back is no older than the change that did it.
         assert!(!vouches(THEN_NS, 0, THEN_NS + 1));
-    }
-
-    /// The record's stamp of the directory is the old one: who looks a command up finds another.
-    #[test]
-    fn a_name_that_appears_after_it_was_looked_ahead_at() {
-        let scratch = tempfile::tempdir().expect("a temporary directory");
-        let (directory, path) = (scratch.path(), scratch.path().join("x"));
-        let before = raw::stat(&c_path(directory).expect("no NUL")).expect("it is there");
-        let mut world = World::new(Access::Own);
-        world.look_ahead(&path);
-        std::fs::write(&path, "").expect("written");
-        let absent = world.look(&path);
-        assert!(matches!(absent, Absent::In(..)));
-        assert!(matches!(world.look(&path), Absent::There));
-        let found = world.absences([absent], &HashSet::new()).expect("nothing leads anywhere");
-        let stamps = found.directories.iter().map(|directory| directory.stamp);
-        assert!(stamps.eq([before.stat.stamp()]) || found.hot.len() == 1);
-    }
-
-    #[test]
-    fn what_is_there_by_now_is_looked_at_again() {
-        let scratch = tempfile::tempdir().expect("a temporary directory");
-        let path = scratch.path().join("x");
-        std::fs::write(&path, "").expect("written");
-        let mut world = World::new(Access::Own);
-        world.look_ahead(&path);
-        std::fs::remove_file(&path).expect("removed");
-        assert!(matches!(world.look(&path), Absent::In(..)));
     }
 
     #[test]

@@ -168,14 +168,6 @@ impl Trace {
         self.places.anew()
     }
 
-    /// The paths at which nothing was found so far.
-    pub fn absent(&self) -> impl Iterator<Item = &Path> {
-        let files = self.files.values();
-        files
-            .filter(|file| file.absent.is_some() && file.touched.is_none())
-            .map(|file| file.path.as_path())
-    }
-
     /// Takes in what happened next.
     pub fn add(&mut self, events: &[Event]) {
         for event in events {
