@@ -333,9 +333,6 @@ impl Hunt {
 
     fn move_about(&mut self) {
         self.cwd = *self.random.pick(&["", "", "two", "link"]);
-        if !self.project.at(self.cwd).is_dir() {
-            self.cwd = "";
-        }
         self.output = *self.random.pick(&["m.o", "m.o", "other.o", "./m.o"]);
         self.umask = *self.random.pick(&[None, None, Some(0o77), Some(0o2)]);
         self.step(&format!("in {:?} to {} umask {:?}", self.cwd, self.output, self.umask));
@@ -345,6 +342,10 @@ impl Hunt {
     fn check(&mut self, tool: &str) -> bool {
         let at_once = self.random.chance(50);
         self.step(&format!("check, at once: {at_once}"));
+        // Another step may have taken the directory away.
+        if !self.project.at(self.cwd).is_dir() {
+            self.cwd = "";
+        }
         let source = if self.cwd.is_empty() {
             self.source.to_owned()
         } else {
