@@ -20,8 +20,10 @@ const STEPS_BYTES_MAX: usize = 1024;
 const STEP_BYTES: usize = 16;
 /// How many sizes there are, and an empty one.
 const CLASSES: usize = class(PIECE_BYTES_MAX) + 1;
-/// What is asked of the kernel at once.
-const CHUNK_BYTES: usize = 256 << 10;
+/// What is asked of the kernel at once: a call for sixteen pages costs little, a page that nobody needs as much as any.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Pieces larger than this are no part of a chunk, whose rest would be lost.
+const SHARED_BYTES_MAX: usize = CHUNK_BYTES / 4;
 
 /// The program's allocator; each thread has a heap of its own, so that no lock is needed.
 pub struct Heap;
@@ -92,13 +94,15 @@ impl Pieces {
     }
 
     fn cut(&mut self, size: usize) -> *mut u8 {
+        if size > SHARED_BYTES_MAX {
+            return pages(size);
+        }
         if size > self.left_bytes {
-            let protection = ProtFlags::READ | ProtFlags::WRITE;
-            let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
-            // SAFETY: a new mapping, at a place that the kernel chooses.
-            let chunk = unsafe { mmap_anonymous(ptr::null_mut(), CHUNK_BYTES, protection, flags) };
-            let Ok(chunk) = chunk else { return ptr::null_mut() };
-            (self.next, self.left_bytes) = (chunk.cast(), CHUNK_BYTES);
+            let chunk = pages(CHUNK_BYTES);
+            if chunk.is_null() {
+                return chunk;
+            }
+            (self.next, self.left_bytes) = (chunk, CHUNK_BYTES);
         }
         let piece = self.next;
         self.next = piece.wrapping_add(size);
@@ -112,6 +116,15 @@ impl Pieces {
         unsafe { piece.cast::<*mut u8>().write(*freed) };
         *freed = piece;
     }
+}
+
+/// Memory of the kernel's, all of its pages there already; null if there is none.
+fn pages(len_bytes: usize) -> *mut u8 {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
+    // SAFETY: a new mapping, at a place that the kernel chooses.
+    let pages = unsafe { mmap_anonymous(ptr::null_mut(), len_bytes, protection, flags) };
+    pages.map_or(ptr::null_mut(), <*mut _>::cast)
 }
 
 // SAFETY: a small piece is cut off once and is in one list or in use; its class follows from its layout. All else is

@@ -177,8 +177,8 @@ enum Seen {
     PerhapsItsEnd,
 }
 
-/// How long to sleep before something else is done for the first time; each time a quarter longer, up to the longest: when
-/// the tool ends, what it did in the last fifth of its time is left at most.
+/// How long to sleep before something else is done for the first time; each time a tenth longer, up to the longest: when
+/// the tool ends, what it did in the last tenth of its time is left at most.
 const NAP_NS: i64 = 2_000_000;
 const NAP_NS_MAX: i64 = 256_000_000;
 /// How long to sleep where the tool's end cannot be waited for.
@@ -240,7 +240,7 @@ impl Ways {
             let seen = self.wait_for_something(forwarding.tool(), nap_ns);
             if seen == Seen::Nothing {
                 meanwhile();
-                nap_ns = NAP_NS_MAX.min(nap_ns + nap_ns / 4);
+                nap_ns = NAP_NS_MAX.min(nap_ns + nap_ns / 10);
             }
             self.pass_once();
             // Until it ends nobody asks for its status: what a watched tool stands still for would be told as well.

@@ -13,8 +13,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
-/// How much is read at once; a pipe holds as much by default.
-pub const PIECE_BYTES: usize = 64 << 10;
+/// How much is read at once. A pipe holds less by default; this is memory of libc's, which no page is taken for until text
+/// comes.
+pub const PIECE_BYTES: usize = 96 << 10;
 
 /// One way from the tool to one of our descriptors.
 #[derive(Debug)]
