@@ -1,13 +1,15 @@
 //! The binary: before libc the probe, after it the wrapper or a subcommand; the only exit.
 //!
-//! Read next: `entry/mod.rs` (before libc), `wrapper/mod.rs` (a tool), `cli/mod.rs` (a subcommand).
+//! libc calls `main` without Rust's runtime between, whose start (it looks for the stack's end in `/proc`) takes as long
+//! as a fifth of a whole hit. Read next: `entry/mod.rs` (before libc), `wrapper/mod.rs` (a tool), `cli/mod.rs` (a subcommand).
+
+#![no_main]
 
 #[cfg(ibid_entry)]
 mod entry;
 
 use std::ffi::OsString;
 use std::io;
-use std::process::ExitCode;
 
 use ibid::cli::{self, Command};
 use ibid::env;
@@ -16,12 +18,14 @@ use ibid::probe::command::Call;
 use ibid::shm::start::start_from;
 use ibid::wrapper;
 
-fn main() -> ExitCode {
-    ExitCode::from(run(&env::args()))
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    ibid::os::begin();
+    // It writes out what standard output still holds.
+    std::process::exit(i32::from(run(&env::args())))
 }
 
 fn run(words: &[OsString]) -> u8 {
-    ibid::os::bridge_missing_pages();
     let start = start_from(words.iter().cloned(), env::all());
     let call = Call::read(&start);
     let is_subcommand = !call.is_some_and(|call| call.masquerade || call.forced)

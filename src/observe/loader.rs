@@ -2,6 +2,7 @@
 //!
 //! The loader looks for every shared object in all search directories before the one where it found it; libc opens
 //! locale files, message catalogues and time zones by itself. All of these are found here again, from what is there now.
+//! Read next: `locale.rs`.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -12,31 +13,14 @@ use std::path::{Path, PathBuf};
 use rustc_hash::FxHashMap;
 
 use super::Fact;
+use super::locale;
 use super::log::{Event, What};
 use super::trace::Trace;
 use crate::env;
 use crate::os::elf::{self, Elf, ReadAt as _, Tag};
 
 const ENOENT: i32 = 2;
-const LOCALES: &str = "/usr/lib/locale";
-const CATALOGUES: &str = "/usr/share/locale";
 const ZONES: &str = "/usr/share/zoneinfo";
-const LOCALE_VARIABLES: &[&str] = &[
-    "LC_ALL",
-    "LC_ADDRESS",
-    "LC_COLLATE",
-    "LC_CTYPE",
-    "LC_IDENTIFICATION",
-    "LC_MEASUREMENT",
-    "LC_MESSAGES",
-    "LC_MONETARY",
-    "LC_NAME",
-    "LC_NUMERIC",
-    "LC_PAPER",
-    "LC_TELEPHONE",
-    "LC_TIME",
-    "LANG",
-];
 /// Where the loader looks when its own table has no object of a name.
 const DEFAULT_DIRECTORIES: &[&str] = if cfg!(target_arch = "aarch64") {
     &[
@@ -62,7 +46,7 @@ const VARIANTS: &[&str] =
     &["glibc-hwcaps", "tls", "haswell", "avx512_1", "xeon_phi", "x86_64", "atomics", "aarch64"];
 const LEVELS: &[&str] = &["x86-64-v4", "x86-64-v3", "x86-64-v2"];
 
-/// Adds all of them to what was seen.
+/// Adds all of them to what was seen. Asked again when more has happened, it adds what is new.
 pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
     for name in ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES"] {
         trace.seen.variables.insert(name.into());
@@ -72,7 +56,9 @@ pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
     add_searches(trace, events);
     let is_named = |event: &Event| matches!(event.what, What::LocaleName { .. });
     if trace.seen.facts.contains(&Fact::Locale) || events.iter().any(is_named) {
-        add_locale(trace, events);
+        let mut known = std::mem::take(&mut trace.searches.locale);
+        locale::add_locale(trace, events, &mut known);
+        trace.searches.locale = known;
     }
     if trace.seen.facts.contains(&Fact::LocalTime)
         || events.iter().any(|event| event.what == What::Zone)
@@ -89,12 +75,12 @@ pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
         }
     }
     if events.iter().any(|event| event.what == What::Iconv) {
-        add_conversions(trace, events);
+        locale::add_conversions(trace, events);
     }
 }
 
 /// The path is read if it is there, and looked for in vain if not. Says which.
-fn probe(trace: &mut Trace, path: &Path) -> bool {
+pub fn probe(trace: &mut Trace, path: &Path) -> bool {
     let is_there = fs::metadata(path).is_ok();
     if is_there {
         trace.read(path, None);
@@ -135,6 +121,7 @@ pub struct Known {
     /// The directories that an object names for the search. An object that is not older than the run is refused later.
     directories: FxHashMap<PathBuf, Vec<PathBuf>>,
     searched: FxHashMap<PathBuf, Searched>,
+    locale: locale::Known,
 }
 
 /// A directory in which the loader looked.
@@ -156,7 +143,7 @@ struct Mapped<'a> {
 }
 
 /// Where the loader looked for what the processes have mapped so far.
-pub fn add_searches(trace: &mut Trace, events: &[Event]) {
+fn add_searches(trace: &mut Trace, events: &[Event]) {
     let mut known = std::mem::take(&mut trace.searches);
     for mapped in all_mapped(events) {
         let mut directories: BTreeSet<PathBuf> = std::env::split_paths(&mapped.library_path)
@@ -275,101 +262,6 @@ fn search_directories(trace: &mut Trace, object: &Path) -> Vec<PathBuf> {
     directories
 }
 
-/// The spellings under which libc looks for a locale: as given, with the codeset normalised, without it, the language.
-fn spellings(name: &str) -> BTreeSet<String> {
-    let (base, modifier) =
-        name.split_once('@').map_or((name, ""), |(base, _)| (base, &name[base.len()..]));
-    let (territory, codeset) = base.split_once('.').unwrap_or((base, ""));
-    let language = territory.split('_').next().unwrap_or(territory);
-    let normal: String = codeset.chars().filter(char::is_ascii_alphanumeric).collect();
-    let mut all = BTreeSet::from([name.to_owned(), base.to_owned()]);
-    for place in [territory, language] {
-        all.insert(place.to_owned());
-        all.insert(format!("{place}{modifier}"));
-        if !codeset.is_empty() {
-            all.insert(format!("{place}.{codeset}"));
-            all.insert(format!("{place}.{}", normal.to_lowercase()));
-            all.insert(format!("{place}.{}{modifier}", normal.to_lowercase()));
-        }
-    }
-    all
-}
-
-fn add_locale(trace: &mut Trace, events: &[Event]) {
-    let extra = ["LANGUAGE", "LOCPATH", "NLSPATH", "OUTPUT_CHARSET"];
-    trace.seen.variables.extend(LOCALE_VARIABLES.iter().chain(&extra).map(OsString::from));
-    let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
-    let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
-    let set = events.iter().filter_map(|event| match &event.what {
-        What::LocaleName { name } => name.to_str(),
-        _ => None,
-    });
-    // One name, or `category=name` for each category.
-    let set = set.flat_map(|names| names.split(';'));
-    let set = set.map(|name| name.split_once('=').map_or(name, |(_, name)| name).to_owned());
-    let names: BTreeSet<String> = LOCALE_VARIABLES
-        .iter()
-        .filter_map(|name| value(name))
-        .chain(set)
-        .filter(|name| !is_plain(name))
-        .collect();
-    if names.is_empty() {
-        return;
-    }
-    let own =
-        env::get_nonempty("LOCPATH").map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
-    if own.is_none() {
-        probe(trace, &Path::new(LOCALES).join("locale-archive"));
-    }
-    let mut roots = own.unwrap_or_default();
-    roots.push(LOCALES.into());
-    for name in names.iter().flat_map(|name| spellings(name)) {
-        for directory in roots.iter().map(|root| root.join(&name)) {
-            if fs::metadata(&directory).is_err() {
-                trace.look(&directory, ENOENT);
-                continue;
-            }
-            for category in
-                LOCALE_VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL")
-            {
-                if *category == "LC_MESSAGES" {
-                    trace.look(&directory.join(category), 0);
-                    probe(trace, &directory.join("LC_MESSAGES/SYS_LC_MESSAGES"));
-                } else {
-                    probe(trace, &directory.join(category));
-                }
-            }
-        }
-    }
-    probe(trace, &Path::new(CATALOGUES).join("locale.alias"));
-    add_catalogues(trace, events, &names);
-    // A character set that is not ASCII is converted by tables beside libc.
-    add_conversions(trace, events);
-}
-
-/// The message catalogues of every domain that was bound, and libc's own.
-fn add_catalogues(trace: &mut Trace, events: &[Event], names: &BTreeSet<String>) {
-    let mut domains = BTreeSet::from([(OsString::from("libc"), PathBuf::from(CATALOGUES))]);
-    for Event { what, .. } in events {
-        if let What::TextDomain { domain, directory } = what {
-            domains.insert((domain.clone(), directory.clone()));
-        }
-    }
-    let languages = env::get_nonempty("LANGUAGE")
-        .and_then(|value| value.into_string().ok())
-        .unwrap_or_default();
-    let languages = languages.split(':').filter(|name| !name.is_empty()).map(str::to_owned);
-    let wanted: BTreeSet<String> =
-        names.iter().cloned().chain(languages).flat_map(|name| spellings(&name)).collect();
-    for (domain, directory) in &domains {
-        for language in &wanted {
-            let mut name = domain.clone();
-            name.push(".mo");
-            probe(trace, &directory.join(language).join("LC_MESSAGES").join(name));
-        }
-    }
-}
-
 fn add_time_zone(trace: &mut Trace) {
     trace.seen.variables.extend(["TZ".into(), "TZDIR".into()]);
     match env::get_nonempty("TZ") {
@@ -381,24 +273,6 @@ fn add_time_zone(trace: &mut Trace) {
                 OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
             let root = env::get_nonempty("TZDIR").map_or(PathBuf::from(ZONES), PathBuf::from);
             probe(trace, &root.join(name));
-        }
-    }
-}
-
-/// The table of character set conversions lies beside libc, below `/usr`.
-fn add_conversions(trace: &mut Trace, events: &[Event]) {
-    trace.seen.variables.insert("GCONV_PATH".into());
-    for Event { what, .. } in events {
-        if let What::Object { path, .. } = what
-            && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libc.so"))
-            && let Some(directory) = path.parent()
-        {
-            let directory =
-                Path::new("/usr").join(directory.strip_prefix("/").unwrap_or(directory));
-            let directory = directory
-                .strip_prefix("/usr/usr")
-                .map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
-            probe(trace, &directory.join("gconv/gconv-modules.cache"));
         }
     }
 }

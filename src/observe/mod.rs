@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use crate::shm::stat::Stat;
 
 mod loader;
+mod locale;
 pub mod log;
 #[allow(dead_code, reason = "the shim uses the rest of it")]
 mod log_layout;

@@ -150,13 +150,14 @@ impl Preload {
     }
 
     /// Takes in what the tool has done so far. Nobody needs to call this; what is taken in while the tool runs need not be
-    /// taken in when it has ended, and the build waits.
-    pub fn attend(&mut self) {
+    /// taken in when it has ended, and the build waits. Gives all the paths at which it found nothing or which it read, and whether it read them.
+    pub fn attend(&mut self) -> impl Iterator<Item = (&Path, bool)> {
         // A log that cannot be read now cannot be read at the end.
         if let Ok(events) = self.log.read_more(&self.log_file) {
             self.trace.add(events);
-            loader::add_searches(&mut self.trace, &self.log.events);
+            loader::add_unseen_reads(&mut self.trace, &self.log.events);
         }
+        self.trace.foreign_files()
     }
 
     /// The shim and the log, which processes of the tool tree open and no tool knows of.

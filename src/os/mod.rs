@@ -15,4 +15,4 @@ pub mod watch;
 mod signals;
 mod stream;
 
-pub use signals::{bridge_missing_pages, inherited, without_signals};
+pub use signals::{begin, inherited, without_signals};

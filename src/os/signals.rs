@@ -1,6 +1,6 @@
 //! Signals and descriptors as they were inherited, and the forwarding of signals while a tool runs.
 //!
-//! Rust's runtime ignores SIGPIPE and opens closed standard descriptors before `main`, so both are looked at earlier.
+//! `begin` ignores SIGPIPE and opens closed standard descriptors, as Rust's runtime does, so both are looked at earlier.
 //! Read next: `run.rs`.
 #![allow(
     clippy::disallowed_types,
@@ -67,7 +67,7 @@ impl Inherited {
         }
         for (fd, closed) in (0..).zip(self.closed) {
             if closed {
-                // SAFETY: nobody owns this number: what is open there was put there by Rust's runtime.
+                // SAFETY: nobody owns this number: what is open there was put there by `begin` or by Rust's runtime.
                 unsafe { libc::close(fd) };
             }
         }
@@ -110,13 +110,24 @@ fn new_action(handler: libc::sighandler_t, flags: c_int) -> libc::sigaction {
     action
 }
 
+/// What std takes for granted: writing to a pipe without a reader is an error, and what is opened later is none of the
+/// descriptors 0, 1 and 2. And see [`bridge_missing_pages`].
+pub fn begin() {
+    set_disposition(libc::SIGPIPE, libc::SIG_IGN);
+    for _ in inherited().closed.iter().filter(|closed| **closed) {
+        // SAFETY: the path is a string; the descriptor, the lowest that is free, stays open until the end.
+        unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+    }
+    bridge_missing_pages();
+}
+
 /// What is cut from a file of the cache while we have it mapped reads as zeros from now on, instead of killing us. The
 /// look-up before libc has a net of its own.
-pub fn bridge_missing_pages() {
+fn bridge_missing_pages() {
     let is_default =
         |old: &libc::sigaction| old.sa_sigaction != libc::SIG_IGN && old.sa_sigaction != on_fault();
     if action(libc::SIGBUS).as_ref().is_some_and(is_default) {
-        set_action(libc::SIGBUS, &new_action(on_fault(), libc::SA_SIGINFO | libc::SA_ONSTACK));
+        set_action(libc::SIGBUS, &new_action(on_fault(), libc::SA_SIGINFO));
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::ahead::KnownAbsent;
 use super::inputs::{Inputs, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
@@ -80,9 +81,9 @@ impl Outset {
 }
 
 impl Lesson<'_> {
-    /// The record of this run.
-    pub fn learn(&self) -> Result<Draft, NotStored> {
-        let mut world = World::new(self.store.cache.access);
+    /// The record of this run; `known_absent` is what was seen ahead.
+    pub fn learn(&self, known_absent: KnownAbsent) -> Result<Draft, NotStored> {
+        let mut world = World::knowing(self.store.cache.access, known_absent);
         self.vet(&mut world)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
         let outputs = self.outputs(&mut world)?;

@@ -3,6 +3,7 @@
 //! Before the tool has run, any doubt means running it, untouched; after it, its result stands. It never runs twice.
 //! Read next: `learn.rs` (what a miss teaches), `portable.rs` (the look-up by content).
 
+mod ahead;
 mod asked;
 mod explain;
 mod inputs;
@@ -16,6 +17,7 @@ mod ways;
 mod world;
 
 use std::ffi::{OsStr, OsString};
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +39,7 @@ use crate::shm::counters::Counter;
 use crate::shm::start::Start;
 use crate::store::Store;
 
+use ahead::Ahead;
 use asked::Asked;
 pub use explain::{Explanation, explain};
 use learn::{Lesson, Outset};
@@ -68,7 +71,8 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
         return invocation.become_tool("the cache's files are damaged");
     }
     let store = match invocation.open_store() {
-        Ok(store) => store,
+        // Never closed: the process ends here, and unmapping takes longer than the kernel's own sweep.
+        Ok(store) => ManuallyDrop::new(store),
         Err(error) => return invocation.become_tool(format_args!("no cache: {error}")),
     };
     if preload::nested() || env::get(env::IBID_TRIED).is_some() {
@@ -285,7 +289,8 @@ impl Invocation {
             filter: filter.as_ref(),
             keep_max_bytes: TEXT_BYTES_MAX,
         };
-        let ended = run_tool(&spec, &mut || observers.attend());
+        let mut ahead = Ahead::new(store);
+        let ended = run_tool(&spec, &mut || observers.attend(&mut ahead));
         drop(filter);
         let ended = match ended {
             Ok(ended) => ended,
@@ -307,7 +312,7 @@ impl Invocation {
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
-        match self.store_result(store, asked, policy, observers, &ended, outset) {
+        match self.store_result(store, asked, policy, observers, &ended, (outset, ahead)) {
             Ok(()) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.program.display()));
@@ -331,7 +336,7 @@ impl Invocation {
         policy: &Policy,
         observers: Observers,
         ended: &Ended,
-        outset: Outset,
+        (outset, ahead): (Outset, Ahead),
     ) -> Result<(), NotStored> {
         if self.config.readonly {
             return Err(NotStored::ReadOnly);
@@ -358,7 +363,7 @@ impl Invocation {
             outset,
             source: asked.source.as_ref(),
         };
-        let draft = lesson.learn()?;
+        let draft = lesson.learn(ahead.into_absent())?;
         self.log.line("learnt");
         store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::log::Log;
 use crate::compilers::{Family, reads_variables_by_name};
 use crate::config::Observer;
@@ -118,10 +119,11 @@ impl<'a> Observers<'a> {
         self.filter.take()
     }
 
-    /// Takes in what the tool has done so far.
-    pub fn attend(&mut self) {
-        if let Some(preload) = &mut self.preload {
-            preload.attend();
+    /// Takes in what the tool has done so far, and looks ahead.
+    pub fn attend(&mut self, ahead: &mut Ahead) {
+        let Some(preload) = &mut self.preload else { return };
+        for (path, was_read) in preload.attend() {
+            if was_read { ahead.read(path) } else { ahead.look(path) }
         }
     }
 

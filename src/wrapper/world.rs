@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 
+use super::ahead::KnownAbsent;
 use super::ways::{Ways, c_path, path_of, split};
 use crate::os::file_system::FileSystem;
 use crate::shm::access::Access;
@@ -45,6 +46,7 @@ pub struct World {
     // By spelling: hashing a path part by part takes several times as long.
     directories: FxHashMap<OsString, Option<FileState>>,
     missing: FxHashMap<OsString, Absent>,
+    known_absent: KnownAbsent,
     /// What is on the way to the paths that count.
     pub ways: Ways,
 }
@@ -67,8 +69,14 @@ impl World {
             file_systems: FxHashMap::default(),
             directories: FxHashMap::default(),
             missing: FxHashMap::default(),
+            known_absent: KnownAbsent::default(),
             ways: Ways::default(),
         }
+    }
+
+    /// The same where it is known that nothing was at some paths a while ago.
+    pub fn knowing(access: Access, known_absent: KnownAbsent) -> World {
+        World { known_absent, ..World::new(access) }
     }
 
     /// The file system of `path`, if it is one that is known.
@@ -140,11 +148,14 @@ impl World {
         let path = &*self.ways.plain(path);
         let Some((parent, name)) = split(path) else { return Absent::hot(path) };
         // The directory's stamp is taken before the name is looked at: what appears from then on changes it.
-        if self.directory(parent).is_none() {
+        let Some(state) = self.directory(parent) else {
             return match self.missing_parent(parent) {
                 missing @ Absent::In(..) => missing,
                 Absent::There | Absent::Otherwise(_) => Absent::hot(path),
             };
+        };
+        if self.known_absent.get(path.as_os_str()) == Some(&state.stat) {
+            return Absent::In(parent.to_path_buf(), name.to_owned());
         }
         match c_path(path).map(|path| raw::lstat(&path)) {
             Some(Err(Errno::NOENT)) => Absent::In(parent.to_path_buf(), name.to_owned()),
@@ -163,7 +174,7 @@ impl World {
     }
 
     /// The state of a directory, taken when it is asked for first.
-    fn directory(&mut self, path: &Path) -> Option<FileState> {
+    pub fn directory(&mut self, path: &Path) -> Option<FileState> {
         if let Some(known) = self.directories.get(path.as_os_str()) {
             return *known;
         }
@@ -281,6 +292,22 @@ mod tests {
         assert!(!vouches(THEN_NS, THEN_NS + 3600 * SECOND_NS, THEN_NS + SECONDS_NS));
         // A time that was put back is no older than the change that did it.
         assert!(!vouches(THEN_NS, 0, THEN_NS + 1));
+    }
+
+    #[test]
+    fn what_is_known_to_be_absent_is_so_as_long_as_its_directory_is_the_same() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let (directory, path) = (scratch.path(), scratch.path().join("x"));
+        std::fs::write(directory.join("y"), "").expect("written");
+        let state = raw::stat(&c_path(directory).expect("no NUL")).expect("it is there").stat;
+        let known: KnownAbsent = [(path.clone().into_os_string(), state)].into_iter().collect();
+        // Nobody looks again: this one is said to be absent, and is not.
+        let wrong = [(directory.join("y").into_os_string(), state)].into_iter().collect();
+        let found = World::knowing(Access::Own, wrong).look(&directory.join("y"));
+        assert!(matches!(found, Absent::In(..)));
+        assert!(matches!(World::knowing(Access::Own, known.clone()).look(&path), Absent::In(..)));
+        std::fs::write(&path, "").expect("written");
+        assert!(matches!(World::knowing(Access::Own, known).look(&path), Absent::There));
     }
 
     #[test]

@@ -168,6 +168,13 @@ impl Trace {
         self.places.anew()
     }
 
+    /// The paths at which nothing was found so far or which were read, and whether they were.
+    pub fn foreign_files(&self) -> impl Iterator<Item = (&Path, bool)> {
+        let foreign = self.files.values().filter(|file| file.touched.is_none());
+        let counts = foreign.filter(|file| file.was_read || file.absent.is_some());
+        counts.map(|file| (file.path.as_path(), file.was_read))
+    }
+
     /// Takes in what happened next.
     pub fn add(&mut self, events: &[Event]) {
         for event in events {

@@ -1,0 +1,167 @@
+//! What libc reads when a program asks for a locale: its categories, message catalogues and character sets.
+//!
+//! Read next: `loader.rs`, which asks.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::loader::probe;
+use super::log::{Event, What};
+use super::trace::Trace;
+use crate::env;
+
+const ENOENT: i32 = 2;
+const LOCALES: &str = "/usr/lib/locale";
+const CATALOGUES: &str = "/usr/share/locale";
+const LOCALE_VARIABLES: &[&str] = &[
+    "LC_ALL",
+    "LC_ADDRESS",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_IDENTIFICATION",
+    "LC_MEASUREMENT",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NAME",
+    "LC_NUMERIC",
+    "LC_PAPER",
+    "LC_TELEPHONE",
+    "LC_TIME",
+    "LANG",
+];
+
+/// What libc was asked for, and was found out then.
+#[derive(Debug, Default)]
+pub struct Known {
+    names: BTreeSet<String>,
+    catalogues: BTreeSet<(OsString, PathBuf)>,
+}
+
+/// The spellings under which libc looks for a locale: as given, with the codeset normalised, without it, the language.
+fn spellings(name: &str) -> BTreeSet<String> {
+    let (base, modifier) =
+        name.split_once('@').map_or((name, ""), |(base, _)| (base, &name[base.len()..]));
+    let (territory, codeset) = base.split_once('.').unwrap_or((base, ""));
+    let language = territory.split('_').next().unwrap_or(territory);
+    let normal: String = codeset.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mut all = BTreeSet::from([name.to_owned(), base.to_owned()]);
+    for place in [territory, language] {
+        all.insert(place.to_owned());
+        all.insert(format!("{place}{modifier}"));
+        if !codeset.is_empty() {
+            all.insert(format!("{place}.{codeset}"));
+            all.insert(format!("{place}.{}", normal.to_lowercase()));
+            all.insert(format!("{place}.{}{modifier}", normal.to_lowercase()));
+        }
+    }
+    all
+}
+
+/// The variables and files by which libc finds a locale, if one was asked for.
+pub fn add_locale(trace: &mut Trace, events: &[Event], known: &mut Known) {
+    let extra = ["LANGUAGE", "LOCPATH", "NLSPATH", "OUTPUT_CHARSET"];
+    trace.seen.variables.extend(LOCALE_VARIABLES.iter().chain(&extra).map(OsString::from));
+    let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
+    let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
+    let set = events.iter().filter_map(|event| match &event.what {
+        What::LocaleName { name } => name.to_str(),
+        _ => None,
+    });
+    // One name, or `category=name` for each category.
+    let set = set.flat_map(|names| names.split(';'));
+    let set = set.map(|name| name.split_once('=').map_or(name, |(_, name)| name).to_owned());
+    let names: BTreeSet<String> = LOCALE_VARIABLES
+        .iter()
+        .filter_map(|name| value(name))
+        .chain(set)
+        .filter(|name| !is_plain(name))
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    if names != known.names {
+        add_categories(trace, &names);
+        *known = Known { names, ..Known::default() };
+    }
+    add_catalogues(trace, events, known);
+    // A character set that is not ASCII is converted by tables beside libc.
+    add_conversions(trace, events);
+}
+
+/// The files of every category.
+fn add_categories(trace: &mut Trace, names: &BTreeSet<String>) {
+    let own =
+        env::get_nonempty("LOCPATH").map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
+    if own.is_none() {
+        probe(trace, &Path::new(LOCALES).join("locale-archive"));
+    }
+    let mut roots = own.unwrap_or_default();
+    roots.push(LOCALES.into());
+    for name in names.iter().flat_map(|name| spellings(name)) {
+        for directory in roots.iter().map(|root| root.join(&name)) {
+            if fs::metadata(&directory).is_err() {
+                trace.look(&directory, ENOENT);
+                continue;
+            }
+            for category in
+                LOCALE_VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL")
+            {
+                if *category == "LC_MESSAGES" {
+                    trace.look(&directory.join(category), 0);
+                    probe(trace, &directory.join("LC_MESSAGES/SYS_LC_MESSAGES"));
+                } else {
+                    probe(trace, &directory.join(category));
+                }
+            }
+        }
+    }
+    probe(trace, &Path::new(CATALOGUES).join("locale.alias"));
+}
+
+/// The message catalogues of every domain that was bound, and libc's own.
+fn add_catalogues(trace: &mut Trace, events: &[Event], known: &mut Known) {
+    let mut domains = BTreeSet::from([(OsString::from("libc"), PathBuf::from(CATALOGUES))]);
+    for Event { what, .. } in events {
+        if let What::TextDomain { domain, directory } = what {
+            domains.insert((domain.clone(), directory.clone()));
+        }
+    }
+    domains.retain(|domain| known.catalogues.insert(domain.clone()));
+    if domains.is_empty() {
+        return;
+    }
+    let languages = env::get_nonempty("LANGUAGE")
+        .and_then(|value| value.into_string().ok())
+        .unwrap_or_default();
+    let languages = languages.split(':').filter(|name| !name.is_empty()).map(str::to_owned);
+    let wanted: BTreeSet<String> =
+        known.names.iter().cloned().chain(languages).flat_map(|name| spellings(&name)).collect();
+    for (domain, directory) in &domains {
+        for language in &wanted {
+            let mut name = domain.clone();
+            name.push(".mo");
+            probe(trace, &directory.join(language).join("LC_MESSAGES").join(name));
+        }
+    }
+}
+
+/// The table of character set conversions lies beside libc, below `/usr`.
+pub fn add_conversions(trace: &mut Trace, events: &[Event]) {
+    trace.seen.variables.insert("GCONV_PATH".into());
+    for Event { what, .. } in events {
+        if let What::Object { path, .. } = what
+            && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libc.so"))
+            && let Some(directory) = path.parent()
+        {
+            let directory =
+                Path::new("/usr").join(directory.strip_prefix("/").unwrap_or(directory));
+            let directory = directory
+                .strip_prefix("/usr/usr")
+                .map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
+            probe(trace, &directory.join("gconv/gconv-modules.cache"));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Looking ahead while the tool runs, so that less is left to do when it has ended, and the build waits.
+//!
+//! A name that it looked for in vain need not be looked for again if its directory still has the stamp that it had when
+//! nothing was there; what it read is in the digest table by then. Nothing that is seen here enters a record.
+//! Read next: `world.rs`.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::Path;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::ways::c_path;
+use super::world::{Absent, World};
+use crate::shm::raw;
+use crate::shm::stat::Stat;
+use crate::store::Store;
+
+/// What was seen while the tool ran.
+pub struct Ahead<'a> {
+    store: &'a Store,
+    world: World,
+    asked: FxHashSet<OsString>,
+    read: FxHashSet<OsString>,
+    absent: KnownAbsent,
+}
+
+/// Paths at which nothing was, with the states of their directories before they were looked at, whose stamps vouch.
+pub type KnownAbsent = FxHashMap<OsString, Stat>;
+
+impl<'a> Ahead<'a> {
+    /// Nothing seen yet.
+    pub fn new(store: &'a Store) -> Ahead<'a> {
+        Ahead {
+            store,
+            world: World::new(store.cache.access),
+            asked: FxHashSet::default(),
+            read: FxHashSet::default(),
+            absent: FxHashMap::default(),
+        }
+    }
+
+    /// Looks at a path at which the tool found nothing, once.
+    pub fn look(&mut self, path: &Path) {
+        if !self.asked.insert(path.as_os_str().to_owned()) {
+            return;
+        }
+        let Absent::In(directory, name) = self.world.look(path) else { return };
+        let Some(state) = self.world.directory(&directory) else { return };
+        if self.world.vouching(&directory, &state, &HashSet::new()).is_some() {
+            self.absent.insert(directory.join(name).into_os_string(), state.stat);
+        }
+    }
+
+    /// Takes the digest of a file that the tool read, once, if it has not changed since before the run.
+    pub fn read(&mut self, path: &Path) {
+        if !self.read.insert(path.as_os_str().to_owned()) {
+            return;
+        }
+        let Some(path) = c_path(path) else { return };
+        let Ok(state) = raw::stat(&path) else { return };
+        if state.is_regular() && self.world.vouches(&path, &state, self.world.taken_ns) {
+            let _ = self.store.digest_file(&path, &state, true);
+        }
+    }
+
+    /// What is known when the tool has ended.
+    pub fn into_absent(self) -> KnownAbsent {
+        self.absent
+    }
+}
