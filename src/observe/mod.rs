@@ -132,6 +132,8 @@ pub struct Output {
     /// Whether the file has, or had, another name in a tree that is left out: its number of links and its change time say
     /// nothing then.
     pub is_shared: bool,
+    /// The image that gave it its name; empty if it is not known.
+    pub by: PathBuf,
 }
 
 /// How an output came to its name.

@@ -15,7 +15,7 @@ use super::inputs::{Inputs, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
 use super::world::{Absences, Absent, World, now_ns};
-use crate::compilers::{self, Family, Policy};
+use crate::compilers::{self, Family, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Made, Observation};
 use crate::os::input::Source;
@@ -241,17 +241,16 @@ impl Lesson<'_> {
         if world.vouches(&path, &state, world.taken_ns) {
             self.store.note_digest(&state, &blob.digest);
         }
+        // What an unknown program makes may depend on what was there (`ar r`, a script that makes what is missing).
+        let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
+        let may_ask = self.policy.family == Family::Unknown || !is_known;
         // What writes without cutting off does not replace.
         let is_modified = seen.how == Made::Modified;
         let flags = when(mode != plain_mode, record::SET_MODE)
             | when(is_modified, record::ONLY_IF_ABSENT)
             | when(self.policy.replaces(&seen.path) && !is_modified, record::REPLACES)
-            // What an unknown tool makes may depend on what was there (`ar r`).
-            | match (self.policy.family, seen.existed_before) {
-                (Family::Unknown, true) => record::ONLY_IF_PRESENT,
-                (Family::Unknown, false) => record::ONLY_IF_ABSENT,
-                _ => 0,
-            };
+            | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
+            | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
     }
 

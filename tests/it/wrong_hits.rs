@@ -460,6 +460,50 @@ fn an_input_changes_while_the_compiler_runs() {
     }
 }
 
+/// What the compiler looked for in vain appears while it still runs, long enough for us to have looked there too.
+#[test]
+fn a_header_appears_while_the_compiler_runs() {
+    use crate::{cache::Cache, project::Project, tools};
+    for tool in tools::present(C) {
+        let cache = Cache::new();
+        let project = Project::with(&[
+            ("a.c", "#include <h.h>\nint a = H;\n"),
+            ("two/h.h", "#define H 1\n"),
+            ("one/other.h", ""),
+        ]);
+        // The shell runs as part of the tool. What is in `gcc` is not of this compile: the same line, another script.
+        let line = "./gcc -Ione -Itwo -c a.c -o a.o";
+        let later = "sleep 0.1; printf '#define H 2\\n' > one/h.h";
+        project.write_program(
+            "gcc",
+            &format!("#!/bin/sh\n{tool} \"$@\" && if [ ! -e one/h.h ]; then {later}; fi\n"),
+        );
+        let mut compile = cache.ibid(line.split(' '));
+        assert!(compile.current_dir(project.path()).status().unwrap().success());
+        project.call(&cache, line).check();
+        project.call(&cache, line).check();
+    }
+}
+
+/// A script before the compiler makes what is missing; what is there by then is not its own.
+#[test]
+fn a_script_makes_a_header_that_is_missing() {
+    use crate::{cache::Cache, project::Project, tools};
+    for tool in tools::present(C) {
+        let cache = Cache::new();
+        let project = Project::with(&[("a.c", "#include \"h.h\"\nint a = H;\n")]);
+        let make = "[ -e h.h ] || echo '#define H 1' > h.h";
+        project.write_program("gcc", &format!("#!/bin/sh\n{make}\nexec {tool} \"$@\"\n"));
+        for header in [None, Some("#define H 2\n"), Some("#define H 3\n"), None] {
+            if let Some(text) = header {
+                project.write("h.h", text);
+            }
+            project.call(&cache, "./gcc -c a.c -o a.o").check();
+            project.remove("h.h");
+        }
+    }
+}
+
 #[test]
 fn a_plugin_that_changes() {
     // Building a plugin needs headers that few machines have; a plugin that cannot be loaded is enough to see

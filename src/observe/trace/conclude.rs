@@ -65,10 +65,10 @@ impl Trace {
                         self.fact(Fact::SideEffect);
                     }
                     if own.kind != OwnKind::Other {
-                        let Own { create_mode, how, stat, order, is_shared, .. } = own;
+                        let Own { create_mode, how, stat, order, is_shared, by, .. } = own;
                         let path = file.path;
                         let output =
-                            Output { path, create_mode, how, stat, existed_before, is_shared };
+                            Output { path, create_mode, how, stat, existed_before, is_shared, by };
                         outputs.push((order, output));
                     }
                 }

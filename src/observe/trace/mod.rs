@@ -77,6 +77,8 @@ struct Own {
     has_unshown: bool,
     /// It has, or had, another name in a private tree.
     is_shared: bool,
+    /// The image that gave it its name.
+    by: PathBuf,
     /// Position of the last close among all.
     order: usize,
 }
@@ -102,6 +104,8 @@ pub struct Trace {
     private_inodes: FxHashSet<Inode>,
     /// The image that each process runs now.
     images: FxHashMap<u32, PathBuf>,
+    /// The process of the event that is taken in.
+    actor: u32,
     /// What was found out about the loader's searches.
     pub searches: loader::Known,
     /// What is already known of the whole.
@@ -183,6 +187,7 @@ impl Trace {
                 if let Some(path) = written(&event.what) {
                     self.write_to(path);
                 }
+                self.actor = event.pid;
                 self.event(event);
             }
         }

@@ -100,8 +100,9 @@ impl Trace {
     }
 
     /// The tree has put something at a name.
-    pub(super) fn make(&mut self, path: &Path, existed: bool, own: Own) {
+    pub(super) fn make(&mut self, path: &Path, existed: bool, mut own: Own) {
         let key = self.key(path);
+        own.by = self.images.get(&self.actor).cloned().unwrap_or_default();
         if let Some(inode) = own.inode {
             let keys = self.inodes.entry(inode).or_default();
             if !keys.contains(&key) {
@@ -251,6 +252,7 @@ impl Own {
             stat: None,
             has_unshown: false,
             is_shared: false,
+            by: PathBuf::new(),
             order: 0,
         }
     }
