@@ -3,15 +3,14 @@
 //! Before and after each phase every cache's own counters are read. Read next: `step.rs` (what a step is), `runner.rs`
 //! (what the counters must say).
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::figures::{Row, ms};
+use super::outputs::{Originals, compare, outputs};
 use super::process::{Call, Sample, Starter, SystemCalls, system_calls};
-use super::runner::Runner;
+use super::runner::{Runner, relate_to_ideal};
 use super::split::Split;
 use super::stage::Stage;
 use super::step::{Plan, Site, Step, Subject};
@@ -20,9 +19,6 @@ use super::workloads::Workload;
 
 /// Warm rounds before those that are measured: at most so many, until the cache finds everything.
 const WARM_UPS: usize = 3;
-
-/// What the bare compiler wrote.
-type Originals = HashMap<(PathBuf, String), Vec<u8>>;
 
 /// All that measuring needs.
 pub struct Course<'a> {
@@ -34,6 +30,8 @@ pub struct Course<'a> {
     pub tools: &'a [Tool],
     /// How many files, if the workload takes so many.
     pub files: usize,
+    /// How many rounds with empty caches.
+    pub cold_rounds: usize,
     /// How many warm rounds.
     pub rounds: usize,
     /// How many rounds of the bare compiler.
@@ -76,6 +74,9 @@ impl Course<'_> {
         let has_warm = !plan.warm.is_empty();
         let (mut hit, mut splits) = (None, Vec::new());
         if has_warm {
+            for runner in runners.iter_mut().filter(|runner| runner.tool.is_ideal()) {
+                self.record(runner, workload, &plan)?;
+            }
             for runner in runners.iter_mut().filter(|runner| runner.tool.is_cache()) {
                 self.warm_up(runner, workload, &plan, &originals)?;
             }
@@ -83,7 +84,9 @@ impl Course<'_> {
             hit = self.look_inside(&mut runners, &plan)?;
             splits = self.split(&runners, &plan)?;
         }
-        let rows = runners.into_iter().flat_map(|runner| runner.rows(has_warm)).collect();
+        let mut rows: Vec<Row> =
+            runners.into_iter().flat_map(|runner| runner.rows(has_warm)).collect();
+        relate_to_ideal(&mut rows);
         Ok(Measured { rows, hit, splits })
     }
 
@@ -104,7 +107,7 @@ impl Course<'_> {
         Ok(plan)
     }
 
-    /// Runs what nobody has seen.
+    /// Runs what nobody has seen, in each round.
     fn cold(
         &self,
         runners: &mut [Runner<'_>],
@@ -112,13 +115,34 @@ impl Course<'_> {
         plan: &Plan,
     ) -> io::Result<Originals> {
         let mut originals = Originals::new();
+        self.cold_round(runners, workload, plan, (0, &mut originals))?;
+        for round in 1..self.cold_rounds {
+            self.stage.empty_caches()?;
+            for runner in runners.iter_mut().filter(|runner| runner.takes_part()) {
+                if let Err(error) = runner.tool.start_daemon() {
+                    runner.leave_out(&error);
+                }
+            }
+            self.cold_round(runners, workload, plan, (round, &mut originals))?;
+        }
+        Ok(originals)
+    }
+
+    fn cold_round(
+        &self,
+        runners: &mut [Runner<'_>],
+        workload: &Workload,
+        plan: &Plan,
+        (round, originals): (usize, &mut Originals),
+    ) -> io::Result<()> {
         let mut before = counts(runners)?;
         for (number, step) in plan.cold.iter().enumerate() {
-            progress("cold", number, plan.cold.len());
+            progress("cold", round * plan.cold.len() + number, self.cold_rounds * plan.cold.len());
             if number == plan.unmeasured {
                 before = counts(runners)?;
             }
-            for runner in in_turn(runners, number) {
+            for runner in in_turn(runners, round + number).filter(|runner| !runner.tool.is_ideal())
+            {
                 let Some(sample) = self.run(runner, step)? else { continue };
                 if !runner.tool.is_cache() {
                     originals.extend(outputs(step)?);
@@ -128,14 +152,25 @@ impl Course<'_> {
                 }
             }
         }
-        let measured = &plan.cold[plan.unmeasured..];
         let bare = runners.iter().find(|runner| !runner.tool.is_cache());
         let bare: Vec<f64> =
             bare.into_iter().flat_map(|bare| bare.cold_samples.iter().map(ms)).collect();
+        let measured = &plan.cold[plan.unmeasured..];
         for (runner, before) in runners.iter_mut().zip(before) {
-            runner.finish_cold(workload, measured, before, &bare)?;
+            if !runner.tool.is_ideal() {
+                runner.finish_cold(workload, measured, before, &bare)?;
+            }
         }
-        Ok(originals)
+        Ok(())
+    }
+
+    /// Shows the ideal wrapper all that it will be asked. How long that takes says nothing.
+    fn record(&self, runner: &mut Runner<'_>, workload: &Workload, plan: &Plan) -> io::Result<()> {
+        let before = runner.tool.counts()?;
+        for step in &plan.cold {
+            self.run(runner, step)?;
+        }
+        runner.finish_cold(workload, &plan.cold, before, &[])
     }
 
     /// Brings a cache to where it finds everything; one that does not is out.
@@ -240,8 +275,7 @@ impl Course<'_> {
         };
         match ran {
             Err(error) if runner.tool.is_cache() && error.kind() != io::ErrorKind::Interrupted => {
-                eprintln!("  {}: {error}; left out", runner.tool.name);
-                runner.fail();
+                runner.leave_out(&error);
                 Ok(None)
             }
             ran => ran.map(Some),
@@ -264,27 +298,6 @@ pub fn make_ready(step: &Step) -> io::Result<()> {
         Some((path, text)) => fs::write(path, text),
         None => Ok(()),
     }
-}
-
-/// The files that a step has left.
-fn outputs(step: &Step) -> io::Result<Originals> {
-    let files = step.outputs.iter().filter(|output| output.is_file());
-    files.map(|output| Ok((step.identity(output), fs::read(output)?))).collect()
-}
-
-/// Sees whether a cache gave what the compiler gave; ibid must.
-fn compare(runner: &mut Runner<'_>, step: &Step, originals: &Originals) -> io::Result<()> {
-    let is_other = |(key, bytes): &(&(PathBuf, String), &Vec<u8>)| {
-        originals.get(*key).is_some_and(|original| original != *bytes)
-    };
-    let left = outputs(step)?;
-    let Some(((path, _), _)) = left.iter().find(is_other) else { return Ok(()) };
-    runner.warm.differs = true;
-    if runner.tool.name == IBID {
-        let text = format!("ibid: other bytes than bare: {}", path.display());
-        return Err(io::Error::other(text));
-    }
-    Ok(())
 }
 
 /// Those that take part, beginning with another one each time.

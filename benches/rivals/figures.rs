@@ -106,10 +106,16 @@ pub struct Row {
     pub hits: u64,
     /// How many there must be.
     pub expected_hits: u64,
+    /// How many commands the tool counted, however they ended.
+    pub counted: u64,
     /// Times of a step.
     pub times: Figures,
     /// What was added to the bare compile of the same step: the median.
     pub added_ms: Option<f64>,
+    /// Cold, how many times the bare compile of the same step and round.
+    pub over_bare: Option<Figures>,
+    /// Warm, the median over the ideal wrapper's.
+    pub over_ideal: Option<f64>,
     /// Median of page faults.
     pub minor_faults: u64,
     /// System calls of the first step.
@@ -129,8 +135,11 @@ impl Row {
             rounds: 0,
             hits: 0,
             expected_hits: 0,
+            counted: 0,
             times: Figures::default(),
             added_ms: None,
+            over_bare: None,
+            over_ideal: None,
             minor_faults: 0,
             system_calls: None,
             differs: false,
@@ -153,6 +162,7 @@ impl Row {
     /// The same words as the table's.
     pub fn json(&self) -> Value {
         let time = |ms: f64| (self.status == Status::Ok).then(|| (ms * 1e4).round() / 1e4);
+        let over_bare = |at: fn(&Figures) -> f64| self.over_bare.as_ref().and_then(|f| time(at(f)));
         json!({
             "workload": self.workload,
             "tool": self.tool,
@@ -165,6 +175,11 @@ impl Row {
             "rounds": self.rounds,
             "hits": self.hits,
             "expected_hits": self.expected_hits,
+            "counted": self.counted,
+            "over_bare": over_bare(|figures| figures.p50),
+            "over_bare_min": over_bare(|figures| figures.min),
+            "over_bare_max": over_bare(|figures| figures.max),
+            "over_ideal": self.over_ideal.and_then(time),
             "status": self.status.name(),
         })
     }

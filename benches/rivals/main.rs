@@ -21,6 +21,8 @@ use clap::builder::PossibleValuesParser;
 mod course;
 mod figures;
 mod floor;
+mod ideal;
+mod outputs;
 mod page;
 mod plans;
 mod plot;
@@ -47,6 +49,10 @@ use workloads::Workload;
 /// Workloads of the quick mode.
 const QUICK: [&str; 2] = ["seed", "c"];
 
+/// Blocks of the run of all workloads.
+const MACHINE: &str = "machine";
+const TARGETS: &str = "targets";
+
 /// Times whole processes: the bare compiler, every rival that is installed, ibid.
 #[derive(Debug, Parser)]
 struct Args {
@@ -56,6 +62,9 @@ struct Args {
     /// Rounds with a warm cache; the bare compiler does a fifth of them
     #[arg(long, default_value_t = 100)]
     rounds: usize,
+    /// Rounds with empty caches, the bare compiler in turn with them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cold_rounds: usize,
     /// Only this workload, and those whose names begin with it and a dash; may be said again
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -75,7 +84,8 @@ struct Args {
     /// Draws the hits to FILE, as SVG
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Puts what is printed into its blocks of FILE, which is BENCHMARKS.md or a page like it
+    /// Puts what is printed into its blocks of FILE, which is BENCHMARKS.md or a page like it; of a run that is not of all
+    /// workloads, only those of what was measured
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Works below DIR (its file system counts), not where temporary files go
@@ -121,6 +131,11 @@ impl Args {
         self.tool.is_empty() || self.tool.iter().any(|only| only == tool)
     }
 
+    /// Whether nothing was left out.
+    fn is_whole(&self) -> bool {
+        self.only.is_empty() && self.tool.is_empty() && self.subject.is_none()
+    }
+
     fn wants(&self, workload: &Workload) -> bool {
         if workload.takes_subject {
             return self.subject.is_some();
@@ -151,19 +166,19 @@ impl Results {
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    if let Some(passed_on) = split::as_wrapper() {
-        return Ok(passed_on?);
+    if let Some(ended) = split::as_wrapper().or_else(ideal::as_wrapper) {
+        return Ok(ended?);
     }
     let args = Args::read()?;
     let starter = Starter::new()?;
     let mut results = Results::default();
-    results.show("machine", &machine(&args)?);
+    results.show(MACHINE, &machine(&args)?);
     for workload in workloads::ALL.iter().filter(|workload| args.wants(workload)) {
         eprintln!("{}", workload.name);
         measure(&args, &starter, workload, &mut results)?;
     }
     let targets = report::targets(&results.rows);
-    results.show("targets", &targets);
+    results.show(TARGETS, &targets);
     write_files(&args, results.printed, &results.rows, &results.floors)?;
     // A tool that was asked for by name must be there.
     let may_be_absent = |row: &Row| row.status == Status::Absent && args.tool.is_empty();
@@ -184,6 +199,9 @@ fn measure(
 ) -> Result<(), Box<dyn Error>> {
     let stage = Stage::new(args.dir.as_deref())?;
     let mut tools = Tool::all(&stage, |name| args.takes(name));
+    if workload.takes_subject {
+        tools.insert(1, Tool::ideal(&stage)?);
+    }
     tools.iter_mut().for_each(Tool::start);
     let subject = args.subject.as_ref().filter(|_| workload.takes_subject);
     let subject = subject
@@ -193,6 +211,7 @@ fn measure(
         starter,
         tools: &tools,
         files: args.files.max(1),
+        cold_rounds: args.cold_rounds.max(1),
         rounds: args.rounds.max(1),
         bare_rounds: args.rounds.div_ceil(5),
         subject: subject.as_ref(),
@@ -271,6 +290,9 @@ fn write_files(
                 page.parent().and_then(|page| plot.strip_prefix(page).ok()).unwrap_or(plot);
             let picture = format!("![hits, each panel to its own scale]({})\n", beside.display());
             blocks.push(("picture".to_owned(), picture));
+        }
+        if !args.is_whole() {
+            blocks.retain(|(name, _)| ![MACHINE, TARGETS].contains(&name.as_str()));
         }
         page::update(page, &blocks)?;
     }

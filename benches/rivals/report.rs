@@ -4,8 +4,8 @@
 
 use std::fmt::{Display, Write};
 
-use super::figures::{Phase, Row, Status, find};
-use super::tools::{BARE, IBID};
+use super::figures::{Figures, Phase, Row, Status, find};
+use super::tools::{BARE, IBID, IDEAL};
 
 /// Cells of a bar chart.
 const CELLS: f64 = 60.0;
@@ -16,6 +16,7 @@ pub fn workload(name: &str, about: &str, rows: &[Row]) -> String {
     for phase in [Phase::Cold, Phase::Warm] {
         text += &ratios(rows, phase);
     }
+    text = text + &over_bare(rows) + &over_ideal(rows);
     let others: Vec<&str> = rows.iter().filter(|row| row.differs).map(|row| row.tool).collect();
     if !others.is_empty() {
         let _ = writeln!(text, "other bytes than the bare compiler's: {}", others.join(", "));
@@ -81,15 +82,37 @@ fn shown(figure: Option<impl Display>) -> String {
 fn ratios(rows: &[Row], phase: Phase) -> String {
     let ibid = rows.iter().find(|row| row.tool == IBID && row.phase == phase);
     let Some(ibid_ms) = ibid.and_then(Row::p50) else { return String::new() };
-    let others = rows
-        .iter()
-        .filter(|row| row.tool != IBID && (row.phase == phase || row.phase == Phase::Bare));
+    let others = rows.iter().filter(|row| {
+        ![IBID, IDEAL].contains(&row.tool) && (row.phase == phase || row.phase == Phase::Bare)
+    });
     let ratio = |row: &Row| Some(format!("  {} {:.2}x", row.tool, row.p50()? / ibid_ms));
     let ratios: String = others.filter_map(ratio).collect();
     if ratios.is_empty() {
         return ratios;
     }
     format!("p50 over ibid's, {}:{ratios}\n", phase.name())
+}
+
+/// How much slower than the bare compiler a miss is: the median and the range of the rounds, if there are several.
+fn over_bare(rows: &[Row]) -> String {
+    let rows = rows.iter().filter(|row| row.phase == Phase::Cold && row.rounds > 1);
+    let ratio = |row: &Row| {
+        let Figures { p50, min, max, .. } = row.over_bare.filter(|_| row.status == Status::Ok)?;
+        Some(format!("  {} {p50:.3}x ({min:.3} to {max:.3})", row.tool))
+    };
+    let ratios: String = rows.filter_map(ratio).collect();
+    if ratios.is_empty() { ratios } else { format!("over bare of the same round, cold:{ratios}\n") }
+}
+
+/// How far each cache is from the floor.
+fn over_ideal(rows: &[Row]) -> String {
+    let Some(ideal) = rows.iter().find(|row| row.tool == IDEAL && row.status == Status::Ok) else {
+        return String::new();
+    };
+    let ratio = |row: &Row| Some(format!("  {} {:.2}x", row.tool, row.over_ideal?));
+    let ratios: String = rows.iter().filter_map(ratio).collect();
+    let (replayed, calls) = (ideal.hits, ideal.counted);
+    format!("p50 over ideal's (the floor: {replayed} of {calls} calls replayed), warm:{ratios}\n")
 }
 
 /// Medians as bars, all to one scale.
@@ -198,6 +221,6 @@ fn rivals<'r>(rows: &'r [Row], workload: &str, phase: Phase) -> impl Iterator<It
         row.workload == workload
             && row.phase == phase
             && row.status == Status::Ok
-            && ![IBID, BARE].contains(&row.tool)
+            && ![IBID, BARE, IDEAL].contains(&row.tool)
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::figures::{Figures, Phase, Row, Status, ms};
 use super::process::Sample;
 use super::step::Step;
-use super::tools::{Counts, Tool};
+use super::tools::{Counts, IDEAL, Tool};
 use super::workloads::{Expected, Workload};
 
 /// How often counters are read until they stand still: daemons count a little later than they answer.
@@ -56,7 +56,8 @@ impl<'a> Runner<'a> {
     }
 
     /// It failed where the bare compiler does not.
-    pub fn fail(&mut self) {
+    pub fn leave_out(&mut self, error: &io::Error) {
+        eprintln!("  {}: {error}; left out", self.tool.name);
         (self.cold.status, self.warm.status) = (Status::NotCached, Status::NotCached);
     }
 
@@ -73,8 +74,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// What the counters say of the cold phase: everything was made. `bare` are the times of the bare
-    /// compiler on the same steps.
+    /// What the counters say of a cold round: everything was made. `bare` are the times of the bare compiler on the
+    /// same steps, of this round and those before.
     pub fn finish_cold(
         &mut self,
         workload: &Workload,
@@ -85,7 +86,7 @@ impl<'a> Runner<'a> {
         if self.cold.status != Status::Ok {
             return Ok(());
         }
-        self.cold.rounds = 1;
+        self.cold.rounds += 1;
         if !self.tool.is_cache() {
             return Ok(());
         }
@@ -95,10 +96,13 @@ impl<'a> Runner<'a> {
             Expected::AsMade | Expected::NearlyAsMade => counts.made > counts.hits,
         };
         (self.answered, self.cold.hits) = (counts.made + counts.hits, counts.hits);
+        self.cold.counted = counts.sum();
         self.cold.status = status(is_all, counts);
         self.cold.fill(&self.cold_samples);
-        let added = self.cold_samples.iter().zip(bare).map(|(sample, bare)| ms(sample) - bare);
-        self.cold.added_ms = Some(Figures::of(added.collect()).p50);
+        let pairs = || self.cold_samples.iter().map(ms).zip(bare);
+        self.cold.added_ms =
+            Some(Figures::of(pairs().map(|(cold, bare)| cold - bare).collect()).p50);
+        self.cold.over_bare = Some(Figures::of(pairs().map(|(cold, bare)| cold / bare).collect()));
         Ok(())
     }
 
@@ -124,14 +128,18 @@ impl<'a> Runner<'a> {
             let expected = expected_per_round * self.warm.rounds as u64;
             let counts = self.settled(before, expected)?;
             (self.warm.hits, self.warm.expected_hits) = (counts.hits, expected);
+            self.warm.counted = counts.sum();
             self.warm.status = status(self.suffices(counts.hits, expected), counts);
             self.warm.fill(&self.warm_samples);
         }
         Ok(())
     }
 
-    /// Its rows. The bare compiler has one, whenever it ran.
+    /// Its rows. The bare compiler has one, whenever it ran; the ideal wrapper's cold build only records.
     pub fn rows(mut self, has_warm: bool) -> Vec<Row> {
+        if self.tool.is_ideal() {
+            return vec![self.warm];
+        }
         if self.tool.is_cache() {
             return if has_warm { vec![self.cold, self.warm] } else { vec![self.cold] };
         }
@@ -153,6 +161,14 @@ impl<'a> Runner<'a> {
             last = counts;
         }
         Ok(last)
+    }
+}
+
+/// Tells each cache's warm row how far it is from the ideal wrapper's, if that was measured.
+pub fn relate_to_ideal(rows: &mut [Row]) {
+    let ideal = rows.iter().find(|row| row.tool == IDEAL).and_then(Row::p50);
+    for row in rows.iter_mut().filter(|row| row.phase == Phase::Warm && row.tool != IDEAL) {
+        row.over_ideal = ideal.and_then(|ideal| Some(row.p50()? / ideal));
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The processes are timed in runs of their own, of which the fastest counts, with this program between cargo and the
 //! cache: it notes when each began and ended. As several may run at once, what counts is the time in which any of them did.
+//! What is left is no measure of what cargo needs: the faster a cache, the less of it happens meanwhile. That is `ideal.rs`.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};

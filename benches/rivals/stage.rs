@@ -6,6 +6,7 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use ibid::index::Index;
 use ibid::index::cache::{SHARED_MEMORY, open_layout_directory};
 use ibid::shm::raw::AsFd;
 use tempfile::TempDir;
+
+/// What the caches make use of.
+const OF_CACHES: [&str; 7] = ["home", "runtime", "ibid", "ccache", "sccache", "zccache", "kache"];
 
 /// Directories for one workload.
 pub struct Stage {
@@ -31,11 +35,30 @@ impl Stage {
             None => builder.tempdir()?,
         };
         let stage = Stage { root, path: search_path() };
-        for below in ["home", "runtime", "ibid", "ccache", "sccache", "zccache", "kache"] {
-            use std::os::unix::fs::DirBuilderExt;
-            fs::DirBuilder::new().mode(0o700).create(stage.below(below))?;
-        }
+        stage.make_directories()?;
         Ok(stage)
+    }
+
+    fn make_directories(&self) -> io::Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o700);
+        OF_CACHES.iter().try_for_each(|below| builder.create(self.below(below)))
+    }
+
+    /// Empties every cache; their daemons are gone.
+    pub fn empty_caches(&self) -> io::Result<()> {
+        self.end_caches()?;
+        OF_CACHES.iter().try_for_each(|below| fs::remove_dir_all(self.below(below)))?;
+        self.make_directories()
+    }
+
+    /// Ends the daemons, and removes what ibid has outside its directory.
+    fn end_caches(&self) -> io::Result<()> {
+        let ended = self.end_processes();
+        if let Some(path) = self.shared_memory() {
+            let _ = fs::remove_file(path);
+        }
+        ended
     }
 
     /// A path inside.
@@ -100,10 +123,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = self.end_processes();
-        if let Some(path) = self.shared_memory() {
-            let _ = fs::remove_file(path);
-        }
+        let _ = self.end_caches();
         let _ = std::env::set_current_dir("/");
     }
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::ideal;
 use super::process::Call;
 use super::split::WRAPPER;
 use super::stage::Stage;
@@ -55,6 +56,11 @@ struct Rival {
 pub const BARE: &str = "bare";
 /// This project.
 pub const IBID: &str = "ibid";
+/// What no cache can be faster than.
+pub const IDEAL: &str = "ideal";
+
+const IDEAL_WRAPPER: Rival =
+    Rival { name: IDEAL, daemon: None, counters: &[ideal::COUNTERS], read: ideal::counts };
 
 const RIVALS: &[Rival] = &[
     Rival { name: IBID, daemon: None, counters: &["stats", "--json"], read: of_ibid },
@@ -110,13 +116,33 @@ impl Tool {
         Tool { name: rival.name, rival: Some(rival), program, environment: stage.environment() }
     }
 
+    /// The ideal wrapper, with nothing recorded.
+    pub fn ideal(stage: &Stage) -> io::Result<Tool> {
+        let records = stage.below("records");
+        std::fs::create_dir(&records)?;
+        let mut environment = stage.environment();
+        environment.push((ideal::RECORDS.into(), records.into()));
+        let program = Some(std::env::current_exe()?);
+        Ok(Tool { name: IDEAL, rival: Some(&IDEAL_WRAPPER), program, environment })
+    }
+
     /// Starts its daemon; without that it is as if it were not there.
     pub fn start(&mut self) {
-        let start = self.rival.and_then(|rival| rival.daemon).filter(|_| self.is_there());
-        if let Some(Err(error)) = start.map(|args| self.ask(args)) {
+        if let Err(error) = self.start_daemon() {
             eprintln!("  {}: {error}; left out", self.name);
             self.program = None;
         }
+    }
+
+    /// Starts its daemon, if it has one.
+    pub fn start_daemon(&self) -> io::Result<()> {
+        let start = self.rival.and_then(|rival| rival.daemon).filter(|_| self.is_there());
+        start.map_or(Ok(()), |args| self.ask(args).map(|_| ()))
+    }
+
+    /// Whether it is there for comparison only.
+    pub fn is_ideal(&self) -> bool {
+        self.name == IDEAL
     }
 
     /// Whether it is installed.

@@ -206,7 +206,7 @@ pub const ALL: &[Workload] = &[
         name: "crate",
         about: "by cargo build from nothing, dependencies included",
         compilers: &["cargo"],
-        rounds_max: 5,
+        rounds_max: 20,
         bare_rounds_max: 1,
         expected: Expected::NearlyAsMade,
         takes_subject: true,
