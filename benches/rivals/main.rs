@@ -198,7 +198,7 @@ fn measure(
     results: &mut Results,
 ) -> Result<(), Box<dyn Error>> {
     let stage = Stage::new(args.dir.as_deref())?;
-    let mut tools = Tool::all(&stage, |name| args.takes(name));
+    let mut tools = Tool::all(&stage, |name| args.takes(name))?;
     if workload.takes_subject {
         tools.insert(1, Tool::ideal(&stage)?);
     }
@@ -237,7 +237,7 @@ fn measure(
 /// Where this is and what takes part, so that a table can be read later.
 fn machine(args: &Args) -> io::Result<String> {
     let stage = Stage::new(args.dir.as_deref())?;
-    let tools = Tool::all(&stage, |name| args.takes(name));
+    let tools = Tool::all(&stage, |name| args.takes(name))?;
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);

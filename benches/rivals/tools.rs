@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -102,18 +102,22 @@ pub struct Tool {
 
 impl Tool {
     /// The bare compiler and the `wanted` caches, in the order of the table.
-    pub fn all(stage: &Stage, wanted: impl Fn(&str) -> bool) -> Vec<Tool> {
+    pub fn all(stage: &Stage, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Tool>> {
         let bare =
             Tool { name: BARE, rival: None, program: None, environment: stage.environment() };
         let wanted = RIVALS.iter().filter(|rival| wanted(rival.name));
-        std::iter::once(bare).chain(wanted.map(|rival| Tool::cache(rival, stage))).collect()
+        std::iter::once(Ok(bare)).chain(wanted.map(|rival| Tool::cache(rival, stage))).collect()
     }
 
     /// A cache, whether it is installed or not.
-    fn cache(rival: &'static Rival, stage: &Stage) -> Tool {
-        let built = (rival.name == IBID).then(|| PathBuf::from(env!("CARGO_BIN_EXE_ibid")));
-        let program = built.or_else(|| stage.find(rival.name));
-        Tool { name: rival.name, rival: Some(rival), program, environment: stage.environment() }
+    fn cache(rival: &'static Rival, stage: &Stage) -> io::Result<Tool> {
+        let program = if rival.name == IBID {
+            Some(stage.install(Path::new(env!("CARGO_BIN_EXE_ibid")))?)
+        } else {
+            stage.find(rival.name)
+        };
+        let environment = stage.environment();
+        Ok(Tool { name: rival.name, rival: Some(rival), program, environment })
     }
 
     /// The ideal wrapper, with nothing recorded.
