@@ -33,6 +33,8 @@ pub enum StoreError {
     NoDirectory,
     /// The process may not write files of the size of a segment (`ulimit -f`).
     FileSizeLimit,
+    /// The process may not have the memory that a miss needs (`ulimit -v`, `ulimit -d`).
+    MemoryLimit,
     /// The directory is on a file system that is not known to keep what several processes share.
     FileSystem {
         /// The directory.
@@ -77,6 +79,7 @@ impl StoreError {
             StoreError::Corrupt(_) => Some(InternalError::Corrupt),
             StoreError::NoDirectory
             | StoreError::FileSizeLimit
+            | StoreError::MemoryLimit
             | StoreError::TooLarge(_)
             | StoreError::Busy => None,
         }
@@ -95,6 +98,9 @@ impl fmt::Display for StoreError {
             }
             StoreError::FileSizeLimit => {
                 write!(f, "the limit of file sizes (ulimit -f) is too low for a cache")
+            }
+            StoreError::MemoryLimit => {
+                write!(f, "the limit of memory (ulimit -v, -d) is too low for a cache")
             }
             StoreError::FileSystem { path, name } => write!(
                 f,

@@ -69,7 +69,8 @@ named! {
         UsedTime = "used_time",
         /// The tool talked to a socket.
         UsedNetwork = "used_network",
-        /// Something was read that is no regular file or directory (a pipe, a device, a pseudo file).
+        /// Something was read that is no regular file or directory (a pipe, a device, a pseudo file), or a file could not be
+        /// used for want of memory, descriptors or the like.
         UnrepeatableInput = "unrepeatable_input",
         /// An input changed while the tool ran.
         InputChanged = "input_changed",

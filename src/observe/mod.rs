@@ -159,7 +159,8 @@ pub enum Fact {
     LocalTime,
     /// A socket was connected.
     Network,
-    /// A device, pipe, socket or pseudo file that is not on the list of harmless ones was read.
+    /// A device, pipe, socket or pseudo file that is not on the list of harmless ones was read; or a file could not be used
+    /// for a reason of that moment.
     UnrepeatableInput,
     /// A symlink, a directory, a hard link or a device was made and still exists, or something was removed that the
     /// tool tree had not made, or mode, owner, times or attributes were set of a file that is not an output; of an

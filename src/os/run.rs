@@ -22,6 +22,7 @@ use super::exec::{EnvChange, command};
 use super::signals::{Forwarding, inherited, set_disposition, take_resized, tell_resized};
 use super::stream::{PIECE_BYTES, Piece, Stream, is_same_file};
 use super::watch::Filter;
+use crate::shm::raw::{self, Limited};
 
 /// A tool to run.
 #[derive(Debug, Clone, Copy)]
@@ -212,8 +213,13 @@ impl Ways {
         Ok(ways)
     }
 
-    /// A way to `target`; none where no pseudo-terminal can be had: then the tool gets ours, and its text is not seen.
+    /// A way to `target`; none where no pseudo-terminal can be had, or a limit of file sizes may keep us from writing what the
+    /// tool would fail to write: then the tool gets ours, and its text is not seen.
     fn way(&mut self, target: BorrowedFd<'static>) -> io::Result<Option<(Stream, OwnedFd)>> {
+        if raw::outgrows(raw::limit(Limited::FileBytes), target, self.room_bytes as u64) {
+            self.lost = true;
+            return Ok(None);
+        }
         match Stream::open(target) {
             Ok(way) => Ok(Some(way)),
             Err(_) if rustix::termios::isatty(target) => {

@@ -111,7 +111,8 @@ fn new_action(handler: libc::sighandler_t, flags: c_int) -> libc::sigaction {
 }
 
 /// What std takes for granted: writing to a pipe without a reader is an error, and what is opened later is none of the
-/// descriptors 0, 1 and 2. And see [`bridge_missing_pages`].
+/// descriptors 0, 1 and 2. And see [`bridge_missing_pages`] and
+/// [`outlive_file_limit`].
 pub fn begin() {
     set_disposition(libc::SIGPIPE, libc::SIG_IGN);
     for _ in inherited().closed.iter().filter(|closed| **closed) {
@@ -119,6 +120,7 @@ pub fn begin() {
         unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
     }
     bridge_missing_pages();
+    outlive_file_limit();
 }
 
 /// What is cut from a file of the cache while we have it mapped reads as zeros from now on, instead of killing us. The
@@ -130,6 +132,18 @@ fn bridge_missing_pages() {
         set_action(libc::SIGBUS, &new_action(on_fault(), libc::SA_SIGINFO));
     }
 }
+
+/// What would make a file longer than it may become is an error for us, and not the end (SIGXFSZ). A handler and not
+/// "ignored", because the tool must not inherit it.
+fn outlive_file_limit() {
+    let is_default = |old: &libc::sigaction| old.sa_sigaction == libc::SIG_DFL;
+    if action(libc::SIGXFSZ).as_ref().is_some_and(is_default) {
+        let handler = on_file_limit as *const () as libc::sighandler_t;
+        set_action(libc::SIGXFSZ, &new_action(handler, libc::SA_RESTART));
+    }
+}
+
+extern "C" fn on_file_limit(_signal: c_int) {}
 
 fn on_fault() -> libc::sighandler_t {
     on_missing_page as *const () as libc::sighandler_t

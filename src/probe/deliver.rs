@@ -13,7 +13,7 @@ use crate::shm::clock;
 use crate::shm::digests::DigestTable;
 use crate::shm::layout::Kind;
 use crate::shm::map::was_bridged;
-use crate::shm::raw::{self, AsFd, Errno, Stream};
+use crate::shm::raw::{self, AsFd, Errno, Limited, Stream};
 use crate::shm::segments::{Entry, Place, Segments};
 
 /// Finds the entry of a blob that is not where the record's hint says.
@@ -41,6 +41,8 @@ pub enum Undelivered {
     Special,
     /// The text to replay is longer than the memory at hand.
     NoRoom,
+    /// A file would be longer than this process may make one (`ulimit -f`).
+    OverLimit,
     /// An output could not be written; what had been created is removed again.
     Failed(Errno),
 }
@@ -128,6 +130,7 @@ pub fn deliver(
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let mut occupied = [false; OUTPUTS_MAX];
+    let limit_bytes = raw::limit(Limited::FileBytes);
     if record.outputs().len() > OUTPUTS_MAX {
         return Err(Undelivered::Corrupt);
     }
@@ -136,8 +139,16 @@ pub fn deliver(
         let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
         *slot = is_occupied(path, &output)?;
         blobs.entry(&output.blob)?;
+        if output.blob.len_bytes > limit_bytes {
+            return Err(Undelivered::OverLimit);
+        }
     }
     let (stdout, stderr) = (&record.head.stdout, &record.head.stderr);
+    for (text, stream) in [(stdout, Stream::Output), (stderr, Stream::Error)] {
+        if raw::outgrows(limit_bytes, raw::standard(stream), text.len_bytes) {
+            return Err(Undelivered::OverLimit);
+        }
+    }
     let (stdout, scratch) = copy(blobs.entry(stdout)?, stdout, scratch)?;
     let (stderr, scratch) = copy(blobs.entry(stderr)?, stderr, scratch)?;
     for (at, output) in record.outputs().flatten().enumerate() {

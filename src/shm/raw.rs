@@ -290,6 +290,40 @@ pub fn is_in_group(gid: u32) -> bool {
     groups.iter().take(count).any(|group| *group == gid)
 }
 
+/// Something of which a process may have only so much (`ulimit`), by the kernel's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// The length to which a file may be written; past it the process is killed (SIGXFSZ).
+    FileBytes = 1,
+    /// Private memory.
+    DataBytes = 2,
+    /// All that is mapped.
+    AddressBytes = 9,
+}
+
+/// How much of it this process may have; `u64::MAX` if there is no limit.
+pub fn limit(of: Limited) -> u64 {
+    let mut soft_and_hard = [u64::MAX; 2];
+    // SAFETY: no new limit is given, and the kernel writes the two numbers of the old one.
+    let _ = unsafe {
+        syscall::call(
+            syscall::PRLIMIT64,
+            [0, of as usize, 0, soft_and_hard.as_mut_ptr() as usize, 0],
+        )
+    };
+    soft_and_hard[0]
+}
+
+/// Whether `file` is one that the limit keeps from growing by so many bytes. (What is written goes to its end, or to where
+/// there is something already.)
+pub fn outgrows(limit_bytes: u64, file: BorrowedFd<'_>, more_bytes: u64) -> bool {
+    limit_bytes != u64::MAX
+        && more_bytes > 0
+        && stat_fd(file).is_ok_and(|state| {
+            state.is_regular() && state.stat.size.saturating_add(more_bytes) > limit_bytes
+        })
+}
+
 /// A number that tells this process from others that run now.
 pub fn process_number() -> usize {
     usize::try_from(rustix::process::getpid().as_raw_nonzero().get()).unwrap_or(0)

@@ -27,6 +27,12 @@ pub(super) const RT_SIGACTION: usize = 13;
 /// `rt_sigaction(sig, new, old, set_len)`.
 #[cfg(target_arch = "aarch64")]
 pub(super) const RT_SIGACTION: usize = 134;
+/// `prlimit64(pid, resource, new, old)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const PRLIMIT64: usize = 302;
+/// `prlimit64(pid, resource, new, old)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const PRLIMIT64: usize = 261;
 /// `exit_group(status)`.
 #[cfg(target_arch = "x86_64")]
 pub(super) const EXIT_GROUP: usize = 231;

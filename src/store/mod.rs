@@ -18,7 +18,7 @@ use crate::shm::counters::Counter;
 use crate::shm::fault;
 use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, SEGMENT_BYTES};
 use crate::shm::map::MapMut;
-use crate::shm::raw::{self, AsFd};
+use crate::shm::raw::{self, AsFd, Limited};
 use crate::shm::segments::Place;
 
 mod append;
@@ -79,11 +79,7 @@ impl Store {
     /// Opens the cache in `directory` (`IBID_DIR`); what is missing or damaged is made anew.
     pub fn open(directory: &Path, terms: impl Into<Terms>) -> Result<Store, StoreError> {
         let Terms { max_bytes, by_group } = terms.into();
-        // Past its limit a process is killed (SIGXFSZ), and the log of the observer is as long as a segment.
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-        if limit.is_some_and(|bytes| bytes < SEGMENT_BYTES) {
-            return Err(StoreError::FileSizeLimit);
-        }
+        limits()?;
         let inside = directory.join(DIRECTORY);
         let access = create::directories(directory, &inside, by_group)?;
         create::file_system(&inside)?;
@@ -269,6 +265,21 @@ impl Store {
     pub fn clear(self) -> Result<(), StoreError> {
         create::clear(&self.directory)
     }
+}
+
+/// Less memory than this leaves no room for a miss: records and text are read into some 50 MiB, and a segment is mapped.
+const MEMORY_BYTES_MIN: u64 = 512 << 20;
+
+/// Whether this process may do what a miss does: past a limit it would be killed, or an allocation would fail.
+fn limits() -> Result<(), StoreError> {
+    // The log of the observer is as long as a segment.
+    if raw::limit(Limited::FileBytes) < SEGMENT_BYTES {
+        return Err(StoreError::FileSizeLimit);
+    }
+    if raw::limit(Limited::DataBytes).min(raw::limit(Limited::AddressBytes)) < MEMORY_BYTES_MIN {
+        return Err(StoreError::MemoryLimit);
+    }
+    Ok(())
 }
 
 /// A path as the kernel takes it.

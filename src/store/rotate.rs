@@ -17,7 +17,7 @@ use crate::shm::layout::{
     Control, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader,
     UNIT_BYTES, index_bytes,
 };
-use crate::shm::raw::{self, AsFd};
+use crate::shm::raw::{self, AsFd, Limited};
 use crate::shm::words::Ordering;
 
 impl Store {
@@ -157,8 +157,7 @@ impl Store {
 /// Reserves space for a file: without it, a full disk would show as SIGBUS or in the middle of an entry.
 pub(super) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     // Past its limit a process is killed (SIGXFSZ).
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-    if limit.is_some_and(|limit| limit < bytes) {
+    if raw::limit(Limited::FileBytes) < bytes {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)

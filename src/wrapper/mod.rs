@@ -251,7 +251,10 @@ impl Invocation {
             match why {
                 Undelivered::Corrupt => store.count_error(InternalError::Corrupt),
                 Undelivered::Failed(_) => store.count_error(InternalError::Deliver),
-                Undelivered::Gone | Undelivered::Special | Undelivered::NoRoom => {}
+                Undelivered::Gone
+                | Undelivered::Special
+                | Undelivered::NoRoom
+                | Undelivered::OverLimit => {}
             }
         }
         false

@@ -20,6 +20,7 @@ use crate::observe::seccomp::{Missed, WATCHED_ALREADY, WATCHES_ITSELF, Watch};
 use crate::observe::{Fact, LeftOut, Observation};
 use crate::os::elf::{self, Elf, ReadAt as _, Tag};
 use crate::os::watch::{Filter, Privileges};
+use crate::shm::raw::{self, Limited};
 use crate::store::Store;
 use crate::store::verdicts::{Trust, Verdict, Verdicts};
 
@@ -36,6 +37,8 @@ pub struct Observers<'a> {
     /// Whether the shim is loaded where it can be. Into programs that it does not see all of it is not: its own calls would
     /// be taken for theirs.
     has_shim: bool,
+    /// The tool's address space is limited: the log, which the shim maps, might be what it then lacks.
+    is_cramped: bool,
     preload: Option<Preload>,
     watch: Option<Watch>,
     filter: Option<Filter>,
@@ -73,14 +76,15 @@ impl<'a> Observers<'a> {
             tool,
             known,
             has_shim: true,
+            is_cramped: raw::limit(Limited::AddressBytes) != u64::MAX,
             preload: Some(preload),
             watch: None,
             filter: None,
         };
         let trust = observers.trust();
-        observers.has_shim = trust != Some(Trust::Seccomp);
+        observers.has_shim = trust != Some(Trust::Seccomp) && !observers.is_cramped;
         let is_open = matches!(trust, None | Some(Trust::Open | Trust::Seccomp));
-        if wanted == Observer::Seccomp || is_open {
+        if wanted == Observer::Seccomp || is_open || observers.is_cramped {
             let privileges = observers.privileges(family, wanted);
             let cwd = std::env::current_dir()?;
             match Watch::begin(privileges, cwd, own_files, !observers.has_shim) {
@@ -132,7 +136,9 @@ impl<'a> Observers<'a> {
         let Some(preload) = self.preload.take() else { return Observation::default() };
         let Some(watch) = self.watch.take() else {
             let mut seen = preload.finish();
-            self.judge_alone(&mut seen);
+            if !self.is_cramped {
+                self.judge_alone(&mut seen);
+            }
             return seen;
         };
         let (mut seen, missed) = preload.finish_with(watch.finish());
@@ -140,7 +146,9 @@ impl<'a> Observers<'a> {
         for missed in missed.iter().take(NAMED_MAX) {
             self.log.line(format_args!("the shim missed: {missed}"));
         }
-        self.judge_both(&mut seen, &missed, wall);
+        if !self.is_cramped {
+            self.judge_both(&mut seen, &missed, wall);
+        }
         seen
     }
 

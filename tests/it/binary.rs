@@ -77,6 +77,7 @@ const CALLS_OF_A_HIT: &[&str] = &[
     "munmap",
     "open",
     "openat",
+    "prlimit64",
     "rt_sigaction",
     "statx",
     "umask",

@@ -63,7 +63,7 @@ pub struct Call<'t> {
     cwd: PathBuf,
     argv: Vec<OsString>,
     environment: Vec<(OsString, Option<OsString>)>,
-    umask: Option<u32>,
+    setup: String,
     stdin: StdIn,
     stdout: StdOut,
     through: Through,
@@ -126,7 +126,7 @@ impl<'t> Call<'t> {
             cwd: root.to_path_buf(),
             argv: argv.into_iter().map(|word| word.as_ref().to_os_string()).collect(),
             environment: Vec::new(),
-            umask: None,
+            setup: String::new(),
             stdin: StdIn::Null,
             stdout: StdOut::Pipes,
             through: Through::Wrapper,
@@ -158,8 +158,14 @@ impl<'t> Call<'t> {
         self
     }
 
-    pub fn umask(mut self, mask: Option<u32>) -> Call<'t> {
-        self.umask = mask;
+    pub fn umask(self, mask: Option<u32>) -> Call<'t> {
+        mask.iter().fold(self, |call, mask| call.after(&format!("umask {mask:o}")))
+    }
+
+    /// A shell does this, and then becomes the command.
+    pub fn after(mut self, line: &str) -> Call<'t> {
+        self.setup += line;
+        self.setup += "; ";
         self
     }
 
@@ -292,10 +298,7 @@ impl<'t> Call<'t> {
     }
 
     fn command(&self, argv: &[OsString]) -> Command {
-        let mut setup = String::new();
-        if let Some(mask) = self.umask {
-            setup = format!("umask {mask:o}; ");
-        }
+        let mut setup = self.setup.clone();
         if matches!(self.stdin, StdIn::Closed) {
             setup += "exec <&-; ";
         }

@@ -30,6 +30,7 @@ mod group;
 mod house;
 mod hunt;
 mod interrupted;
+mod limits;
 mod links;
 mod oracle;
 mod outcomes;

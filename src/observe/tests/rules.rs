@@ -10,7 +10,7 @@ impl Place {
         let head = "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <unistd.h>\n#include <stdio.h>\n#include <stdlib.h>\n\
             #include <string.h>\n#include <time.h>\n#include <errno.h>\n#include <locale.h>\n#include <dlfcn.h>\n\
             #include <getopt.h>\n#include <utime.h>\n#include <sys/stat.h>\n#include <sys/utsname.h>\n#include <sys/time.h>\n#include <sys/wait.h>\n\
-            #include <sys/random.h>\n#include <sys/sysinfo.h>\n#include <sys/syscall.h>\n#include <sys/vfs.h>\n";
+            #include <sys/random.h>\n#include <sys/resource.h>\n#include <sys/sysinfo.h>\n#include <sys/syscall.h>\n#include <sys/vfs.h>\n";
         self.write(
             "p.c",
             &format!("{head}int main(int argc, char **argv) {{ {body}; return 0; }}\n"),
@@ -290,4 +290,14 @@ fn environment_as_without_us() {
         let what = place.observe_c(&format!("{shows} {start}"));
         assert!(what.reads("f"), "{start}");
     }
+}
+
+#[test]
+fn what_fails_for_want_of_something() {
+    let place = Place::new();
+    let limit = "struct rlimit few = { 3, 9 }; setrlimit(RLIMIT_NOFILE, &few);";
+    let open = "fopen(\"p.c\", \"r\")";
+    assert!(!has(&place.observe_c(open), Fact::UnrepeatableInput));
+    let what = place.observe_c(&format!("{limit} {open}"));
+    assert!(has(&what, Fact::UnrepeatableInput), "{:?}", what.facts);
 }

@@ -131,6 +131,9 @@ fn is_absence(errno: i32) -> bool {
     matches!(errno, ENOENT | ENOTDIR | EACCES | ELOOP | ENAMETOOLONG)
 }
 
+/// Errors of the moment: EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, EFBIG, ENOSPC, ESTALE, EDQUOT.
+const SHORTAGES: [i32; 9] = [5, 11, 12, 23, 24, 27, 28, 116, 122];
+
 /// What an event put at a name, if it did; devices and pseudo files are always there.
 fn written(what: &What) -> Option<&Path> {
     let path: &Path = match what {
@@ -279,6 +282,9 @@ impl Trace {
         let is_passing = pseudo::is_harmless(path) || pseudo::is_pseudo_file(path);
         if path.as_os_str().is_empty() || is_passing {
             return;
+        }
+        if SHORTAGES.contains(&errno) {
+            self.fact(Fact::UnrepeatableInput);
         }
         let (is_absent, is_there) = (is_absence(errno), errno == 0 || errno == EEXIST);
         if !is_absent && !is_there {
