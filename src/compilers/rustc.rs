@@ -4,6 +4,7 @@
 //! `getopts` crate; of the values only those are looked at that change what may be done with the command.
 //! Read next: "Rust" in ARCHITECTURE.md, which says why two things that rustc reads are no inputs.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -63,8 +64,10 @@ struct Typed {
     output: Option<PathBuf>,
     depfile: Option<PathBuf>,
     incremental: Option<PathBuf>,
-    /// Search directories for other things than crates that are named here.
+    /// Search directories for other things than crates that are named here, each as often as rustc lists it.
     unlisted: Vec<PathBuf>,
+    /// Search directories as they were said: rustc lists each once, however often the same is said.
+    searched: HashSet<OsString>,
 }
 
 /// What may be done with this command of rustc.
@@ -231,7 +234,7 @@ impl Typed {
                 self.unsupported |= UNREPEATABLE.iter().any(|start| text.starts_with(start));
             }
             "target" => self.cpu |= Path::new(text).extension().is_some_and(|e| e == "json"),
-            "library-path" => {
+            "library-path" if self.searched.insert(value.to_owned()) => {
                 let kinds = ["dependency=", "native=", "framework="];
                 self.unlisted.extend(kinds.into_iter().find_map(rest).map(PathBuf::from));
             }

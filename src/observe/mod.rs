@@ -129,6 +129,9 @@ pub struct Output {
     pub stat: Option<Stat>,
     /// Whether something was there under this name before the tool's first write or rename onto it.
     pub existed_before: bool,
+    /// Whether the result may follow from nothing having been there: the tool looked for it in vain in order to read it, or
+    /// would not have replaced it.
+    pub must_be_absent: bool,
     /// Whether the file has, or had, another name in a tree that is left out: its number of links and its change time say
     /// nothing then.
     pub is_shared: bool,
@@ -146,7 +149,7 @@ pub enum Made {
     /// Renamed from another name.
     Renamed,
     /// Opened for writing without truncation, or for appending: the result depends on what was there, and on nothing
-    /// being there where nothing was.
+    /// being there where nothing was (see [`Output::must_be_absent`]).
     Modified,
 }
 
@@ -172,4 +175,6 @@ pub enum Fact {
     Locale,
     /// A program ran whose questions about variables could not be seen: any may have been asked for.
     UnseenVariables,
+    /// What the tool loaded when it was running already could not be seen, nor what that asked.
+    UnseenPlugins,
 }

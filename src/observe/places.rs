@@ -20,10 +20,18 @@ pub type Key = Vec<u8>;
 pub struct Places {
     cwd: PathBuf,
     private_trees: Vec<Key>,
-    unlisted: Vec<Key>,
+    unlisted: Vec<Unlisted>,
     written: FxHashSet<Key>,
     /// Directories into which the tool writes, by another name than the kernel's, and that one.
     aliases: Vec<(Key, Key)>,
+}
+
+/// A directory of which one listing is left out.
+#[derive(Debug, Clone)]
+struct Unlisted {
+    spellings: Vec<Key>,
+    /// Whether that one has happened.
+    was_listed: bool,
 }
 
 impl Places {
@@ -36,7 +44,9 @@ impl Places {
     pub fn anew(&self) -> Places {
         let Places { cwd, private_trees, unlisted, .. } = self;
         let (cwd, private_trees) = (cwd.clone(), private_trees.clone());
-        Places { cwd, private_trees, unlisted: unlisted.clone(), ..Places::default() }
+        let anew = |it: &Unlisted| Unlisted { was_listed: false, ..it.clone() };
+        let unlisted = unlisted.iter().map(anew).collect();
+        Places { cwd, private_trees, unlisted, ..Places::default() }
     }
 
     /// Where the tool was started.
@@ -52,7 +62,11 @@ impl Places {
     /// Says which directories are left out.
     pub fn leave_out(&mut self, left_out: LeftOut<'_>) {
         self.private_trees = self.spellings(left_out.trees);
-        self.unlisted = self.spellings(left_out.listings);
+        let unlisted = left_out.listings.iter().map(|directory| Unlisted {
+            spellings: self.spellings(std::slice::from_ref(directory)),
+            was_listed: false,
+        });
+        self.unlisted = unlisted.collect();
     }
 
     /// The absolute path, without empty and `.` parts; `..` stays, for it may follow a symlink. Below directories that are
@@ -80,9 +94,13 @@ impl Places {
         self.private_trees.iter().any(|tree| below(&key, tree).is_some())
     }
 
-    /// Whether a directory's listing is left out.
-    pub fn is_unlisted(&self, path: &Path) -> bool {
-        !self.unlisted.is_empty() && self.unlisted.contains(&self.key(path))
+    /// A directory is listed: whether that is left out. One time is, for each time that it was said; another is somebody
+    /// else's, such as a proc macro's.
+    pub fn leaves_out_listing(&mut self, path: &Path) -> bool {
+        let key = self.key(path);
+        let is_it = |it: &&mut Unlisted| !it.was_listed && it.spellings.contains(&key);
+        let left_out = self.unlisted.iter_mut().find(is_it);
+        left_out.map(|it| it.was_listed = true).is_some()
     }
 
     /// The tool writes to this path: if its directory is one of two names, which is not known yet, that one and the kernel's.

@@ -25,15 +25,18 @@ pub enum Trust {
     Preload,
     /// Only the system calls show all.
     Seccomp,
+    /// The shim sees all that it does itself; the system calls, what is done by programs in which the shim cannot be.
+    Both,
     /// Not known: its next run is to be watched by both.
     Open,
     /// Not known, and cannot be found out here: the system calls cannot be watched.
     Unproven,
 }
 
-const NAMES: [(Trust, &str); 4] = [
+const NAMES: [(Trust, &str); 5] = [
     (Trust::Preload, "preload"),
     (Trust::Seccomp, "seccomp"),
+    (Trust::Both, "both"),
     (Trust::Open, "open"),
     (Trust::Unproven, "unproven"),
 ];

@@ -244,11 +244,11 @@ impl Lesson<'_> {
         // What an unknown program makes may depend on what was there (`ar r`, a script that makes what is missing).
         let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
         let may_ask = self.policy.family == Family::Unknown || !is_known;
-        // What writes without cutting off does not replace.
-        let is_modified = seen.how == Made::Modified;
+        // What writes without cutting off does not replace, and neither does what would have read it.
+        let must_be_absent = seen.must_be_absent;
         let flags = when(mode != plain_mode, record::SET_MODE)
-            | when(is_modified, record::ONLY_IF_ABSENT)
-            | when(self.policy.replaces(&seen.path) && !is_modified, record::REPLACES)
+            | when(must_be_absent, record::ONLY_IF_ABSENT)
+            | when(self.policy.replaces(&seen.path) && !must_be_absent, record::REPLACES)
             | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
             | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })

@@ -83,8 +83,8 @@ impl<'a> Observers<'a> {
         };
         let trust = observers.trust();
         observers.has_shim = trust != Some(Trust::Seccomp) && !observers.is_cramped;
-        let is_open = matches!(trust, None | Some(Trust::Open | Trust::Seccomp));
-        if wanted == Observer::Seccomp || is_open || observers.is_cramped {
+        let is_enough = matches!(trust, Some(Trust::Preload | Trust::Unproven));
+        if wanted == Observer::Seccomp || !is_enough || observers.is_cramped {
             let privileges = observers.privileges(family, wanted);
             let cwd = std::env::current_dir()?;
             match Watch::begin(privileges, cwd, own_files, !observers.has_shim) {
@@ -192,11 +192,13 @@ impl<'a> Observers<'a> {
             let is_silent = seen.facts.contains(&Fact::UnseenVariables);
             is_silent.then(|| "the shim was not in all of its programs".to_owned())
         });
+        let was_in_tool = !seen.facts.contains(&Fact::UnseenPlugins);
+        let trust = if was_in_tool { Trust::Both } else { Trust::Seccomp };
         match blind {
-            Some(reason) if self.trust() != Some(Trust::Seccomp) => {
-                self.record(&self.tool, seen, Trust::Seccomp, reason);
-            }
-            None if seen.incomplete.is_none() && self.trust() != Some(Trust::Seccomp) => {
+            _ if self.trust() == Some(Trust::Seccomp) => {}
+            Some(_) if self.trust() == Some(trust) => {}
+            Some(reason) => self.record(&self.tool, seen, trust, reason),
+            None if seen.incomplete.is_none() && self.trust() != Some(Trust::Both) => {
                 let took = wall.as_secs_f64() * 1e3;
                 let reason = format!("it saw all that system calls showed, in {took:.1} ms");
                 let fresh = seen.images.iter().chain([&self.tool]).collect::<HashSet<_>>();
@@ -204,7 +206,7 @@ impl<'a> Observers<'a> {
                     self.record(image, seen, Trust::Preload, reason.clone());
                 }
             }
-            _ => {}
+            None => {}
         }
     }
 
@@ -232,7 +234,7 @@ fn is_elf(path: &Path) -> bool {
 }
 
 /// The objects that an image wants, and those that they want, among the files that were read.
-fn libraries(image: &Path, seen: &Observation) -> Vec<PathBuf> {
+pub fn libraries(image: &Path, seen: &Observation) -> Vec<PathBuf> {
     let (mut found, mut wanted) = (Vec::new(), needed(image));
     let mut next = 0;
     while let Some(name) = wanted.get(next).cloned() {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::inputs::Shows;
 use super::learn::Lesson;
-use super::world::{World, was_set_back};
+use super::trust::libraries;
+use super::world::{World, is_shared_object, was_set_back};
 use crate::compilers::{Family, StandardInput, is_wrapper, reads_variables_by_name};
 use crate::observe::{Fact, Unsteady, is_job_server};
 use crate::os::elf::may_walk_environment;
@@ -24,7 +25,7 @@ impl Lesson<'_> {
             Fact::InputModified => Some(NotStored::InputModified),
             // Of a tool that is not known to ask for it only to show a file's time.
             Fact::LocalTime if self.policy.family == Family::Unknown => Some(NotStored::UsedTime),
-            Fact::LocalTime | Fact::Locale | Fact::UnseenVariables => None,
+            Fact::LocalTime | Fact::Locale | Fact::UnseenVariables | Fact::UnseenPlugins => None,
         };
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
@@ -55,6 +56,8 @@ impl Lesson<'_> {
     /// Of what differs from run to run, the first that may have entered the result.
     fn unsteady(&self) -> Option<NotStored> {
         let is_unknown = self.policy.family == Family::Unknown;
+        // Whether a macro asked, or rustc, only the shim can tell.
+        let has_foreign_code = self.loads_unseen_macros();
         let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
             let is_idle = if is_unknown {
                 // A compiler's own clock is for its statistics, its number for the names of its temporary files.
@@ -64,6 +67,7 @@ impl Lesson<'_> {
                 // What a shell or launcher before the compiler asks at its start cannot be told from what enters the
                 // result; it rarely does.
                 !self.policy.runs_foreign_code
+                    && !has_foreign_code
                     && (image.as_os_str().is_empty()
                         || reads_variables_by_name(image)
                         || is_wrapper(image) && *unsteady != Unsteady::System)
@@ -106,6 +110,23 @@ impl Lesson<'_> {
         let loads_macros = self.policy.family == Family::Rustc;
         self.policy.runs_foreign_code
             || loads_macros && self.observation.plugins.iter().any(is_foreign)
+            || self.loads_unseen_macros()
+    }
+
+    /// Whether rustc may have loaded a macro where the shim was not to see it: it read a shared object that none of the
+    /// programs wants.
+    fn loads_unseen_macros(&self) -> bool {
+        let observation = self.observation;
+        if self.policy.family != Family::Rustc || !observation.facts.contains(&Fact::UnseenPlugins)
+        {
+            return false;
+        }
+        let images = observation.images.iter();
+        let wanted: Vec<PathBuf> = images.flat_map(|image| libraries(image, observation)).collect();
+        let objects = observation.inputs.iter().map(|input| &input.path);
+        objects
+            .filter(|path| is_shared_object(path) && !reads_variables_by_name(path))
+            .any(|path| !wanted.contains(path))
     }
 
     /// Foreign code is told from the tool by the caller's address; of an unknown program, any question may count.

@@ -37,6 +37,10 @@ changes! {
     macro_reads_a_file_of_the_manifests_directory: Scene::with_macro("std::fs::read_to_string(std::path::Path::new(&std::env::var(\"CARGO_MANIFEST_DIR\").unwrap()).join(\"t.txt\")).unwrap()", SHOWS_MACRO)
             .map(|mut s| { s.project.write("one/t.txt", "one"); s.project.write("two/t.txt", "two"); s.project.symlink("one", "here"); s.set("CARGO_MANIFEST_DIR", Some("here")); s }),
         |s| s.project.symlink("two", "here"), |s| s.project.symlink("one", "here");
+    macro_lists_where_native_libraries_are: lists_what_rustc_lists("native=d"),
+        |s| s.project.write("d/2", ""), |s| s.project.remove("d/2");
+    macro_lists_where_crates_are: lists_what_rustc_lists("dependency=d"),
+        |s| s.project.write("d/2", ""), |s| s.project.remove("d/2");
     linker_that_appears_on_the_path: linked(""),
         |s| write_linker(s, "bin/cc", "marked"), |s| s.project.remove("bin/cc");
     linker_script_that_is_replaced: linked("-C linker=./linker").inspect(|s| write_linker(s, "linker", "one")),
@@ -56,6 +60,36 @@ changes! {
         |s| { s.project.shell(&s.cache, "cp two.rlib libb.rlib"); }, |s| { s.project.shell(&s.cache, "cp one.rlib libb.rlib"); };
     profile_that_is_used: Scene::new("#[no_mangle] pub fn f(a: u8) -> u8 { if a > 7 { a * 3 } else { 1 } }\n", "--crate-type lib -O -C profile-use=p.profdata").filter(have_profiles),
         |s| { s.project.shell(&s.cache, "cp two.profdata p.profdata"); }, |s| { s.project.shell(&s.cache, "cp one.profdata p.profdata"); };
+}
+
+/// With a macro that shows the names in `d`, where rustc looks for something too.
+fn lists_what_rustc_lists(kind: &str) -> Option<Scene> {
+    let mut scene = Scene::with_macro(
+        "let mut names: Vec<_> = std::fs::read_dir(\"d\").unwrap().map(|e| e.unwrap().file_name()).collect(); names.sort(); format!(\"{names:?}\")",
+        SHOWS_MACRO,
+    )?;
+    scene.project.write("d/1", "");
+    // rustc lists it once, however often the same is said.
+    scene.args.splice(..0, ["-L", kind, "-L", kind].map(str::to_owned));
+    Some(scene)
+}
+
+/// Sets an attribute of a file.
+fn set_attribute(scene: &Scene, value: &str) {
+    let flags = rustix::fs::XattrFlags::empty();
+    let file = scene.project.at("t.txt");
+    rustix::fs::setxattr(file, "user.ibid", value.as_bytes(), flags).unwrap();
+}
+
+/// Whether the file system of the tests has attributes of users.
+fn has_attributes(scene: &Scene) -> bool {
+    let flags = rustix::fs::XattrFlags::empty();
+    scene.project.write("t.txt", "");
+    let is_set = rustix::fs::setxattr(scene.project.at("t.txt"), "user.ibid", b"one", flags);
+    if is_set.is_err() {
+        tools::skip("no attributes of users here");
+    }
+    is_set.is_ok()
 }
 
 /// Whether profiles of two different runs could be made.
@@ -265,4 +299,77 @@ fn two_crates_share_an_incremental_directory() {
             scene.project.shell(&scene.cache, "rm lib*.rmeta");
         }
     }
+}
+
+const SHOWS_ATTRIBUTE: &str = "extern \"C\" { fn getxattr(path: *const i8, name: *const i8, out: *mut u8, len: usize) -> isize; } \
+    let mut value = [0; 9]; unsafe { getxattr(c\"t.txt\".as_ptr(), c\"user.ibid\".as_ptr(), value.as_mut_ptr(), 9) }; format!(\"{value:?}\")";
+
+#[test]
+fn a_macro_that_shows_an_attribute() {
+    let Some(scene) = Scene::with_macro(SHOWS_ATTRIBUTE, SHOWS_MACRO) else { return };
+    if !has_attributes(&scene) {
+        return;
+    }
+    let first = scene.call().check().expect(&Outcome::Miss);
+    scene.call().check().expect_hit();
+    set_attribute(&scene, "two");
+    assert!(!scene.call().check().expect_miss().same_result(&first));
+    scene.call().check().expect_hit();
+}
+
+#[test]
+fn a_macro_that_makes_what_it_does_not_find() {
+    for body in [
+        "std::fs::read_to_string(\"n\").unwrap_or_else(|_| { std::fs::write(\"n\", \"made\").unwrap(); \"made\".to_owned() })",
+        "if !std::path::Path::new(\"n\").exists() { std::fs::write(\"n\", \"made\").unwrap(); } std::fs::read_to_string(\"n\").unwrap()",
+    ] {
+        let Some(scene) = Scene::with_macro(body, SHOWS_MACRO) else { return };
+        let first = scene.call().check().expect(&Outcome::Miss);
+        scene.project.remove("n");
+        assert!(scene.call().check().expect_hit().same_result(&first));
+        scene.project.write("n", "mine");
+        assert!(!scene.call().check().expect_miss().same_result(&first));
+        assert_eq!(scene.project.read("n"), b"mine");
+        scene.project.remove("n");
+        assert!(scene.call().check().expect_hit().same_result(&first));
+    }
+}
+
+#[test]
+fn a_macro_that_lists_the_processes() {
+    let body = "(std::fs::read_dir(\"/proc\").unwrap().count() > 0).to_string()";
+    if let Some(scene) = Scene::with_macro(body, SHOWS_MACRO) {
+        scene.stays_unstored("unrepeatable_input");
+    }
+}
+
+/// A macro that runs what `RUN` names, and then does this.
+fn runs_and_then(body: &str) -> Option<Scene> {
+    let run = "if let Ok(program) = std::env::var(\"RUN\") { std::process::Command::new(program).status().unwrap(); }";
+    let scene = Scene::with_macro(&format!("{run} {body}"), SHOWS_MACRO)?;
+    scene.project.write("t.txt", "");
+    scene.project.write("s.c", "int main(void) { return 0; }\n");
+    scene.project.shell(&scene.cache, "gcc -static s.c -o static");
+    Some(scene)
+}
+
+#[test]
+fn a_macro_after_one_that_ran_a_static_program() {
+    let shows_time = "format!(\"{:?}\", std::fs::metadata(\"t.txt\").unwrap().modified())";
+    let Some(mut scene) = runs_and_then(shows_time) else { return };
+    scene.set("RUN", Some("./static"));
+    // The first may teach that a program runs in which the shim cannot be.
+    for _ in 0..2 {
+        assert!(!scene.call().check().outcome.is_hit());
+        scene.project.touch("t.txt");
+    }
+    scene.set("RUN", None);
+    for _ in 0..2 {
+        scene.call().check().expect(&Outcome::Miss);
+        scene.call().check().expect_hit();
+        scene.project.touch("t.txt");
+    }
+    let Some(mut scene) = runs_and_then("std::process::id(); String::new()") else { return };
+    scene.set("RUN", Some("./static"));
+    scene.stays_unstored("used_random");
 }

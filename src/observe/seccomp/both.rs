@@ -23,8 +23,15 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     let started: Vec<(u32, PathBuf)> = starts(&events).collect();
     calls.add(&events);
     let mut whole = calls.conclude_calls(&events, lost);
-    // Where it was nowhere, it has missed nothing.
-    let missed = if reported.is_empty() { Vec::new() } else { missed(&places, &whole, &by_shim) };
+    let missed = if started.iter().all(|start| reported.contains(start)) {
+        missed(&places, &whole, &by_shim)
+    } else {
+        // Where it was not, it has missed nothing.
+        let mut shared = Trace::at(places.anew());
+        let events = without(events, |start| !reported.contains(start));
+        shared.add(&events);
+        missed(&places, &shared.conclude_calls(&events, None), &by_shim)
+    };
     // A shim that missed one thing is not believed about others.
     let is_silent = |start: &(u32, PathBuf)| !missed.is_empty() || !reported.contains(start);
     let silent: Vec<&(u32, PathBuf)> = started.iter().filter(|start| is_silent(start)).collect();
@@ -53,6 +60,9 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     if !silent.is_empty() {
         whole.facts.insert(Fact::UnseenVariables);
     }
+    if reported.is_empty() || !missed.is_empty() {
+        whole.facts.insert(Fact::UnseenPlugins);
+    }
     add_from_shim(&mut whole, by_shim);
     (whole, missed)
 }
@@ -68,6 +78,13 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
     whole.plugins.extend(shim.plugins);
     whole.states.extend(shim.states);
     whole.path_searches.extend(shim.path_searches);
+    // Who looked for it, a system call does not show.
+    let must_be_absent = |path: &Path| {
+        shim.outputs.iter().any(|output| output.must_be_absent && output.path == path)
+    };
+    for output in &mut whole.outputs {
+        output.must_be_absent |= must_be_absent(&output.path);
+    }
     for image in shim.images {
         if !whole.images.contains(&image) {
             whole.images.push(image);
@@ -85,14 +102,19 @@ fn starts(events: &[Event]) -> impl Iterator<Item = (u32, PathBuf)> {
 /// What a nested ibid did to find its tool, it has reported; what it read of its own does not count.
 fn without_nested(events: Vec<Event>, reported: &HashSet<(u32, PathBuf)>) -> Vec<Event> {
     let Ok(ibid) = std::fs::read_link("/proc/self/exe") else { return events };
-    let mut nested: HashSet<u32> = HashSet::new();
+    without(events, |start| start.1 == ibid && reported.contains(start))
+}
+
+/// What was not done by certain programs.
+fn without(events: Vec<Event>, is_left_out: impl Fn(&(u32, PathBuf)) -> bool) -> Vec<Event> {
+    let mut left_out: HashSet<u32> = HashSet::new();
     let mut kept = Vec::with_capacity(events.len());
     for event in events {
         if let What::Start { image, .. } = &event.what {
-            if *image == ibid && reported.contains(&(event.pid, ibid.clone())) {
-                nested.insert(event.pid);
+            if is_left_out(&(event.pid, image.clone())) {
+                left_out.insert(event.pid);
             } else {
-                nested.remove(&event.pid);
+                left_out.remove(&event.pid);
             }
         }
         let counts = matches!(
@@ -103,7 +125,7 @@ fn without_nested(events: Vec<Event>, reported: &HashSet<(u32, PathBuf)>) -> Vec
                 | What::Exit
                 | What::Incomplete { .. }
         );
-        if counts || !nested.contains(&event.pid) {
+        if counts || !left_out.contains(&event.pid) {
             kept.push(event);
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::numbers as n;
 use super::place::{Base, Place, descriptor};
-use super::{Question, Tracer, inode};
+use super::{Opened, Question, Tracer, inode};
 use crate::observe::log::What;
 use crate::observe::pseudo;
 use crate::os::watch::{Asked, Listener, Unread, read_memory};
@@ -168,11 +168,22 @@ impl Tracer {
         self.event(asked.thread, What::Look { path: place.spelled, errno });
     }
 
+    /// Notes the first call that lists a directory since that was opened.
     fn list(&mut self, asked: &Asked, fd: u64) {
         let fd = word(fd).cast_signed();
         let Some((stat, _)) = descriptor(asked.thread, fd) else { return };
-        let opened = self.directories.get(&inode(&stat)).cloned();
-        let path = opened.or_else(|| Base::Descriptor(fd).path(asked.thread));
+        let opened = self.directories.get_mut(&inode(&stat));
+        // A listing takes several calls.
+        if opened.as_ref().is_some_and(|opened| opened.is_listed) {
+            return;
+        }
+        let path = match opened {
+            Some(opened) => {
+                opened.is_listed = true;
+                Some(opened.path.clone())
+            }
+            None => Base::Descriptor(fd).path(asked.thread),
+        };
         let what = path.map_or_else(
             || What::Incomplete { reason: "listed a directory that has no path".to_owned() },
             |path| What::List { path, errno: 0 },
@@ -185,9 +196,11 @@ impl Tracer {
         let path = place.spelled.clone();
         let found = place.stat();
         let what = match found {
-            Err(errno) => What::Look { path, errno },
+            Err(errno) if flags & libc::O_PATH.cast_unsigned() != 0 => What::Look { path, errno },
+            Err(errno) => What::Open { path, errno, flags, mode: 0, existed: false, stat: None },
             Ok(stat) if stat.mode & S_IFMT == S_IFDIR => {
-                self.directories.insert(inode(&stat), path.clone());
+                let directory = Opened { path: path.clone(), is_listed: false };
+                self.directories.insert(inode(&stat), directory);
                 What::Look { path, errno: 0 }
             }
             Ok(_) if flags & libc::O_PATH.cast_unsigned() != 0 => What::Look { path, errno: 0 },

@@ -129,8 +129,19 @@ struct Tracer {
     /// The process that starts without a clock just now.
     clockless: Option<(u32, Clockless)>,
     hidden: HashSet<u32>,
-    /// Directories that were opened, by inode, as they were spelled.
-    directories: HashMap<(u64, u64), PathBuf>,
+    /// The process of each thread that has made a call.
+    processes: HashMap<u32, u32>,
+    /// Directories that were opened, by inode.
+    directories: HashMap<(u64, u64), Opened>,
+}
+
+/// An open directory.
+#[derive(Debug)]
+struct Opened {
+    /// As it was spelled.
+    path: PathBuf,
+    /// Whether it was listed since it was opened last.
+    is_listed: bool,
 }
 
 /// How often we look at a process that is becoming a program.
@@ -184,6 +195,7 @@ impl Tracer {
 
     fn answer(&mut self, listener: &Listener) {
         let Some(asked) = listener.receive() else { return };
+        self.processes.entry(asked.thread).or_insert_with(|| programs::process_of(asked.thread));
         self.settle(Some(asked.thread));
         let came_back = self.clockless.take_if(|(thread, _)| *thread == asked.thread);
         self.note(&asked, listener);
@@ -221,7 +233,9 @@ impl Tracer {
         }
     }
 
-    fn event(&mut self, pid: u32, what: What) {
+    /// Notes what a thread did: its process did it.
+    fn event(&mut self, thread: u32, what: What) {
+        let pid = self.processes.get(&thread).copied().unwrap_or(thread);
         self.sight.events.push(Event { pid, what });
     }
 

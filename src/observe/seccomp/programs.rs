@@ -81,6 +81,8 @@ impl Tracer {
         self.close_between(asked, 0, u32::MAX);
         let process = process_of(asked.thread);
         self.event(process, What::Exit);
+        // The kernel may give their numbers to others.
+        self.processes.retain(|_, of| *of != process);
     }
 
     fn execute(&mut self, asked: &Asked, base: Base, address: u64) {
@@ -191,7 +193,7 @@ impl Tracer {
 }
 
 /// The process that a thread belongs to.
-fn process_of(thread: u32) -> u32 {
+pub fn process_of(thread: u32) -> u32 {
     let status = fs::read_to_string(Path::new("/proc").join(thread.to_string()).join("status"));
     let process = status.ok().and_then(|status| {
         status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()

@@ -62,10 +62,6 @@ after! {
     fn realpath(path: Path, out: Any) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
     fn __realpath_chk(path: Path, out: Any, room: usize) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
     fn canonicalize_file_name(path: Path) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
-    fn getxattr(path: Path, name: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
-    fn lgetxattr(path: Path, name: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
-    fn listxattr(path: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
-    fn llistxattr(path: Path, out: Any, len: usize) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
     fn __statfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
     fn pathconf(path: Path, what: i32) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
     fn ftok(path: Path, number: i32) -> i32, |r| look(AT_FDCWD, path, failure(r));

@@ -1,4 +1,4 @@
-//! Functions that ask for the state of a file: its size, its times, its owner.
+//! Functions that ask for the state of a file: its size, its times, its owner, its attributes.
 //!
 //! Compilers only want to know what is there; foreign code (a proc macro, a plugin) may put a time into the result. So a
 //! question of a plugin's is noted with the file. Of an open file, std's functions that read all of it ask first, for the
@@ -8,6 +8,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::link::{Object, failure};
+use crate::log_layout::{Entry, kind};
 use crate::note;
 use crate::raw::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 
@@ -32,14 +33,35 @@ unsafe fn asked(dirfd: i32, path: Path, flags: i32, errno: u16, caller: usize) {
     if path.is_null() || unsafe { *path } == 0 {
         return asked_open(dirfd, errno, caller);
     }
+    let plugin = note::plugin_at(caller);
+    if errno == raw::ENOENT && plugin.is_some() {
+        // Whether something is there, it may make what is not.
+        let entry = Entry { kind: kind::OPEN, errno, ..Entry::default() };
+        // SAFETY: as above.
+        return unsafe { note::path(dirfd, path, entry) };
+    }
     // SAFETY: as above.
     unsafe { note::look(dirfd, path, errno) };
-    if let Some(plugin) = note::plugin_at(caller).filter(|_| errno == 0) {
+    if let Some(plugin) = plugin.filter(|_| errno == 0) {
         // SAFETY: as above.
         if let Ok(stat) = unsafe { raw::stat(dirfd, path, flags & AT_SYMLINK_NOFOLLOW) } {
             note::state_for(plugin, stat);
         }
     }
+}
+
+/// Notes a question about an attribute of a path, or of a descriptor: it belongs to the state, and changes the change time.
+#[inline(never)]
+unsafe fn asked_attribute(at: i32, path: Path, flags: i32, errno: u16, caller: usize) {
+    if path.is_null() {
+        asked_open(at, 0, caller);
+        return settle();
+    }
+    // That an attribute is not there says that the file is.
+    // SAFETY: the caller's path is a C string.
+    let found = unsafe { raw::stat(at, path, flags & AT_SYMLINK_NOFOLLOW) };
+    // SAFETY: as above.
+    unsafe { asked(at, path, flags, if found.is_ok() { 0 } else { errno }, caller) };
 }
 
 /// Keeps a plugin's question about an open file in mind.
@@ -102,19 +124,21 @@ before! {
 /// Defines each function twice: by its name, and in `called_from` with the address of its caller as one argument more; the
 /// registers (of x86-64, of aarch64) are those in which that one is passed.
 macro_rules! questions {
-    ($($x86:literal, $aarch64:literal: fn $name:ident($($arg:ident: $type:ty),*), $dirfd:expr, $path:expr, $flags:expr;)*) => {
+    ($($x86:literal, $aarch64:literal: fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty, $then:ident($($then_arg:expr),*);)*) => {
         tail_calls! {
             $(fn $name => concat!("mov ", $x86, ", [rsp]\njmp {then}"), concat!("mov ", $aarch64, ", x30\nb {then}"), called_from::$name;)*
         }
 
         pub mod called_from {
-            use super::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, Any, FOLLOW, NO_PATH, Path, asked, failure};
+            use super::{
+                AT_FDCWD, AT_SYMLINK_NOFOLLOW, Any, FOLLOW, NO_PATH, Path, asked, asked_attribute, failure,
+            };
 
             $(
-                pub unsafe extern "C" fn $name($($arg: $type,)* caller: usize) -> i32 {
-                    let answer = real!($name($($arg: $type),*) -> i32);
+                pub unsafe extern "C" fn $name($($arg: $type,)* caller: usize) -> $answer {
+                    let answer = real!($name($($arg: $type),*) -> $answer);
                     // SAFETY: the path is null or a C string, by the contract of the real function.
-                    unsafe { asked($dirfd, $path, $flags, failure(answer), caller) };
+                    unsafe { $then($($then_arg,)* failure(answer), caller) };
                     answer
                 }
             )*
@@ -126,21 +150,27 @@ const FOLLOW: i32 = 0;
 const NO_PATH: Path = core::ptr::null();
 
 questions! {
-    "rdx", "x2": fn stat(path: Path, out: Any), AT_FDCWD, path, FOLLOW;
-    "rdx", "x2": fn stat64(path: Path, out: Any), AT_FDCWD, path, FOLLOW;
-    "rdx", "x2": fn lstat(path: Path, out: Any), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW;
-    "rdx", "x2": fn lstat64(path: Path, out: Any), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW;
-    "r8", "x4": fn fstatat(dirfd: i32, path: Path, out: Any, flags: i32), dirfd, path, flags;
-    "r8", "x4": fn fstatat64(dirfd: i32, path: Path, out: Any, flags: i32), dirfd, path, flags;
-    "r9", "x5": fn statx(dirfd: i32, path: Path, flags: i32, mask: u32, out: Any), dirfd, path, flags;
-    "rdx", "x2": fn fstat(fd: i32, out: Any), fd, NO_PATH, FOLLOW;
-    "rdx", "x2": fn fstat64(fd: i32, out: Any), fd, NO_PATH, FOLLOW;
-    "rcx", "x3": fn __xstat(version: i32, path: Path, out: Any), AT_FDCWD, path, FOLLOW;
-    "rcx", "x3": fn __xstat64(version: i32, path: Path, out: Any), AT_FDCWD, path, FOLLOW;
-    "rcx", "x3": fn __lxstat(version: i32, path: Path, out: Any), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW;
-    "rcx", "x3": fn __lxstat64(version: i32, path: Path, out: Any), AT_FDCWD, path, AT_SYMLINK_NOFOLLOW;
-    "r9", "x5": fn __fxstatat(version: i32, dirfd: i32, path: Path, out: Any, flags: i32), dirfd, path, flags;
-    "r9", "x5": fn __fxstatat64(version: i32, dirfd: i32, path: Path, out: Any, flags: i32), dirfd, path, flags;
-    "rcx", "x3": fn __fxstat(version: i32, fd: i32, out: Any), fd, NO_PATH, FOLLOW;
-    "rcx", "x3": fn __fxstat64(version: i32, fd: i32, out: Any), fd, NO_PATH, FOLLOW;
+    "rdx", "x2": fn stat(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rdx", "x2": fn stat64(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rdx", "x2": fn lstat(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "rdx", "x2": fn lstat64(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "r8", "x4": fn fstatat(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "r8", "x4": fn fstatat64(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "r9", "x5": fn statx(dirfd: i32, path: Path, flags: i32, mask: u32, out: Any) -> i32, asked(dirfd, path, flags);
+    "rdx", "x2": fn fstat(fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
+    "rdx", "x2": fn fstat64(fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
+    "rcx", "x3": fn __xstat(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rcx", "x3": fn __xstat64(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rcx", "x3": fn __lxstat(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "rcx", "x3": fn __lxstat64(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "r9", "x5": fn __fxstatat(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "r9", "x5": fn __fxstatat64(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "rcx", "x3": fn __fxstat(version: i32, fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
+    "rcx", "x3": fn __fxstat64(version: i32, fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
+    "r8", "x4": fn getxattr(path: Path, name: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, FOLLOW);
+    "r8", "x4": fn lgetxattr(path: Path, name: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "r8", "x4": fn fgetxattr(fd: i32, name: Path, out: Any, len: usize) -> isize, asked_attribute(fd, NO_PATH, FOLLOW);
+    "rcx", "x3": fn listxattr(path: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, FOLLOW);
+    "rcx", "x3": fn llistxattr(path: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "rcx", "x3": fn flistxattr(fd: i32, out: Any, len: usize) -> isize, asked_attribute(fd, NO_PATH, FOLLOW);
 }

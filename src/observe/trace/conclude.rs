@@ -66,9 +66,17 @@ impl Trace {
                     }
                     if own.kind != OwnKind::Other {
                         let Own { create_mode, how, stat, order, is_shared, by, .. } = own;
-                        let path = file.path;
-                        let output =
-                            Output { path, create_mode, how, stat, existed_before, is_shared, by };
+                        let (path, must_be_absent) = (file.path, file.must_be_absent);
+                        let output = Output {
+                            path,
+                            create_mode,
+                            how,
+                            stat,
+                            existed_before,
+                            must_be_absent,
+                            is_shared,
+                            by,
+                        };
                         outputs.push((order, output));
                     }
                 }

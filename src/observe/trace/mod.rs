@@ -296,6 +296,29 @@ impl Trace {
         }
     }
 
+    /// A path was to be read, and nothing was there: what the tree makes there itself may follow from that.
+    fn wanted(&mut self, path: &Path) {
+        if let Some(file) = self.foreign(path, None) {
+            file.must_be_absent = true;
+        }
+    }
+
+    /// A directory was listed.
+    fn list(&mut self, path: &Path) {
+        if self.places.leaves_out_listing(path) {
+            return self.look(path, 0);
+        }
+        if pseudo::is_harmless(path) {
+            return;
+        }
+        if pseudo::is_pseudo_file(path) {
+            return self.fact(Fact::UnrepeatableInput);
+        }
+        if let Some(file) = self.foreign(path, None) {
+            file.listed = true;
+        }
+    }
+
     #[allow(clippy::match_same_arms, reason = "each kind's success stands beside its failure")]
     fn event(&mut self, event: &Event) {
         match &event.what {
@@ -309,19 +332,18 @@ impl Trace {
                 self.look(path, *errno);
             }
             What::List { path, errno: 0 } => {
-                if self.places.is_unlisted(path) {
-                    self.look(path, 0);
-                } else if !pseudo::is_harmless(path)
-                    && let Some(file) = self.foreign(path, None)
-                {
-                    file.listed = true;
-                }
+                self.list(path);
             }
             What::List { path, errno } => self.look(path, *errno),
             What::Open { path, errno: 0, flags, mode, existed, stat } => {
                 self.open(path, *flags, *mode, *existed, stat.as_ref());
             }
-            What::Open { path, errno, .. } => self.look(path, *errno),
+            What::Open { path, errno, flags, .. } => {
+                self.look(path, *errno);
+                if flags & O_ACCMODE != O_WRONLY && is_absence(*errno) {
+                    self.wanted(path);
+                }
+            }
             What::Close { stat } => self.closed(stat),
             What::Rename { from, to, errno: 0, existed, stat } => {
                 self.renamed(from, to, *existed, stat.as_ref());
