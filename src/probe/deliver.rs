@@ -47,7 +47,7 @@ pub enum Undelivered {
     Failed(Errno),
 }
 
-/// Reading a smaller file costs no more than noting its digest.
+/// A smaller file that is no library is seldom read again, and then quickly.
 const NOTED_BYTES_MIN: u64 = 64 << 10;
 /// How much of a large blob is copied, checked and written at a time: fits the second-level cache.
 const PIECE_BYTES: usize = 64 << 10;
@@ -217,7 +217,7 @@ fn write_output(
         result = raw::set_mode(file.as_fd(), output.mode).map_err(Undelivered::Failed);
     }
     match result {
-        Ok(()) => note_digest(&file, blob, blobs.digests),
+        Ok(()) => note_digest(&file, output, blobs.digests),
         Err(_) => {
             let _ = raw::unlink(path);
         }
@@ -225,14 +225,15 @@ fn write_output(
     result
 }
 
-/// Notes the digest of a large output, so that the look-up by content of what uses it (a library, by all that is linked
-/// with it) need not read it again.
-fn note_digest(file: &raw::Handle, blob: &BlobRef, digests: DigestTable<'_>) {
-    if blob.len_bytes >= NOTED_BYTES_MIN
+/// Notes the digest of a library or another large output, so that the look-up by content of what is made from it need not
+/// read it again.
+fn note_digest(file: &raw::Handle, output: &Output, digests: DigestTable<'_>) {
+    let is_noted = output.flags & record::LIBRARY != 0 || output.blob.len_bytes >= NOTED_BYTES_MIN;
+    if is_noted
         && let Ok(state) = raw::stat_fd(file.as_fd())
         && clock::tells_changes_apart(file.as_fd())
     {
-        digests.enter(&state.stat.stamp(), &blob.digest);
+        digests.enter(&state.stat.stamp(), &output.blob.digest);
     }
 }
 

@@ -194,6 +194,9 @@ pub const ONLY_IF_PRESENT: u32 = 4;
 /// The tool puts a new file in the place of what is there, whatever its links and mode.
 pub const REPLACES: u32 = 8;
 
+/// Other invocations are made from it: its digest is noted when it is delivered.
+pub const LIBRARY: u32 = 16;
+
 /// What the portable look-up compares of an input (cold part).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

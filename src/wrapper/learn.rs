@@ -249,6 +249,7 @@ impl Lesson<'_> {
         let flags = when(mode != plain_mode, record::SET_MODE)
             | when(must_be_absent, record::ONLY_IF_ABSENT)
             | when(self.policy.replaces(&seen.path) && !must_be_absent, record::REPLACES)
+            | when(compilers::is_crate(&seen.path), record::LIBRARY)
             | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
             | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
