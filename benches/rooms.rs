@@ -19,9 +19,11 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use ibid::index::cache::SHARED_MEMORY;
 use ibid::observe::preload::Preload;
 use ibid::probe::command::{Call, Command};
-use ibid::probe::judge::{Environment, judge};
+use ibid::probe::content::Contents;
+use ibid::probe::judge::{By, Environment, judge};
 use ibid::probe::{Answer, deliver_record, hot_part, look};
 use ibid::record::{self, BlobRef, Cold, Record};
+use ibid::shm::access::Access;
 use ibid::shm::raw;
 use ibid::shm::start::{Start, start_from};
 use ibid::shm::stat::Stamp;
@@ -158,10 +160,13 @@ fn judges(criterion: &mut Criterion) {
     for inputs in INPUTS {
         let Encoded { hot, cold } = room.draft(start, inputs).encode();
         let record = Record::read(&hot).expect("a record");
+        let digests = room.store.cache.volatile.digests();
         group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
             bencher.iter(|| {
-                let verdict = judge(&record, &command, &environment, || Some(Cold(&cold)));
-                assert!(verdict.is_ok(), "{verdict:?}");
+                let load = || Some((Cold(&cold), <&mut [u8]>::default()));
+                let mut contents = Contents::new(digests, Access::Own, load);
+                let verdict = judge(&record, &command, &environment, &mut contents);
+                assert_eq!(verdict, Ok(By::Stamps));
             });
         });
     }
@@ -200,7 +205,7 @@ fn probes(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("hit", inputs), |bencher| {
             bencher.iter(|| {
                 let answer = look(cache, &command, &environment, &mut arena, || {});
-                assert_eq!(answer, Answer::Hit);
+                assert_eq!(answer, Answer::Hit(By::Stamps));
             });
         });
     }

@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 
 use ibid::index::cache::Cache;
 use ibid::probe::command::{Call, Command};
+use ibid::probe::content::Contents;
 use ibid::probe::judge::{Environment, judge};
 use ibid::probe::{Answer, look};
 use ibid::record::{Cold, Record};
+use ibid::shm::access::Access;
+use ibid::shm::digests::DigestTable;
 use ibid::shm::layout::{
     Checked, DIRECTORY, EntryHeader, IndexHeader, SEGMENT_BYTES, SegmentHeader,
 };
@@ -45,7 +48,10 @@ pub fn record(bytes: &[u8]) {
     let Some(record) = Record::read(hot) else { return };
     let _ = Draft::decode(&record, &Cold(cold), &[0; 32]);
     WORLD.with(|(command, environment)| {
-        let _ = judge(&record, command, environment, || Some(Cold(cold)));
+        let nothing_known = DigestTable::new(&[]);
+        let load = || Some((Cold(cold), <&mut [u8]>::default()));
+        let mut contents = Contents::new(nothing_known, Access::Own, load);
+        let _ = judge(&record, command, environment, &mut contents);
     });
 }
 
@@ -131,7 +137,7 @@ impl Fixture {
         for (number, command) in self.commands.iter().enumerate() {
             let output = output(self.directory.path(), number);
             match look(&cache, command, &self.environment, &mut self.arena, || ()) {
-                Answer::Hit => {
+                Answer::Hit(_) => {
                     assert!(
                         fs::read(&output).expect("delivered") == content(number),
                         "wrong bytes"

@@ -32,3 +32,9 @@ pub mod store;
 pub mod cli;
 #[cfg(feature = "std")]
 pub mod wrapper;
+
+#[cfg(test)]
+#[path = "../tests/it/random.rs"]
+#[allow(missing_docs, dead_code, reason = "it belongs to the integration tests")]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "as there")]
+mod random;

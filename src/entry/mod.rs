@@ -118,7 +118,7 @@ unsafe extern "C" fn ibid_probe(stack: *const usize) {
         unsafe { net::arm_for_the_end(ibid_end) };
     });
     let before = match answer {
-        Some(Answer::Hit) => raw::exit(0),
+        Some(Answer::Hit(_)) => raw::exit(0),
         Some(Answer::Miss | Answer::Undelivered(_)) => Before::Missed,
         None => Before::NotLooked,
     };

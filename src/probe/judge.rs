@@ -1,16 +1,26 @@
 //! Whether a record is true of the world as it is now, judged by stamps.
 //!
-//! It never guesses: what cannot be compared differs. It changes nothing.
+//! It never guesses: what cannot be compared differs. It changes nothing. Read next: `content.rs`.
 
 use core::ffi::CStr;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::command::{Command, KnownInput, PATH_BYTES_MAX};
+use super::content::Contents;
 use crate::record::{self, Absence, Cold, Input, Record, Span, Variable};
 use crate::shm::cpu;
 use crate::shm::raw::{self, AsFd, Errno, Stream};
 use crate::shm::start::Start;
+
+/// By what a record is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// By stamps alone.
+    Stamps,
+    /// By the content of files that have other stamps.
+    Content,
+}
 
 /// The first thing in which the world differs from a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,25 +124,31 @@ fn host() -> [u8; 16] {
     hasher.digest128().to_le_bytes()
 }
 
-/// Judges `record`; `cold` gives its cold part, which is asked for only where a directory has changed.
+/// Judges `record`; `contents` is asked only where a file or a directory has changed.
 pub fn judge<'a>(
     record: &Record<'a>,
     command: &Command,
     environment: &Environment,
-    cold: impl FnOnce() -> Option<Cold<'a>>,
-) -> Result<(), Difference<'a>> {
+    contents: &mut Contents<'a, '_, impl FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>>,
+) -> Result<By, Difference<'a>> {
     if record.command() != Some(command.bytes()) {
         return Err(Difference::Command);
     }
     judge_machine(record, command)?;
     judge_variables(record, environment)?;
-    for input in record.inputs() {
-        judge_input(record, &input.ok_or(Difference::Damaged)?)?;
+    for (at, input) in record.inputs().enumerate() {
+        let input = input.ok_or(Difference::Damaged)?;
+        if let Err(difference) = judge_input(record, &input)
+            && !contents.is_kept(record, at, &input)
+        {
+            return Err(difference);
+        }
     }
     for absence in record.absences() {
         judge_absence(record, &absence.ok_or(Difference::Damaged)?)?;
     }
-    judge_directories(record, cold)
+    judge_directories(record, contents)?;
+    contents.verdict(record)
 }
 
 /// What standard input is, as far as it can be known without reading it: a flag of a record; 0 if it can be anything.
@@ -240,7 +256,7 @@ fn judge_variables<'a>(record: &Record<'a>, now: &Environment) -> Result<(), Dif
 fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<'a>> {
     let path = record.string(input.path).ok_or(Difference::Damaged)?;
     let (agrees, difference) = match input.kind {
-        record::CONTENT | record::METADATA => {
+        record::CONTENT | record::REMADE | record::METADATA => {
             (raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Input(path))
         }
         record::LINK => {
@@ -270,10 +286,8 @@ pub fn judge_absence<'a>(record: &Record<'a>, absence: &Absence) -> Result<(), D
 
 fn judge_directories<'a>(
     record: &Record<'a>,
-    cold: impl FnOnce() -> Option<Cold<'a>>,
+    contents: &mut Contents<'a, '_, impl FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>>,
 ) -> Result<(), Difference<'a>> {
-    let mut load = Some(cold);
-    let mut loaded = None;
     for directory in record.directories() {
         let directory = directory.ok_or(Difference::Damaged)?;
         let path = record.string(directory.path).ok_or(Difference::Damaged)?;
@@ -284,10 +298,8 @@ fn judge_directories<'a>(
             // Its being there was seen too, and is not noted elsewhere.
             _ => return Err(Difference::Existence(path)),
         }
-        if let Some(load) = load.take() {
-            loaded = load();
-        }
-        judge_names(path, &loaded.ok_or(Difference::Damaged)?, directory.names)?;
+        let cold = contents.cold().ok_or(Difference::Damaged)?;
+        judge_names(path, &cold, directory.names)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The hit: key, judge, deliver; nothing else happens on this way, and nothing is allocated.
 //!
 //! Before libc starts `before_libc` is called with the start-up stack; after it the wrapper walks the same steps.
-//! Read next: `command.rs`, `judge.rs`, `deliver.rs`.
+//! Read next: `command.rs`, `judge.rs`, `content.rs`, `deliver.rs`.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -14,18 +14,20 @@ use crate::shm::segments::Entry;
 use crate::shm::start::Start;
 
 pub mod command;
+pub mod content;
 pub mod deliver;
 pub mod judge;
 
 use command::{Call, Command};
+use content::Contents;
 use deliver::{Blobs, Undelivered};
-use judge::{Difference, Environment};
+use judge::{By, Difference, Environment};
 
-/// How a look-up by stamps ended.
+/// How a look-up by what is known of files without reading them ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Delivered and counted.
-    Hit,
+    Hit(By),
     /// The tool must run.
     Miss,
     /// A record was true of the world, but its outputs could not be delivered.
@@ -43,19 +45,20 @@ pub fn hot_part<'a>(entry: &Entry<'_>, arena: &'a mut [u8]) -> Option<(Record<'a
     Some((Record::read(hot)?, rest))
 }
 
-/// Copies a record's cold part into `arena` and checks it.
+/// Copies a record's cold part into `arena`, checks it, and gives it with what is left of the arena.
 pub fn cold_part<'a>(
     entry: &Entry<'_>,
     record: &Record<'_>,
     arena: &'a mut [u8],
-) -> Option<Cold<'a>> {
+) -> Option<(Cold<'a>, &'a mut [u8])> {
     let len = usize::try_from(entry.header.body_bytes.checked_sub(entry.header.hot_bytes)?).ok()?;
-    let cold = arena.get_mut(..len)?;
+    let (cold, rest) = arena.split_at_mut_checked(len)?;
     entry.copy_out(entry.header.hot_bytes, cold)?;
-    (xxhash_rust::xxh3::xxh3_128(cold).to_le_bytes() == record.head.cold_sum).then_some(Cold(cold))
+    let is_right = xxhash_rust::xxh3::xxh3_128(cold).to_le_bytes() == record.head.cold_sum;
+    is_right.then_some((Cold(cold), rest))
 }
 
-/// Looks a command up by stamps and delivers what is found. `delivered` is called before the first output is touched.
+/// Looks a command up and delivers what is found. `delivered` is called before the first output is touched.
 pub fn look(
     cache: &Cache,
     command: &Command,
@@ -68,25 +71,34 @@ pub fn look(
     let mut answer = Answer::Miss;
     for (_, entry) in cache.records(&key) {
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
-        let scratch = &mut *rest;
-        let verdict =
-            judge::judge(&record, command, environment, || cold_part(&entry, &record, scratch));
-        if verdict.is_err() {
-            continue;
-        }
+        let verdict = judge_record(cache, (&entry, &record), &mut *rest, command, environment);
+        let Ok(by) = verdict else { continue };
         match deliver_record(cache, &record, command.creation_mask, rest, || {
             if let Some(delivered) = delivered.take() {
                 delivered();
             }
         }) {
             Ok(()) => {
-                count_hit(cache, &record, Counter::INVOCATION_HITS);
-                return Answer::Hit;
+                count_hit(cache, &record, by);
+                return Answer::Hit(by);
             }
             Err(why) => answer = Answer::Undelivered(why),
         }
     }
     answer
+}
+
+/// Judges the record in an entry by way of `scratch`.
+fn judge_record<'a>(
+    cache: &Cache,
+    (entry, record): (&Entry<'_>, &Record<'a>),
+    scratch: &'a mut [u8],
+    command: &Command,
+    environment: &Environment,
+) -> Result<By, Difference<'a>> {
+    let digests = cache.volatile.digests();
+    let mut contents = Contents::new(digests, cache.access, || cold_part(entry, record, scratch));
+    judge::judge(record, command, environment, &mut contents)
 }
 
 /// Delivers a record from `cache` by way of `scratch`.
@@ -103,7 +115,11 @@ pub fn deliver_record(
 }
 
 /// Counts a hit and what it saved.
-pub fn count_hit(cache: &Cache, record: &Record<'_>, counter: Counter) {
+pub fn count_hit(cache: &Cache, record: &Record<'_>, by: By) {
+    let counter = match by {
+        By::Stamps => Counter::INVOCATION_HITS,
+        By::Content => Counter::PORTABLE_HITS,
+    };
     cache.volatile.add(counter, 1);
     cache.volatile.add(Counter::TIME_SAVED_US, record.head.tool_us);
 }
@@ -114,12 +130,12 @@ pub fn first_difference<R>(
     command: &Command,
     environment: &Environment,
     arena: &mut [u8],
-    tell: impl FnOnce(Result<(), Difference<'_>>) -> R,
+    tell: impl FnOnce(Result<By, Difference<'_>>) -> R,
 ) -> Option<R> {
     let key = command.invocation_key();
     let (_, entry) = cache.records(&key).next()?;
     let (record, rest) = hot_part(&entry, arena)?;
-    Some(tell(judge::judge(&record, command, environment, || cold_part(&entry, &record, rest))))
+    Some(tell(judge_record(cache, (&entry, &record), rest, command, environment)))
 }
 
 /// What happened before libc started.
@@ -128,7 +144,7 @@ pub fn first_difference<R>(
 pub enum Before {
     /// Nothing was looked up: no cache, or a setting left it to the wrapper.
     NotLooked = 0,
-    /// The look-up by stamps found nothing to deliver.
+    /// The look-up found nothing to deliver.
     Missed = 1,
     /// The look-up came upon bytes that are not there (a cut file, a full disk): the cache is not to be touched again.
     Faulted = 2,

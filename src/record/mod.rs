@@ -140,6 +140,9 @@ pub const LEADS: u32 = 4;
 pub const LISTING: u32 = 3;
 /// All that `stat` says of a file counts, its size and times too.
 pub const METADATA: u32 = 5;
+/// As [`CONTENT`], of a file that each rebuild makes anew: with another stamp too it counts as the same if the digest table
+/// knows its content.
+pub const REMADE: u32 = 6;
 
 /// A directory whose stamp vouches for names in it.
 #[repr(C)]
@@ -329,6 +332,14 @@ impl<'a, T: Pod> Table<'a, T> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.left as usize
+    }
+
+    /// Entry number `at`, counted from the next one.
+    pub fn get(&self, at: usize) -> Option<T> {
+        let mut entry = self.clone();
+        entry.left = self.left.checked_sub(u32::try_from(at).ok()?)?;
+        entry.at = at.checked_mul(size_of::<T>())?.checked_add(self.at)?;
+        entry.next()?
     }
 
     /// Whether there are none.

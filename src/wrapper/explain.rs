@@ -10,7 +10,7 @@ use crate::env;
 use crate::outcome::PassReason;
 use crate::probe;
 use crate::probe::command::{Call, Command, has_source};
-use crate::probe::judge::Difference;
+use crate::probe::judge::{By, Difference};
 use crate::shm::layout::Kind;
 use crate::shm::start::start_from;
 use crate::store::Store;
@@ -54,10 +54,11 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     let told = probe::first_difference(&store.cache, command, environment, &mut arena, |verdict| {
         verdict.map_err(describe)
     });
-    if let Some(Ok(())) = told {
+    if told == Some(Ok(By::Stamps)) {
         return Explanation { is_hit: true, because: "every input has its recorded stamp".into() };
     }
-    if portable::is_true(&store, command, environment, &mut arena) {
+    if told == Some(Ok(By::Content)) || portable::is_true(&store, command, environment, &mut arena)
+    {
         let because = "every input has its recorded content; stamps, PATH or PWD differ".into();
         return Explanation { is_hit: true, because };
     }

@@ -115,7 +115,11 @@ impl<'a> Inputs<'a> {
         // Two spellings of one file may be the same in plain.
         if self.contents.insert(spelled.clone()) {
             let shows_state = self.shows.include(path, &state, was_asked);
-            let kind = if shows_state { record::METADATA } else { record::CONTENT };
+            let kind = match shows_state {
+                true => record::METADATA,
+                false if is_crate(path) => record::REMADE,
+                false => record::CONTENT,
+            };
             self.push(spelled, kind, &state, digest);
         }
         Ok(())
@@ -171,6 +175,6 @@ pub fn has_twins(inputs: &[Input]) -> bool {
     let mut files = FxHashMap::default();
     inputs
         .iter()
-        .filter(|input| input.kind == record::CONTENT)
+        .filter(|input| matches!(input.kind, record::CONTENT | record::REMADE))
         .any(|input| *files.entry(input.digest).or_insert(input.group) != input.group)
 }

@@ -34,6 +34,7 @@ use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::probe::command::Call;
 use crate::probe::deliver::Undelivered;
+use crate::probe::judge::By;
 use crate::probe::{self, Answer, Before};
 use crate::shm::counters::Counter;
 use crate::shm::start::Start;
@@ -230,12 +231,13 @@ impl Invocation {
     fn look(&self, store: &Store, asked: &Asked, before: Before) -> bool {
         let Asked { command, environment, source } = asked;
         let mut arena = vec![0; ARENA_BYTES];
-        let by_stamps = match before {
+        let unread = match before {
             Before::Missed if source.is_none() => Answer::Miss,
             _ => probe::look(&store.cache, command, environment, &mut arena, || {}),
         };
-        let undelivered = match by_stamps {
-            Answer::Hit => return self.was_hit("invocation hit", asked),
+        let undelivered = match unread {
+            Answer::Hit(By::Stamps) => return self.was_hit("invocation hit", asked),
+            Answer::Hit(By::Content) => return self.was_hit("portable hit", asked),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
                 match portable::look(store, command, environment, &mut arena, !self.config.readonly)

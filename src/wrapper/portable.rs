@@ -14,10 +14,9 @@ use super::ways::c_path;
 use super::world::{World, is_shared_object};
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
-use crate::probe::judge::{self, Environment};
+use crate::probe::judge::{self, By, Environment};
 use crate::probe::{self, cold_part, hot_part};
 use crate::record;
-use crate::shm::counters::Counter;
 use crate::shm::raw::{self, Errno, FileState};
 use crate::shm::segments::Entry;
 use crate::store::Store;
@@ -50,7 +49,7 @@ pub fn look(
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
         match probe::deliver_record(&store.cache, &record, command.creation_mask, rest, || {}) {
             Ok(()) => {
-                probe::count_hit(&store.cache, &record, Counter::PORTABLE_HITS);
+                probe::count_hit(&store.cache, &record, By::Content);
                 if keep && vouches {
                     // Failing costs the next look-up some time, nothing else.
                     let _ = store.put_record(&draft);
@@ -107,7 +106,7 @@ impl<'a> Now<'a> {
             return None;
         }
         judge::judge_machine(&record, self.command).ok()?;
-        let cold = cold_part(entry, &record, rest)?;
+        let (cold, _) = cold_part(entry, &record, rest)?;
         let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
         self.refresh_variables(&mut draft)?;
         if leads_elsewhere(&draft) {
@@ -186,7 +185,9 @@ impl<'a> Now<'a> {
         let taken_ns = self.world.taken_ns;
         let vouches = self.world.vouches(&input.path, &state, taken_ns);
         let digest = match input.kind {
-            record::CONTENT if state.is_regular() => self.digest(&input.path, &state, vouches),
+            record::CONTENT | record::REMADE if state.is_regular() => {
+                self.digest(&input.path, &state, vouches)
+            }
             record::LINK if state.is_symlink() => digest_link(&input.path),
             record::LISTING if state.is_directory() => digest_listing(&input.path)
                 .filter(|_| raw::stat(&input.path).map(|now| now.stat) == Ok(state.stat)),
@@ -309,3 +310,7 @@ pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
     };
     value == directory || state(value).is_some_and(|there| Some(there) == state(directory))
 }
+
+#[cfg(test)]
+#[path = "portable_tests.rs"]
+mod tests;

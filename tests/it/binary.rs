@@ -93,30 +93,44 @@ fn the_system_calls_of_a_hit() {
     }
     for tool in tools::present(tools::ALL) {
         let cache = Cache::new();
-        let project = Project::with(&[("a.c", "#include <stdlib.h>\nint a;\n")]);
+        let source = "#include <stdlib.h>\n#include \"libh.rlib\"\nint a;\n";
+        let project = Project::with(&[("a.c", source), ("b.c", source), ("libh.rlib", "int h;\n")]);
         let call = project.call(&cache, &format!("{tool} -MD -c a.c -o a.o"));
-        call.check().expect(&Outcome::Miss);
-        call.check().expect_hit();
-        let log = cache.root().join("strace");
-        let counted = cache.count(|| {
-            let mut command = cache.command("strace");
-            command.args(["-f", "-qq", "-o"]).arg(&log).arg(tools::ibid());
-            command.args([tool, "-MD", "-c", "a.c", "-o", "a.o"]).current_dir(project.path());
-            assert!(command.stdin(std::process::Stdio::null()).status().unwrap().success());
-        });
-        assert_eq!(counted.outcome(), Outcome::InvocationHit);
-        let text = std::fs::read_to_string(&log).unwrap();
-        let name = |line: &str| {
-            let (_, call) = line.trim_start().split_once(' ')?;
-            Some(call.trim_start().split_once('(')?.0.to_owned())
-        };
-        let seen: BTreeSet<String> = text.lines().filter_map(name).collect();
-        let strange: Vec<&String> =
-            seen.iter().filter(|call| !CALLS_OF_A_HIT.contains(&call.as_str())).collect();
-        assert!(strange.is_empty(), "{tool}: {strange:?}\n{text}");
-        assert_eq!(text.matches("execve(").count(), 1, "{tool}: a hit runs nothing");
-        let processes: BTreeSet<&str> =
-            text.lines().filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(processes.len(), 1, "{tool}: a hit is one process");
+        let other = project.call(&cache, &format!("{tool} -c b.c -o b.o"));
+        for call in [&call, &other] {
+            call.check().expect(&Outcome::Miss);
+            call.check().expect_hit();
+        }
+        makes_few_calls(&cache, &project, tool, &Outcome::InvocationHit);
+        // Somebody else reads the touched crate, as far as its name goes: from then on its content is known.
+        project.touch("libh.rlib");
+        other.check().expect(&Outcome::PortableHit);
+        makes_few_calls(&cache, &project, tool, &Outcome::PortableHit);
     }
+}
+
+/// Compiles `a.c`: a hit of this kind, and nothing but what is listed above is asked of the kernel.
+#[track_caller]
+fn makes_few_calls(cache: &Cache, project: &Project, tool: &str, outcome: &Outcome) {
+    let log = cache.root().join("strace");
+    let counted = cache.count(|| {
+        let mut command = cache.command("strace");
+        command.args(["-f", "-qq", "-o"]).arg(&log).arg(tools::ibid());
+        command.args([tool, "-MD", "-c", "a.c", "-o", "a.o"]).current_dir(project.path());
+        assert!(command.stdin(std::process::Stdio::null()).status().unwrap().success());
+    });
+    assert_eq!(&counted.outcome(), outcome);
+    let text = std::fs::read_to_string(&log).unwrap();
+    let name = |line: &str| {
+        let (_, call) = line.trim_start().split_once(' ')?;
+        Some(call.trim_start().split_once('(')?.0.to_owned())
+    };
+    let seen: BTreeSet<String> = text.lines().filter_map(name).collect();
+    let strange: Vec<&String> =
+        seen.iter().filter(|call| !CALLS_OF_A_HIT.contains(&call.as_str())).collect();
+    assert!(strange.is_empty(), "{tool}: {strange:?}\n{text}");
+    assert_eq!(text.matches("execve(").count(), 1, "{tool}: a hit runs nothing");
+    let processes: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(processes.len(), 1, "{tool}: a hit is one process");
 }

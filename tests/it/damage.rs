@@ -19,6 +19,14 @@ const TWO: &[(&str, &str)] = &[("a.c", "int a = 1;\n"), ("b.c", "int b = 2;\n")]
 /// Where the volatile segment's name stands in an index.
 const VOLATILE_NAME: std::ops::Range<usize> = 56..120;
 
+/// The shared memory of a cache that is there.
+pub fn volatile_segment(cache: &Cache) -> PathBuf {
+    let inside = fs::read_dir(cache.dir()).unwrap().next().unwrap().unwrap().path();
+    let head = fs::read(inside.join("index")).unwrap();
+    let name = head[VOLATILE_NAME].split(|byte| *byte == 0).next().unwrap();
+    Path::new("/dev/shm").join(std::str::from_utf8(name).unwrap())
+}
+
 /// A cache whose shared memory goes with it, whatever it has become.
 struct Damaged {
     cache: Cache,
@@ -32,10 +40,7 @@ impl Damaged {
         for name in ["a", "b"] {
             project.call(&cache, &format!("gcc -c {name}.c -o {name}.o")).check();
         }
-        let inside = fs::read_dir(cache.dir()).unwrap().next().unwrap().unwrap().path();
-        let head = fs::read(inside.join("index")).unwrap();
-        let name = head[VOLATILE_NAME].split(|byte| *byte == 0).next().unwrap();
-        let volatile = Path::new("/dev/shm").join(std::str::from_utf8(name).unwrap());
+        let volatile = volatile_segment(&cache);
         Damaged { cache, volatile }
     }
 

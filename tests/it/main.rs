@@ -19,6 +19,7 @@ mod binary;
 mod cargo;
 mod cargo_places;
 mod clocks;
+mod contents;
 mod corners;
 mod damage;
 mod deliver;

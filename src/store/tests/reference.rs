@@ -12,11 +12,7 @@ use crate::shm::stat::Stamp;
 use crate::store::Store;
 use crate::store::draft::{Directory, Draft, Input, Output};
 
-#[path = "../../../tests/it/random.rs"]
-#[allow(missing_docs, dead_code, reason = "it belongs to the integration tests")]
-#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "as there")]
-mod random;
-pub(super) use random::Random;
+pub(super) use crate::random::Random;
 
 /// Says what a test did, past the capture of the test harness.
 pub(super) fn tell(line: &str) {
