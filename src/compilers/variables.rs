@@ -65,6 +65,7 @@ const BY_NAME: &[&str] = &[
     "lto-wrapper",
     "lto1",
     "mold",
+    "objcopy",
     "rust-lld",
     "rustup",
 ];
