@@ -150,7 +150,8 @@ impl Preload {
     }
 
     /// Takes in what the tool has done so far. Nobody needs to call this; what is taken in while the tool runs need not be
-    /// taken in when it has ended, and the build waits. Gives all the paths at which it found nothing or which it read, and whether it read them.
+    /// taken in when it has ended, and the build waits. Gives all the paths at which it found nothing or which it read, and
+    /// whether it read them.
     pub fn attend(&mut self) -> impl Iterator<Item = (&Path, bool)> {
         // A log that cannot be read now cannot be read at the end.
         if let Ok(events) = self.log.read_more(&self.log_file) {

@@ -471,7 +471,7 @@ fn a_header_appears_while_the_compiler_runs() {
             ("two/h.h", "#define H 1\n"),
             ("one/other.h", ""),
         ]);
-        // The shell runs as part of the tool. What is in `gcc` is not of this compile: the same line, another script.
+        // The shell runs as part of the tool.
         let line = "./gcc -Ione -Itwo -c a.c -o a.o";
         let later = "sleep 0.1; printf '#define H 2\\n' > one/h.h";
         project.write_program(
