@@ -46,7 +46,7 @@ pub enum StdOut {
 }
 
 /// How the command comes to ibid.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Through {
     /// `ibid TOOL ARGS…`
     Wrapper,
