@@ -4,9 +4,9 @@
 
 use std::ffi::OsString;
 
-use super::{Family, Verdict, command};
+use super::{Decision, Family, command};
 
 /// What may be done with this command of clang.
-pub fn judge(args: &[OsString]) -> Verdict {
+pub fn judge(args: &[OsString]) -> Decision {
     command::judge(Family::Clang, args)
 }

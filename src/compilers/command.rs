@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::response::expand;
-use super::{Family, Policy, StandardInput, Verdict};
+use super::{Decision, Family, Policy, StandardInput};
 use crate::outcome::PassReason;
 
 /// How far the command goes, where it says so.
@@ -158,13 +158,13 @@ struct Source {
 }
 
 /// Judges a command of a driver of this family.
-pub fn judge(family: Family, args: &[OsString]) -> Verdict {
+pub fn judge(family: Family, args: &[OsString]) -> Decision {
     let typed = match expand(args) {
         Ok(args) => Typed::read(&args),
-        Err(reason) => return Verdict::PassThrough(reason),
+        Err(reason) => return Decision::PassThrough(reason),
     };
     match typed.only_source() {
-        Ok(source) => Verdict::Cache(Policy {
+        Ok(source) => Decision::Cache(Policy {
             primary_output: typed.primary_output(family, source),
             depends_on_cpu: typed.cpu,
             reads_metadata: typed.metadata
@@ -179,7 +179,7 @@ pub fn judge(family: Family, args: &[OsString]) -> Verdict {
             depfile: typed.depfile,
             ..Policy::plain(family)
         }),
-        Err(reason) => Verdict::PassThrough(reason),
+        Err(reason) => Decision::PassThrough(reason),
     }
 }
 

@@ -51,6 +51,9 @@ pub fn passed_over<'a>(
     found: impl Iterator<Item = &'a Path>,
     plugins: &BTreeSet<PathBuf>,
 ) -> Vec<&'a Path> {
+    if !policy.loads_macros() {
+        return Vec::new();
+    }
     // A macro is loaded by the real path of what was found by the given one.
     let real: Vec<PathBuf> = policy.unlisted.iter().flat_map(fs::canonicalize).collect();
     let is_searched = |path: &Path| {

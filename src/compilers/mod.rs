@@ -4,7 +4,7 @@
 //! needs no list of side outputs and no meaning of flags that only change what files the tool reads and writes.
 //! Read next: `command.rs` (what was typed), `gcc.rs` and `clang.rs` (what it means), `rustc.rs`, `variables.rs`, `names.rs`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::outcome::PassReason;
@@ -19,21 +19,21 @@ mod rustc;
 mod variables;
 
 pub use crates::{is_crate, passed_over};
-pub use names::{family, is_tool_name, is_wrapper};
+pub use names::{is_tool, is_tool_name, is_wrapper};
 pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Its result may be stored and served.
     Cache(Policy),
     /// Hand it to the real tool, without looking.
     PassThrough(PassReason),
 }
 
-/// A tool family.
+/// A tool family. Nobody outside of this module asks for it: a [`Policy`] answers questions instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
+pub(crate) enum Family {
     /// gcc, g++, cc, c++ and their cross and versioned names.
     Gcc,
     /// clang, clang++ and their cross and versioned names.
@@ -59,8 +59,7 @@ pub enum StandardInput {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each asked by another part")]
 pub struct Policy {
-    /// The tool's family.
-    pub family: Family,
+    family: Family,
     /// The file that the user asked for (`-o`, or the default name), if the command line shows it.
     pub primary_output: Option<PathBuf>,
     /// The depfile, if the command line names it.
@@ -105,6 +104,38 @@ impl Policy {
         self.family == Family::Rustc && !self.is_text_output(output)
     }
 
+    /// Whether two files of equal content are told apart by the tool, as a compiler does that honours `#pragma once`.
+    pub fn equal_contents_matter(&self) -> bool {
+        self.family != Family::Rustc
+    }
+
+    /// Whether the tool's own clock, process number, threads and heap do not show in what it writes: a compiler asks for
+    /// them for its statistics and for the names of temporary files.
+    pub fn clock_is_noise(&self) -> bool {
+        self.family != Family::Unknown
+    }
+
+    /// Whether what the tool writes may depend on what stood there before (`ar r`).
+    pub fn reads_old_outputs(&self) -> bool {
+        self.family == Family::Unknown
+    }
+
+    /// Whether the tool loads code of the project (proc macros) while it runs, without an option that says so.
+    pub fn loads_macros(&self) -> bool {
+        self.family == Family::Rustc
+    }
+
+    /// Whether an unknown program in the tool's tree may compare file times that the tool itself does not look at: a
+    /// script in front of a compiler can. Of rustc's macros it is known which files they ask about.
+    pub fn unknown_programs_see_times(&self) -> bool {
+        self.family != Family::Rustc
+    }
+
+    /// Whether no program that the tool starts becomes another user, so that it may run without the privilege to.
+    pub fn keeps_its_user(&self) -> bool {
+        self.family != Family::Unknown
+    }
+
     /// Whether this output is text that may quote paths and can be rewritten for another checkout: a depfile.
     pub fn is_text_output(&self, output: &Path) -> bool {
         self.depfile.as_deref() == Some(output)
@@ -112,15 +143,27 @@ impl Policy {
     }
 }
 
-/// What may be done with this command; `args` without the tool's own name.
+/// What may be done with this command; `args` without the tool's own name. A tool without a policy, or a command that its
+/// policy passes through, may be cached if the user asked for that (`is_forced`).
 ///
 /// Reads response files (relative to the working directory) and nothing else.
-pub fn judge(family: Family, args: &[OsString]) -> Verdict {
+pub fn decide(tool: &OsStr, args: &[OsString], is_forced: bool) -> Decision {
+    let decision = match names::family(tool) {
+        Some(family) => judge(family, args),
+        None => Decision::PassThrough(PassReason::UnknownTool),
+    };
+    match decision {
+        Decision::PassThrough(_) if is_forced => judge(Family::Unknown, args),
+        decision => decision,
+    }
+}
+
+fn judge(family: Family, args: &[OsString]) -> Decision {
     match family {
         Family::Gcc => gcc::judge(args),
         Family::Clang => clang::judge(args),
         Family::Rustc => rustc::judge(args),
-        Family::Unknown => Verdict::Cache(Policy {
+        Family::Unknown => Decision::Cache(Policy {
             depends_on_cpu: true,
             reads_metadata: true,
             standard_input: StandardInput::Perhaps,

@@ -43,8 +43,13 @@ pub fn is_wrapper(image: &Path) -> bool {
         .contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-')))
 }
 
+/// Whether a policy knows a tool of this name.
+pub fn is_tool(tool: &OsStr) -> bool {
+    family(tool).is_some()
+}
+
 /// The family of a tool, by the last part of its path.
-pub fn family(tool: &OsStr) -> Option<Family> {
+pub(super) fn family(tool: &OsStr) -> Option<Family> {
     let name = Path::new(tool).file_name()?.to_str()?;
     let threads = name.strip_suffix("-posix").or(name.strip_suffix("-win32"));
     let stem = without_version(threads.unwrap_or(name));

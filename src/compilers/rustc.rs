@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{Family, Policy, StandardInput, Verdict};
+use super::{Decision, Family, Policy, StandardInput};
 use crate::outcome::PassReason;
 
 /// More text than this is no argument file.
@@ -71,7 +71,7 @@ struct Typed {
 }
 
 /// What may be done with this command of rustc.
-pub fn judge(args: &[OsString]) -> Verdict {
+pub fn judge(args: &[OsString]) -> Decision {
     // `clippy-driver /path/of/rustc ARGS…`, as cargo runs a wrapper for the workspace; `rustc +TOOLCHAIN ARGS…`, of rustup.
     let is_rustc = |word: &OsString| Path::new(word).file_stem().is_some_and(|s| s == "rustc");
     let is_toolchain = |word: &OsString| word.as_bytes().starts_with(b"+");
@@ -79,13 +79,13 @@ pub fn judge(args: &[OsString]) -> Verdict {
     let args = if args.first().is_some_and(is_no_option) { &args[1..] } else { args };
     let typed = match expand(args) {
         Ok(args) => Typed::read(&args),
-        Err(reason) => return Verdict::PassThrough(reason),
+        Err(reason) => return Decision::PassThrough(reason),
     };
     if let Some(reason) = typed.why_not() {
-        return Verdict::PassThrough(reason);
+        return Decision::PassThrough(reason);
     }
     let standard_input = typed.reads_input();
-    Verdict::Cache(Policy {
+    Decision::Cache(Policy {
         primary_output: typed.output,
         depfile: typed.depfile,
         depends_on_cpu: typed.cpu,

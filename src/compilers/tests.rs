@@ -24,10 +24,10 @@ fn cases(data: &str) -> impl Iterator<Item = (usize, Vec<OsString>, &str)> {
     )
 }
 
-fn expected(family: Family, verdict: &str) -> Verdict {
+fn expected(family: Family, verdict: &str) -> Decision {
     if let Some(reason) = verdict.strip_prefix("pass ") {
         let named = PassReason::ALL.iter().find(|known| known.name() == reason);
-        return Verdict::PassThrough(*named.expect("a reason"));
+        return Decision::PassThrough(*named.expect("a reason"));
     }
     let said: Vec<String> = words(verdict.strip_prefix("cache ").expect("a verdict").as_bytes())
         .into_iter()
@@ -43,7 +43,7 @@ fn expected(family: Family, verdict: &str) -> Verdict {
         facts.iter().filter_map(move |fact| fact.strip_prefix(start)).map(PathBuf::from)
     };
     let has = |fact: &str| facts.iter().any(|said| said == fact);
-    Verdict::Cache(Policy {
+    Decision::Cache(Policy {
         primary_output: (output != "?").then(|| output.into()),
         depfile: after("dep=").next(),
         depends_on_cpu: has("cpu"),
@@ -163,23 +163,23 @@ fn compare_with_driver(tool: &str, family: Family, data: [&str; 2]) {
         for (number, args, _) in data.into_iter().flat_map(cases) {
             let verdict = judge(family, &args);
             let has_responses = args.iter().any(|arg| arg.as_encoded_bytes().starts_with(b"@"));
-            if has_responses || verdict == Verdict::PassThrough(PassReason::Query) {
+            if has_responses || verdict == Decision::PassThrough(PassReason::Query) {
                 continue;
             }
             let Some(jobs) = planned(tool, &args) else { continue };
             let links = jobs.iter().any(|job| is_link(job));
             match verdict {
-                Verdict::Cache(_) => {
+                Decision::Cache(_) => {
                     assert!(!links, "{tool}, line {number}: {jobs:#?}");
                     assert!(jobs.iter().any(|job| is_compile(job)), "line {number}: {jobs:#?}");
                     let option =
                         if family == Family::Gcc { "-dumpbase" } else { "-main-file-name" };
                     assert!(values(&jobs, option).len() <= 1, "line {number}: {jobs:#?}");
                 }
-                Verdict::PassThrough(PassReason::Link) => {
+                Decision::PassThrough(PassReason::Link) => {
                     assert!(links || jobs.len() != 1, "{tool}, line {number}: {jobs:#?}");
                 }
-                Verdict::PassThrough(_) => continue,
+                Decision::PassThrough(_) => continue,
             }
             compared += 1;
         }
@@ -236,8 +236,8 @@ fn variables_that_cannot_matter() {
     let policy = |family, args: &[&str]| {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
         match judge(family, &args) {
-            Verdict::Cache(policy) => policy,
-            Verdict::PassThrough(reason) => panic!("{reason:?}"),
+            Decision::Cache(policy) => policy,
+            Decision::PassThrough(reason) => panic!("{reason:?}"),
         }
     };
     let gcc = policy(Family::Gcc, &["-c", "a.c"]);
@@ -298,7 +298,7 @@ fn programs_that_ask_by_name() {
 
 #[test]
 fn depfiles_are_text() {
-    let Verdict::Cache(policy) =
+    let Decision::Cache(policy) =
         judge(Family::Gcc, &["-c", "a.c", "-MD", "-MF", "deps"].map(OsString::from))
     else {
         panic!("not cached");

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{ARENA_BYTES, Asked, Invocation, portable};
-use crate::compilers::Verdict;
+use crate::compilers::Decision;
 use crate::env;
 use crate::outcome::PassReason;
 use crate::probe;
@@ -35,9 +35,9 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     };
     let passes =
         |reason: PassReason| miss(format!("this command passes through: {}", reason.name()));
-    let policy = match invocation.verdict() {
-        Verdict::Cache(policy) => policy,
-        Verdict::PassThrough(reason) => return passes(reason),
+    let policy = match invocation.decide() {
+        Decision::Cache(policy) => policy,
+        Decision::PassThrough(reason) => return passes(reason),
     };
     let store = match invocation.open_store() {
         Ok(store) => store,

@@ -15,7 +15,7 @@ use super::inputs::{Inputs, has_twins};
 use super::portable::names_directory;
 use super::ways::c_path;
 use super::world::{Absences, Absent, World, now_ns};
-use crate::compilers::{self, Family, Policy, reads_variables_by_name};
+use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Made, Observation};
 use crate::os::input::Source;
@@ -111,7 +111,7 @@ impl Lesson<'_> {
             inputs: Vec::new(),
         };
         draft.inputs = self.inputs(world, &unusable, &mut draft.directories, &written)?;
-        let twins_matter = self.policy.family != Family::Rustc;
+        let twins_matter = self.policy.equal_contents_matter();
         draft.flags |= when(twins_matter && has_twins(&draft.inputs), record::STAMPS_ONLY);
         Ok(draft)
     }
@@ -243,7 +243,7 @@ impl Lesson<'_> {
         }
         // What an unknown program makes may depend on what was there (`ar r`, a script that makes what is missing).
         let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
-        let may_ask = self.policy.family == Family::Unknown || !is_known;
+        let may_ask = self.policy.reads_old_outputs() || !is_known;
         // What writes without cutting off does not replace, and neither does what would have read it.
         let must_be_absent = seen.must_be_absent;
         let flags = when(mode != plain_mode, record::SET_MODE)
@@ -293,9 +293,6 @@ impl Lesson<'_> {
     }
 
     fn passed_over(&self) -> Vec<&Path> {
-        if self.policy.family != Family::Rustc {
-            return Vec::new();
-        }
         let args = self.command.start().args().skip(self.command.call().first);
         let args: Vec<&[u8]> = args.map(CStr::to_bytes).collect();
         let opened = self.observation.inputs.iter().map(|input| &*input.path);

@@ -21,7 +21,7 @@ use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::compilers::{self, Family, Policy, Verdict};
+use crate::compilers::{self, Decision, Policy};
 use crate::config::{self, Config, Observer};
 use crate::env;
 use crate::error::StoreError;
@@ -79,9 +79,9 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if preload::nested() || env::get(env::IBID_TRIED).is_some() {
         return invocation.pass_through(&store, PassReason::Nested);
     }
-    let policy = match invocation.verdict() {
-        Verdict::Cache(policy) => policy,
-        Verdict::PassThrough(reason) => return invocation.pass_through(&store, reason),
+    let policy = match invocation.decide() {
+        Decision::Cache(policy) => policy,
+        Decision::PassThrough(reason) => return invocation.pass_through(&store, reason),
     };
     if is_mute() {
         return invocation.pass_through(&store, PassReason::ClosedStream);
@@ -175,7 +175,7 @@ impl Invocation {
     /// ourselves to look behind it then, or we would call each other for ever.
     fn tried(&self) -> Option<EnvChange> {
         let real = self.program.canonicalize().ok()?;
-        if !self.call.masquerade || compilers::family(real.file_name()?).is_some() {
+        if !self.call.masquerade || compilers::is_tool(real.file_name()?) {
             return None;
         }
         let mut tried = env::get(env::IBID_TRIED).unwrap_or_default();
@@ -188,19 +188,11 @@ impl Invocation {
         Store::open_configured(&self.config)
     }
 
-    fn verdict(&self) -> Verdict {
+    fn decide(&self) -> Decision {
         if self.config.observer == Observer::Off {
-            return Verdict::PassThrough(PassReason::NoObserver);
+            return Decision::PassThrough(PassReason::NoObserver);
         }
-        match compilers::family(self.tool()) {
-            Some(family) if self.call.forced => match compilers::judge(family, &self.args) {
-                Verdict::PassThrough(_) => compilers::judge(Family::Unknown, &self.args),
-                verdict @ Verdict::Cache(_) => verdict,
-            },
-            Some(family) => compilers::judge(family, &self.args),
-            None if self.call.forced => compilers::judge(Family::Unknown, &self.args),
-            None => Verdict::PassThrough(PassReason::UnknownTool),
-        }
+        compilers::decide(self.tool(), &self.args, self.call.forced)
     }
 
     /// Replaces this process by the tool; comes back only if that fails.
@@ -269,7 +261,7 @@ impl Invocation {
     }
 
     fn observers<'a>(&'a self, store: &'a Store, policy: &Policy) -> Option<Observers<'a>> {
-        let tool = (self.program.as_path(), policy.family);
+        let tool = (self.program.as_path(), policy.keeps_its_user());
         let left_out = LeftOut { trees: &policy.private_trees, listings: &policy.unlisted };
         Observers::choose(store, &self.log, tool, left_out, self.config.observer)
             .inspect_err(|error| {

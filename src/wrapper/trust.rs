@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::ahead::Ahead;
 use super::log::Log;
-use crate::compilers::{Family, reads_variables_by_name};
+use crate::compilers::reads_variables_by_name;
 use crate::config::Observer;
 use crate::observe::preload::Preload;
 use crate::observe::seccomp::{Missed, WATCHED_ALREADY, WATCHES_ITSELF, Watch};
@@ -56,11 +56,11 @@ impl Drop for Observers<'_> {
 }
 
 impl<'a> Observers<'a> {
-    /// Those that a tool of this family needs, by what is known of its image.
+    /// Those that a tool needs, by what is known of its image, and whether its programs all keep its user.
     pub fn choose(
         store: &'a Store,
         log: &'a Log,
-        (program, family): (&Path, Family),
+        (program, keeps_its_user): (&Path, bool),
         left_out: LeftOut<'_>,
         wanted: Observer,
     ) -> std::io::Result<Observers<'a>> {
@@ -85,7 +85,7 @@ impl<'a> Observers<'a> {
         observers.has_shim = trust != Some(Trust::Seccomp) && !observers.is_cramped;
         let is_enough = matches!(trust, Some(Trust::Preload | Trust::Unproven));
         if wanted == Observer::Seccomp || !is_enough || observers.is_cramped {
-            let privileges = observers.privileges(family, wanted);
+            let privileges = observers.privileges(keeps_its_user, wanted);
             let cwd = std::env::current_dir()?;
             match Watch::begin(privileges, cwd, own_files, !observers.has_shim) {
                 Ok((filter, watch)) => {
@@ -102,10 +102,9 @@ impl<'a> Observers<'a> {
         self.known.of(&self.tool).map(|verdict| verdict.trust)
     }
 
-    /// No known compiler starts programs that become another user; of a script, or of a tool that nobody knows, who knows.
-    fn privileges(&self, family: Family, wanted: Observer) -> Privileges {
-        let is_compiler = family != Family::Unknown && is_elf(&self.tool);
-        if wanted == Observer::Seccomp || is_compiler {
+    /// A script may start programs that become another user, whatever compiler it is named like.
+    fn privileges(&self, keeps_its_user: bool, wanted: Observer) -> Privileges {
+        if wanted == Observer::Seccomp || keeps_its_user && is_elf(&self.tool) {
             Privileges::MayRenounce
         } else {
             Privileges::Keep

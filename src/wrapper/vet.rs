@@ -9,7 +9,7 @@ use super::inputs::Shows;
 use super::learn::Lesson;
 use super::trust::libraries;
 use super::world::{World, is_shared_object, was_set_back};
-use crate::compilers::{Family, StandardInput, is_wrapper, reads_variables_by_name};
+use crate::compilers::{StandardInput, is_wrapper, reads_variables_by_name};
 use crate::observe::{Fact, Unsteady, is_job_server};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
@@ -24,7 +24,7 @@ impl Lesson<'_> {
             Fact::SideEffect => Some(NotStored::SideEffect),
             Fact::InputModified => Some(NotStored::InputModified),
             // Of a tool that is not known to ask for it only to show a file's time.
-            Fact::LocalTime if self.policy.family == Family::Unknown => Some(NotStored::UsedTime),
+            Fact::LocalTime if !self.policy.clock_is_noise() => Some(NotStored::UsedTime),
             Fact::LocalTime | Fact::Locale | Fact::UnseenVariables | Fact::UnseenPlugins => None,
         };
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
@@ -38,7 +38,7 @@ impl Lesson<'_> {
         }
         // Under cargo it is always `/dev/null`; under make it may be anything.
         let is_read = self.policy.standard_input != StandardInput::Unread
-            || self.policy.family == Family::Rustc
+            || self.policy.loads_macros()
             || !self.outset.waiting.is_untouched();
         let may_differ = self.reads_standard_input() && self.outset.standard_input == 0 && is_read;
         if may_differ && !self.knows_source(world) {
@@ -55,11 +55,10 @@ impl Lesson<'_> {
 
     /// Of what differs from run to run, the first that may have entered the result.
     fn unsteady(&self) -> Option<NotStored> {
-        let is_unknown = self.policy.family == Family::Unknown;
         // Whether a macro asked, or rustc, only the shim can tell.
         let has_foreign_code = self.loads_unseen_macros();
         let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
-            let is_idle = if is_unknown {
+            let is_idle = if !self.policy.clock_is_noise() {
                 // A compiler's own clock is for its statistics, its number for the names of its temporary files.
                 // Its threads and heaps follow the machine.
                 reads_variables_by_name(image) && *unsteady != Unsteady::Random
@@ -107,9 +106,8 @@ impl Lesson<'_> {
     /// Whether code that is not the tool's ran in it: a plugin that the command line shows, or a proc macro.
     fn has_foreign_code(&self) -> bool {
         let is_foreign = |plugin: &PathBuf| !reads_variables_by_name(plugin);
-        let loads_macros = self.policy.family == Family::Rustc;
         self.policy.runs_foreign_code
-            || loads_macros && self.observation.plugins.iter().any(is_foreign)
+            || self.policy.loads_macros() && self.observation.plugins.iter().any(is_foreign)
             || self.loads_unseen_macros()
     }
 
@@ -117,8 +115,7 @@ impl Lesson<'_> {
     /// programs wants.
     fn loads_unseen_macros(&self) -> bool {
         let observation = self.observation;
-        if self.policy.family != Family::Rustc || !observation.facts.contains(&Fact::UnseenPlugins)
-        {
+        if !self.policy.loads_macros() || !observation.facts.contains(&Fact::UnseenPlugins) {
             return false;
         }
         let images = observation.images.iter();
@@ -167,11 +164,9 @@ impl Lesson<'_> {
     pub(super) fn is_judged_by_stamps_only(&self) -> bool {
         // Which files foreign code asked about, only the shim knows.
         let is_unseen = self.observation.facts.contains(&Fact::UnseenVariables);
-        // A script before the compiler may compare times of files that the compiler reads.
-        let is_compiler = self.policy.family != Family::Rustc;
         self.policy.reads_metadata
             || is_unseen && self.has_foreign_code()
-            || is_compiler && self.runs_unknown_programs()
+            || self.policy.unknown_programs_see_times() && self.runs_unknown_programs()
             || self.observation.facts.contains(&Fact::LocalTime)
             || self.has_input(&[b".gch", b".pch", b".pcm"])
     }

@@ -386,3 +386,11 @@ fn files_stay_short() {
         assert!(lines <= 800, "{}: {lines} lines", path.display());
     }
 }
+
+#[test]
+fn only_compilers_ask_for_the_family_of_a_tool() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| room_of(path) != "compilers") {
+        let asks = text.match_indices("Family::").any(|(at, _)| !text[..at].ends_with("Address"));
+        assert!(!asks, "{}: a `Policy` answers questions, its family is its own", path.display());
+    }
+}
