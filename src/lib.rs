@@ -20,6 +20,8 @@ pub mod os;
 pub mod outcome;
 
 #[cfg(feature = "std")]
+pub mod builder;
+#[cfg(feature = "std")]
 pub mod compilers;
 #[cfg(feature = "std")]
 pub mod config;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::shm::stat::Stat;
 
+mod libraries;
 mod loader;
 mod locale;
 pub mod log;
@@ -23,6 +24,7 @@ mod pseudo;
 pub mod seccomp;
 mod trace;
 
+pub use libraries::libraries;
 pub use pseudo::is_job_server;
 
 #[cfg(test)]

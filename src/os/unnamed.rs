@@ -1,7 +1,7 @@
 //! What a tool can read without naming it: standard input, and other descriptors that were open when we were started.
 //!
 //! No observer sees a read. Compilers do not read these; of programs that are not known, what can be read must be the same
-//! each time, or must have been left alone. Read next: `wrapper/learn.rs`.
+//! each time, or must have been left alone. Read next: `builder/record_builder.rs`.
 
 use std::fs;
 use std::os::fd::{BorrowedFd, RawFd};

@@ -1,6 +1,6 @@
 //! What was asked for: the command, the environment, and the source if it comes by standard input.
 //!
-//! Read next: `os/input.rs`, `learn.rs`.
+//! Read next: `os/input.rs`, `builder/record_builder.rs`.
 
 use std::io;
 

@@ -1,26 +1,22 @@
 //! One invocation of a tool: `run` holds all branches that an invocation can take.
 //!
 //! Before the tool has run, any doubt means running it, untouched; after it, its result stands. It never runs twice.
-//! Read next: `learn.rs` (what a miss teaches), `portable.rs` (the look-up by content).
+//! Read next: `builder/record_builder.rs` (what a miss teaches), `portable.rs` (the look-up by content).
 
-mod ahead;
 mod asked;
 mod explain;
-mod inputs;
-mod learn;
 mod log;
 pub mod portable;
 mod trust;
 mod tryout;
-mod vet;
-mod ways;
-mod world;
 
 use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::builder::lookahead::Ahead;
+use crate::builder::record_builder::{Lesson, Outset};
 use crate::compilers::{self, Decision, Policy};
 use crate::config::{self, Config, Observer};
 use crate::env;
@@ -40,10 +36,8 @@ use crate::shm::counters::Counter;
 use crate::shm::start::Start;
 use crate::store::Store;
 
-use ahead::Ahead;
 use asked::Asked;
 pub use explain::{Explanation, explain};
-use learn::{Lesson, Outset};
 use log::Log;
 use portable::Portable;
 use trust::Observers;

@@ -1,7 +1,7 @@
 //! The look-up by content: a record is true if every file still says what it said, whatever its times.
 //!
 //! It serves touched files and another `PATH`. A record that proves true is delivered, and learnt anew with today's
-//! stamps, so that the next look-up is one by stamps. Read next: `store/draft.rs`, `learn.rs`.
+//! stamps, so that the next look-up is one by stamps. Read next: `store/draft.rs`, `builder/record_builder.rs`.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -9,9 +9,9 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::learn::search;
-use super::ways::c_path;
-use super::world::{World, is_shared_object};
+use crate::builder::file_states::{World, is_shared_object, names_directory};
+use crate::builder::path_walker::c_path;
+use crate::builder::record_builder::search;
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
 use crate::probe::judge::{self, By, Environment};
@@ -270,7 +270,7 @@ fn look_at_names(
 fn leads_elsewhere(draft: &Draft) -> bool {
     let is_link = |input: &&Input| input.kind == record::LINK;
     let links: HashSet<_> = draft.inputs.iter().filter(is_link).map(|input| &input.path).collect();
-    // Of the loader's libraries no link was noted, see `learn.rs`.
+    // Of the loader's libraries no link was noted, see `builder/record_builder.rs`.
     let is_library =
         |path: &CString| is_shared_object(Path::new(OsStr::from_bytes(path.to_bytes())));
     let inputs = draft.inputs.iter().filter(|input| input.kind != record::LEADS);
@@ -300,15 +300,6 @@ impl Sameness {
         self.files.entry(group).or_insert(file);
         group
     }
-}
-
-/// Whether a value of `PWD` leads to the working directory, by whatever way.
-pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
-    let state = |path: &[u8]| {
-        let path = CString::new(path).ok()?;
-        raw::stat(&path).ok().map(|state| (state.stat.dev, state.stat.ino))
-    };
-    value == directory || state(value).is_some_and(|there| Some(there) == state(directory))
 }
 
 #[cfg(test)]

@@ -5,20 +5,19 @@
 //! Read next: `store/verdicts.rs`, `observe/seccomp/`.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ahead::Ahead;
 use super::log::Log;
+use crate::builder::lookahead::Ahead;
 use crate::compilers::reads_variables_by_name;
 use crate::config::Observer;
 use crate::observe::preload::Preload;
 use crate::observe::seccomp::{Missed, WATCHED_ALREADY, WATCHES_ITSELF, Watch};
-use crate::observe::{Fact, LeftOut, Observation};
-use crate::os::elf::{self, Elf, ReadAt as _, Tag};
+use crate::observe::{Fact, LeftOut, Observation, libraries};
+use crate::os::elf::ReadAt as _;
 use crate::os::watch::{Filter, Privileges};
 use crate::shm::raw::{self, Limited};
 use crate::store::Store;
@@ -230,39 +229,4 @@ impl<'a> Observers<'a> {
 fn is_elf(path: &Path) -> bool {
     let mut head = [0; 4];
     File::open(path).is_ok_and(|file| file.read_at(0, &mut head) == 4) && head == *b"\x7fELF"
-}
-
-/// The objects that an image wants, and those that they want, among the files that were read.
-pub fn libraries(image: &Path, seen: &Observation) -> Vec<PathBuf> {
-    let (mut found, mut wanted) = (Vec::new(), needed(image));
-    let mut next = 0;
-    while let Some(name) = wanted.get(next).cloned() {
-        next += 1;
-        let paths = seen.inputs.iter().map(|input| &input.path);
-        for path in paths.filter(|path| path.file_name() == Some(&name) && path.is_absolute()) {
-            for name in needed(path) {
-                if !wanted.contains(&name) {
-                    wanted.push(name);
-                }
-            }
-            found.push(path.clone());
-        }
-    }
-    found
-}
-
-fn needed(path: &Path) -> Vec<OsString> {
-    let mut names = Vec::new();
-    let Ok(file) = File::open(path) else { return names };
-    let mut head = [0; elf::HEAD_LEN_BYTES];
-    let read = elf::ReadAt::read_at(&file, 0, &mut head);
-    if let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) {
-        elf.strings(|tag, name| {
-            if tag == Tag::Needed {
-                names.push(OsStr::from_bytes(name).to_owned());
-            }
-            true
-        });
-    }
-    names
 }

@@ -1,6 +1,6 @@
 //! The world as a record must describe it: stamps that vouch, absences and ways by directory.
 //!
-//! It looks and remembers what it saw; whether that suffices is decided in `learn.rs`. Read next: `ways.rs`.
+//! It looks and remembers what it saw; whether that suffices is decided in `record_builder.rs`. Read next: `path_walker.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 
-use super::ahead::KnownAbsent;
-use super::ways::{Ways, c_path, path_of, split};
+use super::lookahead::KnownAbsent;
+use super::path_walker::{Ways, c_path, path_of, split};
 use crate::os::file_system::FileSystem;
 use crate::shm::access::Access;
 use crate::shm::raw::{self, Errno, FileState};
@@ -266,6 +266,15 @@ impl Absent {
 pub fn is_shared_object(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
+}
+
+/// Whether a value of `PWD` leads to the working directory, by whatever way.
+pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
+    let state = |path: &[u8]| {
+        let path = CString::new(path).ok()?;
+        raw::stat(&path).ok().map(|state| (state.stat.dev, state.stat.ino))
+    };
+    value == directory || state(value).is_some_and(|there| Some(there) == state(directory))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! A name that it looked for in vain need not be looked for again if its directory still has the stamp that it had when
 //! nothing was there; what it read is in the digest table by then. Nothing that is seen here enters a record.
-//! Read next: `world.rs`.
+//! Read next: `file_states.rs`.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::ways::c_path;
-use super::world::{Absent, World};
+use super::file_states::{Absent, World};
+use super::path_walker::c_path;
 use crate::shm::raw;
 use crate::shm::stat::Stat;
 use crate::store::Store;

@@ -1,6 +1,6 @@
 //! The ways to the paths that count: symlinks and directories on them, and paths without needless steps up.
 //!
-//! It looks and remembers what it saw. Who asks: `world.rs`, `learn.rs`.
+//! It looks and remembers what it saw. Who asks: `file_states.rs`, `record_builder.rs`.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr, OsString};

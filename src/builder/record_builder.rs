@@ -1,6 +1,6 @@
 //! From what a run was seen to do to a record, or to the reason why it cannot be one.
 //!
-//! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `vet.rs`, `world.rs`, `store/draft.rs`.
+//! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `refusal.rs`, `file_states.rs`, `store/draft.rs`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::ahead::KnownAbsent;
+use super::file_states::names_directory;
+use super::file_states::{Absences, Absent, World, now_ns};
 use super::inputs::{Inputs, has_twins};
-use super::portable::names_directory;
-use super::ways::c_path;
-use super::world::{Absences, Absent, World, now_ns};
+use super::lookahead::KnownAbsent;
+use super::path_walker::c_path;
 use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Made, Observation};

@@ -1,14 +1,14 @@
 //! The inputs of a record: what the tool was seen to read, list and ask about, with the stamps and digests of now.
 //!
-//! What has changed since the tool saw it, or is too young to vouch, is a reason not to store. Read next: `ways.rs`.
+//! What has changed since the tool saw it, or is too young to vouch, is a reason not to store. Read next: `path_walker.rs`.
 
 use std::ffi::CString;
 use std::path::Path;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::ways::c_path;
-use super::world::{World, is_shared_object};
+use super::file_states::{World, is_shared_object};
+use super::path_walker::c_path;
 use crate::compilers::is_crate;
 use crate::outcome::NotStored;
 use crate::record;

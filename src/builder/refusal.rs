@@ -1,15 +1,15 @@
 //! Whether a run may be stored, and what beyond files it may depend on: by what ran, and what that asked.
 //!
-//! Read next: `learn.rs`, which asks.
+//! Read next: `record_builder.rs`, which asks.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::file_states::{World, is_shared_object, was_set_back};
 use super::inputs::Shows;
-use super::learn::Lesson;
-use super::trust::libraries;
-use super::world::{World, is_shared_object, was_set_back};
+use super::record_builder::Lesson;
 use crate::compilers::{StandardInput, is_wrapper, reads_variables_by_name};
+use crate::observe::libraries;
 use crate::observe::{Fact, Unsteady, is_job_server};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;

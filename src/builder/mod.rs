@@ -1,0 +1,12 @@
+//! From what a run was seen to do to a record of it, or to the reason why there is none.
+//!
+//! It looks at the files as they are when the tool has ended, and refuses what a later look-up could not compare. It delivers
+//! nothing and publishes nothing. Read next: `record_builder.rs`, `refusal.rs`, `inputs.rs`, `file_states.rs`, `path_walker.rs`,
+//! `lookahead.rs`.
+
+pub mod file_states;
+mod inputs;
+pub mod lookahead;
+pub mod path_walker;
+pub mod record_builder;
+mod refusal;

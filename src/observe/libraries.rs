@@ -1,0 +1,46 @@
+//! The shared objects that a program wants, among the files that were read.
+//!
+//! It reads what is there now. Read next: `loader.rs`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Observation;
+use crate::os::elf::{self, Elf, Tag};
+
+/// The objects that an image wants, and those that they want, among the files that were read.
+pub fn libraries(image: &Path, seen: &Observation) -> Vec<PathBuf> {
+    let (mut found, mut wanted) = (Vec::new(), needed(image));
+    let mut next = 0;
+    while let Some(name) = wanted.get(next).cloned() {
+        next += 1;
+        let paths = seen.inputs.iter().map(|input| &input.path);
+        for path in paths.filter(|path| path.file_name() == Some(&name) && path.is_absolute()) {
+            for name in needed(path) {
+                if !wanted.contains(&name) {
+                    wanted.push(name);
+                }
+            }
+            found.push(path.clone());
+        }
+    }
+    found
+}
+
+fn needed(path: &Path) -> Vec<OsString> {
+    let mut names = Vec::new();
+    let Ok(file) = File::open(path) else { return names };
+    let mut head = [0; elf::HEAD_LEN_BYTES];
+    let read = elf::ReadAt::read_at(&file, 0, &mut head);
+    if let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) {
+        elf.strings(|tag, name| {
+            if tag == Tag::Needed {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+            true
+        });
+    }
+    names
+}
