@@ -84,8 +84,8 @@ struct Args {
     /// Draws the hits to FILE, as SVG
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Puts what is printed into its blocks of FILE, which is BENCHMARKS.md or a page like it; of a run that is not of all
-    /// workloads, only those of what was measured
+    /// Puts what is printed into its blocks of FILE (`benches/results/DATE-MACHINE/rivals.md`), which is made if it is
+    /// missing; of a run that is not of all workloads, only those of what was measured
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Works below DIR (its file system counts), not where temporary files go
@@ -270,6 +270,11 @@ fn first_line(stage: &Stage, program: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&done.stdout).lines().next()?.to_owned())
 }
 
+/// Whether a block says something of a run of all workloads.
+fn of_all(name: &str) -> bool {
+    [MACHINE, TARGETS].contains(&name)
+}
+
 /// Writes what was asked for.
 fn write_files(
     args: &Args,
@@ -286,13 +291,13 @@ fn write_files(
     }
     if let Some(page) = &args.markdown {
         if let Some(plot) = &args.plot {
-            let beside =
-                page.parent().and_then(|page| plot.strip_prefix(page).ok()).unwrap_or(plot);
-            let picture = format!("![hits, each panel to its own scale]({})\n", beside.display());
+            let plot = page::link(page, plot);
+            let picture = format!("![hits, each panel to its own scale]({})\n", plot.display());
             blocks.push(("picture".to_owned(), picture));
         }
         if !args.is_whole() {
-            blocks.retain(|(name, _)| ![MACHINE, TARGETS].contains(&name.as_str()));
+            let is_new = !page.exists();
+            blocks.retain(|(name, _)| is_new && name == MACHINE || !of_all(name));
         }
         page::update(page, &blocks)?;
     }

@@ -3,7 +3,7 @@
 //! What a crate depends on is looked for by the name that its metadata gives, then by the crate's name alone, and then once
 //! more as a proc macro. So wherever a macro is behind another crate, every file of the macro's name in the directory is
 //! opened: its other versions, and what `cargo check` makes of it; whether these are there yet is a matter of luck.
-//! Read next: "Rust" in ARCHITECTURE.md.
+//! Read next: `docs/rust.md`.
 
 use std::collections::BTreeSet;
 use std::fs;

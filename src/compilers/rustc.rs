@@ -2,7 +2,7 @@
 //!
 //! cargo's questions (`-vV`, `--print`) are cached too: their result is what they print. The option syntax is that of the
 //! `getopts` crate; of the values only those are looked at that change what may be done with the command.
-//! Read next: "Rust" in ARCHITECTURE.md, which says why two things that rustc reads are no inputs.
+//! Read next: `docs/rust.md`, which says why two things that rustc reads are no inputs.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};

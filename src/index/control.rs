@@ -1,7 +1,7 @@
 //! Where the next entry goes and which segments are there: reserve, leave a full segment, give old ones up, begin anew.
 //!
 //! No locks, no files: the caller makes and removes those. It runs on shared words and under a model checker.
-//! Read next: `shm/words.rs`, "The index" in `ARCHITECTURE.md`.
+//! Read next: `shm/words.rs`, `docs/store.md`.
 
 use super::Window;
 use crate::shm::layout::{Control, SEGMENT_FIRST_UNIT, SEGMENT_UNITS};

@@ -1,7 +1,7 @@
 //! Key -> places of entries: a set-associative table of words, without chains and without locks.
 //!
 //! A word only ever proposes a place; the entry that stands there is the judge. Safe Rust, on any row of words.
-//! Read next: `shm/words.rs`, "The index" in `ARCHITECTURE.md`.
+//! Read next: `shm/words.rs`, `docs/store.md`.
 
 use core::ffi::CStr;
 

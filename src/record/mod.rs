@@ -1,7 +1,7 @@
 //! What a record says, read in place from a private copy of its bytes.
 //!
 //! Every offset and count is checked when it is used; damage is an absence, never a panic. Who writes records:
-//! `store/draft.rs`. Who judges them: `probe/judge.rs`. Read next: "A record" in `ARCHITECTURE.md`.
+//! `store/draft.rs`. Who judges them: `probe/judge.rs`. Read next: `docs/store.md`.
 
 use core::ffi::CStr;
 use core::marker::PhantomData;

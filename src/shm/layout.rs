@@ -1,7 +1,7 @@
 //! Every byte of the shared files that has a place: sizes, offsets, headers and the hash that pins them.
 //!
 //! A change here is another layout, and so another directory: `LAYOUT` must be counted up, and the pinned test with it.
-//! Read next: "The store" in `ARCHITECTURE.md`, which draws the same map.
+//! Read next: `docs/store.md`, which draws the same map.
 
 use bytemuck::{Pod, Zeroable};
 use crossbeam_utils::CachePadded;

@@ -1,7 +1,7 @@
 //! Mapped bytes and the raw operating system: with `os`, `entry` and the preload shim the only rooms with `unsafe`.
 //!
 //! It knows no compilers, no meaning of a record and no policy; it allocates nothing and never panics.
-//! Read next: `layout.rs`, then "The store" in `ARCHITECTURE.md`.
+//! Read next: `layout.rs`, then `docs/store.md`.
 
 pub mod access;
 pub mod clock;

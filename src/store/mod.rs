@@ -1,7 +1,7 @@
 //! The std side of the store: create, append, publish, digests; all that a hit does not need.
 //!
 //! It does not know what a compiler is. Failing is always allowed: the caller goes on without a cache.
-//! Read next: `create.rs`, `append.rs`, `draft.rs`, "The store" in `ARCHITECTURE.md`.
+//! Read next: `create.rs`, `append.rs`, `draft.rs`, `docs/store.md`.
 
 use std::cell::Cell;
 use std::ffi::CString;

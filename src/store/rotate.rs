@@ -1,6 +1,6 @@
 //! Segments come and go: the next one is made, the oldest are given up while there is more than may be.
 //!
-//! Any process may do it at any time, and may die at it. Read next: "What a crash leaves behind" in `ARCHITECTURE.md`.
+//! Any process may do it at any time, and may die at it. Read next: `docs/store.md`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

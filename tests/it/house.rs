@@ -352,7 +352,7 @@ fn no_paths_of_somebody_s_machine() {
     ];
     let mut names: Vec<PathBuf> = ["rs", "md", "toml"]
         .iter()
-        .flat_map(|end| ["src", "tests", "benches"].map(|dir| files(dir, end)).concat())
+        .flat_map(|end| ["src", "tests", "benches", "docs"].map(|dir| files(dir, end)).concat())
         .collect();
     let top = [
         "README.md",
@@ -393,4 +393,94 @@ fn only_compilers_ask_for_the_family_of_a_tool() {
         let asks = text.match_indices("Family::").any(|(at, _)| !text[..at].ends_with("Address"));
         assert!(!asks, "{}: a `Policy` answers questions, its family is its own", path.display());
     }
+}
+
+/// The documents, relative to the root, with their texts.
+fn documents() -> Vec<(PathBuf, String)> {
+    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md"];
+    let below = ["docs", "benches"].map(|dir| files(dir, "md")).concat();
+    let paths = top.iter().map(PathBuf::from).chain(below);
+    paths.map(|path| (path.clone(), read(path.to_str().unwrap()))).collect()
+}
+
+#[test]
+fn documents_stay_short() {
+    for (name, bytes_max) in [("ARCHITECTURE.md", 12_288), ("BENCHMARKS.md", 10_240)] {
+        let bytes = read(name).len();
+        assert!(bytes <= bytes_max, "{name}: {bytes} bytes; what is special goes to docs/");
+    }
+}
+
+/// What stands between `open` and `close`, outside code blocks.
+fn between<'t>(text: &'t str, open: &'t str, close: char) -> impl Iterator<Item = &'t str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(move |part| {
+        part.split(open).skip(1).filter_map(move |rest| Some(rest.split_once(close)?.0))
+    })
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| -> String {
+        let title = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (path, text) in documents() {
+        for link in between(&text, "](", ')').filter(|link| !link.contains("://")) {
+            count += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => root().join(&path),
+                file => root().join(&path).parent().unwrap().join(file),
+            };
+            let is_right = if anchor.is_empty() {
+                target.exists()
+            } else {
+                fs::read_to_string(&target).is_ok_and(|text| anchors(&text).contains(anchor))
+            };
+            if !is_right {
+                wrong.push(format!("{}: ({link})", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty() && count > 20, "of {count} links:\n{}", wrong.join("\n"));
+}
+
+/// Paths and tests that documents name as code: `src/shm/layout.rs`, `wrong_hits::header_goes`, `src::layout_is_pinned`.
+#[test]
+fn files_and_tests_that_documents_name_are_there() {
+    let sources: String = sources().into_iter().map(|(_, text)| text).collect();
+    let has_test = |text: &str, name: &str| {
+        text.contains(&format!("fn {name}(")) || text.contains(&format!("\n    {name}: "))
+    };
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (path, text) in documents() {
+        let is_page = path.starts_with("docs");
+        for code in text.split("```").step_by(2).flat_map(|part| part.split('`').skip(1).step_by(2))
+        {
+            let is_path = ["src/", "tests/", "docs/"].iter().any(|dir| code.starts_with(dir));
+            let is_there = match code.split_once("::").filter(|_| is_page) {
+                Some(("src", name)) => has_test(&sources, name),
+                Some((module, name)) => {
+                    let file = root().join(format!("tests/it/{module}.rs"));
+                    fs::read_to_string(file).is_ok_and(|text| has_test(&text, name))
+                }
+                None if is_path => root().join(code).exists(),
+                None => continue,
+            };
+            count += 1;
+            if !is_there {
+                wrong.push(format!("{}: `{code}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty() && count > 100, "of {count}:\n{}", wrong.join("\n"));
 }
