@@ -4,7 +4,7 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{ARENA_BYTES, Asked, Invocation, portable};
+use super::{ARENA_BYTES, Invocation, Request, portable};
 use crate::compilers::Decision;
 use crate::env;
 use crate::outcome::PassReason;
@@ -43,14 +43,14 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
         Ok(store) => store,
         Err(error) => return miss(format!("no cache: {error}")),
     };
-    let Some(mut asked) = Asked::new(start, call) else {
+    let Some(mut request) = Request::new(start, call) else {
         return miss("no working directory".into());
     };
-    if !asked.read_source(&policy).is_ok_and(|is_known| is_known) {
+    if !request.read_source(&policy).is_ok_and(|is_known| is_known) {
         return passes(PassReason::StandardInput);
     }
     let mut arena = vec![0; ARENA_BYTES];
-    let Asked { command, environment, .. } = &asked;
+    let Request { command, environment, .. } = &request;
     let told = probe::first_difference(&store.cache, command, environment, &mut arena, |verdict| {
         verdict.map_err(describe)
     });

@@ -3,10 +3,11 @@
 //! Before the tool has run, any doubt means running it, untouched; after it, its result stands. It never runs twice.
 //! Read next: `builder/record_builder.rs` (what a miss teaches), `portable.rs` (the look-up by content).
 
-mod asked;
 mod explain;
 mod log;
+mod plan;
 pub mod portable;
+mod request;
 mod trust;
 mod tryout;
 
@@ -36,10 +37,11 @@ use crate::shm::counters::Counter;
 use crate::shm::start::Start;
 use crate::store::Store;
 
-use asked::Asked;
 pub use explain::{Explanation, explain};
 use log::Log;
+use plan::{Plan, Step};
 use portable::Portable;
+use request::Request;
 use trust::Observers;
 pub use tryout::{Tried, observers};
 
@@ -80,24 +82,16 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if is_mute() {
         return invocation.pass_through(&store, PassReason::ClosedStream);
     }
-    let Some(mut asked) = Asked::new(start, call) else {
+    let Some(mut plan) = Plan::new(start, call, policy) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
-    match asked.read_source(&policy) {
+    match plan.read_sources() {
         Ok(true) => {}
         Ok(false) => return invocation.pass_through(&store, PassReason::StandardInput),
         Err(error) => return invocation.cannot_run(&error),
     }
-    if !invocation.config.recache && invocation.look(&store, &asked, before) {
-        return 0;
-    }
-    if let Err(error) = asked.give_source_back() {
-        return invocation.cannot_run(&error);
-    }
-    match invocation.observers(&store, &policy) {
-        Some(observers) => invocation.miss(&store, &asked, &policy, observers),
-        None => invocation.pass_through(&store, PassReason::NoObserver),
-    }
+    let mut statuses = plan.steps().map(|step| invocation.run_step(&store, step, before));
+    statuses.find(|status| *status != 0).unwrap_or(0)
 }
 
 /// A tool that was asked for, found.
@@ -213,22 +207,36 @@ impl Invocation {
         self.become_tool(reason.name())
     }
 
+    /// Looks a step up, and runs it if it is not found; its status.
+    fn run_step(&self, store: &Store, step: &mut Step, before: Before) -> u8 {
+        if !self.config.recache && self.look(store, &step.request, before) {
+            return 0;
+        }
+        if let Err(error) = step.request.give_source_back() {
+            return self.cannot_run(&error);
+        }
+        match self.observers(store, &step.policy) {
+            Some(observers) => self.miss(store, step, observers),
+            None => self.pass_through(store, PassReason::NoObserver),
+        }
+    }
+
     /// Looks the command up, by stamps unless that was done before, and then by content; whether it was delivered.
-    fn look(&self, store: &Store, asked: &Asked, before: Before) -> bool {
-        let Asked { command, environment, source } = asked;
+    fn look(&self, store: &Store, request: &Request, before: Before) -> bool {
+        let Request { command, environment, source } = request;
         let mut arena = vec![0; ARENA_BYTES];
         let unread = match before {
             Before::Missed if source.is_none() => Answer::Miss,
             _ => probe::look(&store.cache, command, environment, &mut arena, || {}),
         };
         let undelivered = match unread {
-            Answer::Hit(By::Stamps) => return self.was_hit("invocation hit", asked),
-            Answer::Hit(By::Content) => return self.was_hit("portable hit", asked),
+            Answer::Hit(By::Stamps) => return self.was_hit("invocation hit", request),
+            Answer::Hit(By::Content) => return self.was_hit("portable hit", request),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
                 match portable::look(store, command, environment, &mut arena, !self.config.readonly)
                 {
-                    Portable::Hit => return self.was_hit("portable hit", asked),
+                    Portable::Hit => return self.was_hit("portable hit", request),
                     Portable::Undelivered(why) => Some(why),
                     Portable::Miss => None,
                 }
@@ -248,8 +256,8 @@ impl Invocation {
         false
     }
 
-    fn was_hit(&self, how: &str, asked: &Asked) -> bool {
-        asked.source.iter().for_each(Source::leave_behind);
+    fn was_hit(&self, how: &str, request: &Request) -> bool {
+        request.source.iter().for_each(Source::leave_behind);
         self.log.line(format_args!("{how}: {}", self.program.display()));
         true
     }
@@ -266,9 +274,9 @@ impl Invocation {
     }
 
     /// Runs the tool and learns from it.
-    fn miss(&self, store: &Store, asked: &Asked, policy: &Policy, mut observers: Observers) -> u8 {
+    fn miss(&self, store: &Store, step: &Step, mut observers: Observers) -> u8 {
         self.log.line("run");
-        let outset = Outset::now(&asked.command);
+        let outset = Outset::now(&step.request.command);
         let filter = observers.take_filter();
         let env = observers.environment().into_iter().map(|(name, value)| (name, Some(value)));
         let env: Vec<EnvChange> = env.chain(self.tried()).collect();
@@ -303,7 +311,7 @@ impl Invocation {
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
-        match self.store_result(store, asked, policy, observers, &ended, (outset, ahead)) {
+        match self.store_result(store, step, observers, &ended, (outset, ahead)) {
             Ok(()) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.program.display()));
@@ -323,8 +331,7 @@ impl Invocation {
     fn store_result(
         &self,
         store: &Store,
-        asked: &Asked,
-        policy: &Policy,
+        step: &Step,
         observers: Observers,
         ended: &Ended,
         (outset, ahead): (Outset, Ahead),
@@ -344,15 +351,15 @@ impl Invocation {
         }
         let lesson = Lesson {
             store,
-            command: &asked.command,
-            environment: &asked.environment,
-            policy,
+            command: &step.request.command,
+            environment: &step.request.environment,
+            policy: &step.policy,
             found: &self.found,
             config_path: self.config.config_path.as_deref(),
             observation: &observation,
             ended,
             outset,
-            source: asked.source.as_ref(),
+            source: step.request.source.as_ref(),
         };
         let draft = lesson.learn(ahead.into_absent())?;
         self.log.line("learnt");

@@ -1,4 +1,4 @@
-//! What was asked for: the command, the environment, and the source if it comes by standard input.
+//! What a step is asked to do: the command, the environment, and the source if it comes by standard input.
 //!
 //! Read next: `os/input.rs`, `builder/record_builder.rs`.
 
@@ -11,8 +11,8 @@ use crate::probe::command::{Call, Command, KnownInput};
 use crate::probe::judge::{Environment, standard_input};
 use crate::shm::start::Start;
 
-/// The command and the environment, as keys and judges need them.
-pub struct Asked {
+/// The command and the environment, as keys and the judge need them.
+pub struct Request {
     /// The command.
     pub command: Command<'static>,
     /// The environment that we were given.
@@ -21,18 +21,18 @@ pub struct Asked {
     pub source: Option<Source>,
 }
 
-impl Asked {
-    /// Asks the process; `None` if it has no working directory.
-    pub fn new(start: Start, call: Call) -> Option<Asked> {
+impl Request {
+    /// That of this process; `None` if it has no working directory.
+    pub fn new(start: Start, call: Call) -> Option<Request> {
         let mut command = Command::kept(start, call)?;
         if inherited().closed[0] {
             command.input = KnownInput::Closed;
         }
-        Some(Asked { command, environment: Environment(start), source: None })
+        Some(Request { command, environment: Environment(start), source: None })
     }
 
-    /// Reads the source, if it comes by standard input, and makes it a part of the command; false if it is none that can be
-    /// read here. An error means that it was, and that the tool cannot have it any more.
+    /// Reads the source, if it comes by standard input, and makes it a part of the command; false if it cannot be read
+    /// here. An error means that it was read and cannot be put back for the tool.
     pub fn read_source(&mut self, policy: &Policy) -> io::Result<bool> {
         if policy.standard_input != StandardInput::Source {
             return Ok(true);
