@@ -5,8 +5,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::cache::Cache;
 use crate::call::Through;
@@ -91,6 +95,30 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("DEPENDENCIES_OUTPUT", &["d.txt"]),
     ("COMPILER_PATH", &["one", "{root}/two"]),
     ("COLUMNS", &["40"]),
+    ("LD_LIBRARY_PATH", &["/nowhere:", ":one", "two;one", "{root}/two", "one::/nowhere"]),
+    ("LD_PRELOAD", &["libnone.so", "{root}/one/libnone.so"]),
+    ("MAKEFLAGS", &["-j4 --jobserver-auth=fifo:/nowhere/fifo", "-j"]),
+    ("GCONV_PATH", &["{root}/one"]),
+];
+/// Libraries that compilers load, and where the variables above lead.
+const LIBRARIES: &[&str] = &["libzstd.so.1", "libz.so.1", "libLLVM-14.so.1", "libnone.so"];
+/// Settings that change nothing in a result.
+const SETTINGS: &[(&str, &[&str])] = &[
+    ("max_size", &["1G", "2G"]),
+    ("observer", &["preload", "seccomp"]),
+    ("readonly", &["0", "1"]),
+];
+/// What others do with the same cache and tools in between.
+const ODD_RUNS: &[&str] = &[
+    "ibid exec -- TOOL -fsyntax-only -I. SOURCE",
+    "ibid exec -- sh -c 'ls /dev'",
+    "ibid exec -- sh -c 'TOOL --version; date'",
+    "ibid TOOL -c nowhere.c",
+    "mkfifo odd 2>/dev/null; MAKEFLAGS='-j2 --jobserver-auth=fifo:odd' ibid TOOL -I. -c SOURCE -o odd.o",
+    "ibid TOOL -fuse-ld=mold -x c odd.c -o odd.out",
+    "ibid gc; ibid doctor",
+    "ulimit -n 12; ibid TOOL -I. -c SOURCE -o odd.o",
+    "LC_ALL=C.UTF-8 ibid TOOL -I. -Wall -c SOURCE -o odd.o",
 ];
 
 /// A project, how its command is, and the steps that led to both.
@@ -147,7 +175,12 @@ impl Hunt {
         hunt.project.write("two/b.h", CONTENTS[3]);
         hunt.project.write("data.bin", "1");
         hunt.project.symlink(".", "link");
+        hunt.project.write("odd.c", "int main(void) { return 0; }\n");
         hunt.body();
+        // Else the first commands are those that both observers watch.
+        if hunt.random.chance(50) {
+            hunt.odd_run();
+        }
         hunt
     }
 
@@ -171,7 +204,7 @@ impl Hunt {
 
     /// Changes one thing; not all changes are possible at all times.
     fn mutate(&mut self) {
-        match self.random.below(18) {
+        match self.random.below(23) {
             0..=4 => self.write(),
             5 => self.write_unnoticed(),
             6 => self.remove(),
@@ -184,6 +217,11 @@ impl Hunt {
             14 => self.move_about(),
             15 => self.touch(),
             16 => self.body(),
+            17 => self.library(),
+            18 => self.setting(),
+            19 => self.odd_run(),
+            20 => self.forget_programs(),
+            21 => self.interrupt(),
             _ => self.swap_directories(),
         }
     }
@@ -336,6 +374,79 @@ impl Hunt {
         self.output = *self.random.pick(&["m.o", "m.o", "other.o", "./m.o"]);
         self.umask = *self.random.pick(&[None, None, Some(0o77), Some(0o2)]);
         self.step(&format!("in {:?} to {} umask {:?}", self.cwd, self.output, self.umask));
+    }
+
+    /// Something that is no library, where one is looked for, or nothing there any longer.
+    fn library(&mut self) {
+        let directory = *self.random.pick(&["", "one/", "two/"]);
+        let place = format!("{directory}{}", self.random.pick(LIBRARIES));
+        let is_made = self.random.chance(50);
+        self.step(&format!("library {place}, made: {is_made}"));
+        clear(&self.project.at(&place));
+        if is_made {
+            make_way(self.project.path(), &place);
+            fs::write(self.project.at(&place), "junk").unwrap();
+        }
+    }
+
+    fn setting(&mut self) {
+        let (key, values) = self.random.pick(SETTINGS);
+        let value = *self.random.pick(values);
+        self.step(&format!("config set {key} {value}"));
+        self.cache.say(&["config", "set", key, value]);
+    }
+
+    /// Somebody else uses the cache in a way of his own; how that ends does not matter.
+    fn odd_run(&mut self) {
+        let tool = if self.source.ends_with(".cc") { "g++" } else { "gcc" };
+        let line = self.random.pick(ODD_RUNS).replace("TOOL", tool).replace("SOURCE", self.source);
+        self.step(&format!("odd: {line}"));
+        let ibid = tools::ibid().to_str().unwrap();
+        let line = line.replace("ibid ", &format!("{ibid} "));
+        let mut shell = self.cache.command("/bin/sh");
+        shell.args(["-c", &line]).current_dir(self.project.path());
+        shell.output().unwrap();
+        clear(&self.project.at("odd"));
+        clear(&self.project.at("odd.o"));
+        clear(&self.project.at("odd.out"));
+    }
+
+    /// From now on both observers watch again.
+    fn forget_programs(&mut self) {
+        self.step("forget what is known of programs");
+        for entry in fs::read_dir(self.cache.dir()).into_iter().flatten().flatten() {
+            let _ = fs::remove_file(entry.path().join("programs"));
+        }
+    }
+
+    /// A command that a signal ends at some moment. An output where none was is whole.
+    fn interrupt(&mut self) {
+        let (output, signal) = (self.project.at("cut.o"), *self.random.pick(&["TERM", "INT"]));
+        let delay_us = self.random.below(2500);
+        self.step(&format!("interrupt by {signal} after {delay_us} us"));
+        let tool = if self.source.ends_with(".cc") { "g++" } else { "gcc" };
+        let args = [tool, "-I.", "-Itwo", "-c", self.source, "-o", "cut.o"];
+        let whole = {
+            let mut bare = self.cache.command(tool);
+            bare.args(&args[1..]).current_dir(self.project.path());
+            let succeeds = bare.output().unwrap().status.success();
+            succeeds.then(|| fs::read(&output).unwrap())
+        };
+        for _ in 0..2 {
+            clear(&output);
+            let mut child = self.cache.ibid(args);
+            child.current_dir(self.project.path()).process_group(0);
+            child.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = child.spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(u64::try_from(delay_us).unwrap()));
+            let group = rustix::process::Pid::from_child(&child);
+            let signal = if signal == "INT" { Signal::INT } else { Signal::TERM };
+            let _ = rustix::process::kill_process_group(group, signal);
+            child.wait().unwrap();
+            let left = fs::read(&output).ok();
+            assert!(left.is_none() || left == whole, "a part of an output: {left:?}");
+        }
+        clear(&output);
     }
 
     /// One command, compared; whether it was a hit.
