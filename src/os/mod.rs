@@ -9,9 +9,11 @@ pub mod file_system;
 pub mod input;
 pub mod path;
 pub mod run;
+pub mod status;
 pub mod unnamed;
 pub mod watch;
 
+mod descriptors;
 mod signals;
 mod stream;
 
