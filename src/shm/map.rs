@@ -6,6 +6,7 @@
 use core::ops::Deref;
 
 use bytemuck::{Pod, Zeroable};
+use linux_raw_sys::general::{__NR_madvise, MADV_POPULATE_WRITE};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
@@ -17,8 +18,6 @@ use super::words::{Ordering, Word, Words};
 
 /// How much is hashed at a time: fits the first-level cache.
 const BOUNCE_BYTES: usize = 8 << 10;
-/// `MADV_POPULATE_WRITE`: fault pages in, reporting an error instead of raising SIGBUS (Linux 5.14).
-const POPULATE_WRITE: usize = 23;
 
 /// How many mappings [`bridge`] knows: the index twice, the volatile segment, all segments that are kept open.
 const RANGES_MAX: usize = 72;
@@ -203,9 +202,9 @@ impl MapMut {
     /// Makes sure that the page of `offset` can be written: a full disk or a cut file is an error here, not a SIGBUS.
     pub fn populate(&self, offset: usize) -> Result<(), Errno> {
         let page = self.0.range(offset & !4095, 4096).ok_or(Errno::FAULT)?;
+        let args = [page as usize, 4096, MADV_POPULATE_WRITE as usize, 0, 0];
         // SAFETY: the page lies inside the mapping; populating changes no byte.
-        let result =
-            unsafe { syscall::call(syscall::MADVISE, [page as usize, 4096, POPULATE_WRITE, 0, 0]) };
+        let result = unsafe { syscall::call(__NR_madvise, args) };
         // EINVAL: a kernel before 5.14, which does not know the advice.
         if result >= 0 || result == -(Errno::INVAL.raw_os_error() as isize) {
             return Ok(());
