@@ -7,14 +7,15 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use super::counts::Counts;
 use super::figures::{Row, ms};
-use super::outputs::{Originals, compare, outputs};
+use super::outputs::{Originals, outputs};
 use super::process::{Call, Sample, Starter, SystemCalls, system_calls};
 use super::runner::{Runner, relate_to_ideal};
 use super::split::Split;
 use super::stage::Stage;
 use super::step::{Plan, Site, Step, Subject};
-use super::tools::{Counts, IBID, Tool};
+use super::tools::{IBID, Tool};
 use super::workloads::Workload;
 
 /// Warm rounds before those that are measured: at most so many, until the cache finds everything.
@@ -189,7 +190,7 @@ impl Course<'_> {
             let before = runner.tool.counts()?;
             for step in steps {
                 if self.run(runner, step)?.is_some() {
-                    compare(runner, step, originals)?;
+                    runner.compare(step, originals)?;
                 }
             }
             let expected = runner.expected(workload, steps);
@@ -252,7 +253,7 @@ impl Course<'_> {
             if !runner.tool.is_cache() || !runner.takes_part() {
                 continue;
             }
-            make_ready(step)?;
+            step.make_ready()?;
             let call = &runner.tool.calls(self.stage, step)?[0];
             let Some(calls) = system_calls(call, strace.as_deref(), &log) else { continue };
             runner.warm.system_calls = Some(calls.count);
@@ -265,7 +266,7 @@ impl Course<'_> {
 
     /// Runs a step where its outputs are not, and sees that they are there afterwards. A cache that fails is out.
     fn run(&self, runner: &mut Runner<'_>, step: &Step) -> io::Result<Option<Sample>> {
-        make_ready(step)?;
+        step.make_ready()?;
         let calls: Vec<Call> = runner.tool.calls(self.stage, step)?;
         let ran = self.starter.run(&calls, step.jobs);
         let missing = step.outputs.iter().find(|output| !output.exists());
@@ -280,23 +281,6 @@ impl Course<'_> {
             }
             ran => ran.map(Some),
         }
-    }
-}
-
-/// Goes to the step's directory and takes away what it will write.
-pub fn make_ready(step: &Step) -> io::Result<()> {
-    std::env::set_current_dir(&step.directory)?;
-    for output in &step.outputs {
-        let removed =
-            if output.is_dir() { fs::remove_dir_all(output) } else { fs::remove_file(output) };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    match &step.rewritten {
-        Some((path, text)) => fs::write(path, text),
-        None => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Output, Stdio};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
-use super::tools::Counts;
+use super::counts::Counts;
 
 /// The directory of what was recorded; set, this program is the wrapper.
 pub const RECORDS: &str = "IBID_BENCH_RECORDS";

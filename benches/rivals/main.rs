@@ -18,6 +18,7 @@ use std::process::{Command, ExitCode};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
+mod counts;
 mod course;
 mod figures;
 mod floor;

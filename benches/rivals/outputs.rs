@@ -1,4 +1,4 @@
-//! What a step left, and whether a cache left the same as the bare compiler.
+//! What a step left.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,14 +6,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::runner::Runner;
 use super::step::Step;
-use super::tools::{IBID, IDEAL};
 
 /// What the bare compiler wrote.
 pub type Originals = HashMap<Identity, Vec<u8>>;
 /// See `Step::identity`.
-type Identity = (PathBuf, String);
+pub type Identity = (PathBuf, String);
 
 /// The files that a step has left; of a build, what cargo puts in the place where people look for it.
 pub fn outputs(step: &Step) -> io::Result<Originals> {
@@ -45,24 +43,4 @@ fn results(directory: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Sees whether a cache gave what the compiler gave. ibid must, but that two builds of a crate are alike is the crate's matter;
-/// without it the ideal wrapper's time says nothing.
-pub fn compare(runner: &mut Runner<'_>, step: &Step, originals: &Originals) -> io::Result<()> {
-    let left = outputs(step)?;
-    let is_other = |key: &&Identity| originals.get(*key).is_some_and(|bytes| *bytes != left[*key]);
-    let is_lacking = |key: &&Identity| step.is_build && !left.contains_key(*key);
-    let other = left.keys().find(is_other).or_else(|| originals.keys().find(is_lacking));
-    let Some((path, _)) = other else { return Ok(()) };
-    runner.warm.differs = true;
-    let error = io::Error::other(format!("other bytes than bare: {}", path.display()));
-    match runner.tool.name {
-        IBID if !step.is_build => Err(error),
-        IDEAL => {
-            runner.leave_out(&error);
-            Ok(())
-        }
-        _ => Ok(()),
-    }
 }

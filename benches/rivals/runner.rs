@@ -3,10 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use super::counts::Counts;
 use super::figures::{Figures, Phase, Row, Status, ms};
+use super::outputs::{Identity, Originals, outputs};
 use super::process::Sample;
 use super::step::Step;
-use super::tools::{Counts, IDEAL, Tool};
+use super::tools::{IBID, IDEAL, Tool};
 use super::workloads::{Expected, Workload};
 
 /// How often counters are read until they stand still: daemons count a little later than they answer.
@@ -120,6 +122,27 @@ impl<'a> Runner<'a> {
             self.warm.status = status(is_all, counts);
         }
         Ok(is_all)
+    }
+
+    /// Sees whether it gave what the compiler gave. ibid must, but that two builds of a crate are alike is the crate's matter;
+    /// without it the ideal wrapper's time says nothing.
+    pub fn compare(&mut self, step: &Step, originals: &Originals) -> io::Result<()> {
+        let left = outputs(step)?;
+        let is_other =
+            |key: &&Identity| originals.get(*key).is_some_and(|bytes| *bytes != left[*key]);
+        let is_lacking = |key: &&Identity| step.is_build && !left.contains_key(*key);
+        let other = left.keys().find(is_other).or_else(|| originals.keys().find(is_lacking));
+        let Some((path, _)) = other else { return Ok(()) };
+        self.warm.differs = true;
+        let error = io::Error::other(format!("other bytes than bare: {}", path.display()));
+        match self.tool.name {
+            IBID if !step.is_build => Err(error),
+            IDEAL => {
+                self.leave_out(&error);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the counters say of all warm rounds.

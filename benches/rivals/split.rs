@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::course::make_ready;
 use super::figures::{Figures, ms};
 use super::process::Starter;
 use super::stage::Stage;
 use super::step::Step;
-use super::tools::Tool;
+use super::tools::{Tool, WRAPPER};
 
 /// The file to which times are added; set, this program is the one between cargo and a cache.
 const LOG: &str = "IBID_BENCH_LOG";
@@ -61,7 +60,7 @@ impl Split {
             Split { tool: tool.name, timed: f64::INFINITY, inside: 0.0, processes: 0, fresh: 0.0 };
         for _ in 0..ROUNDS {
             fs::write(&log, "")?;
-            make_ready(step)?;
+            step.make_ready()?;
             let whole = ms(&starter.run(&timed, 1)?);
             if whole < best.timed {
                 let spans = read(&log)?;
@@ -69,7 +68,7 @@ impl Split {
                 best.inside = together_ns(spans) as f64 / 1e6;
             }
         }
-        make_ready(step)?;
+        step.make_ready()?;
         starter.run(&usual, 1)?;
         let fresh = (0..ROUNDS).map(|_| Ok(ms(&starter.run(&usual, 1)?)));
         best.fresh = Figures::of(fresh.collect::<io::Result<_>>()?).p50;
@@ -89,9 +88,6 @@ impl Split {
         )
     }
 }
-
-/// The variable by which cargo is told of a cache.
-pub const WRAPPER: &str = "RUSTC_WRAPPER";
 
 /// How long at least one of them lasted.
 fn together_ns(mut spans: Vec<(u64, u64)>) -> u64 {

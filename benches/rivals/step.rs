@@ -1,6 +1,8 @@
 //! What a workload consists of: steps, and in which order they run cold and warm.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::stage::Stage;
@@ -29,6 +31,23 @@ impl Step {
     pub fn identity(&self, output: &Path) -> (PathBuf, String) {
         let source = self.rewritten.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
         (self.directory.join(output), source)
+    }
+
+    /// Goes to its directory and takes away what it will write.
+    pub fn make_ready(&self) -> io::Result<()> {
+        std::env::set_current_dir(&self.directory)?;
+        for output in &self.outputs {
+            let removed =
+                if output.is_dir() { fs::remove_dir_all(output) } else { fs::remove_file(output) };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        match &self.rewritten {
+            Some((path, text)) => fs::write(path, text),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -112,8 +113,8 @@ pub struct Doctor {
 #[derive(Debug, Args)]
 pub struct Gc {
     /// Drop what was stored longer ago, such as `30d` or `12h`
-    #[arg(long, value_name = "AGE", value_parser = super::gc::parse_age)]
-    pub max_age: Option<std::time::Duration>,
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    pub max_age: Option<Duration>,
     /// Evict to this size instead of the configured one, such as `5G`
     #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_size)]
     pub max_size: Option<u64>,
@@ -166,4 +167,35 @@ pub struct Install {
 pub struct Completions {
     /// The shell
     pub shell: clap_complete::Shell,
+}
+
+/// A time such as `30d`, `12h`, `45m` or `10s`; a bare number is days.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let refused = || format!("`{text}` is not a time, such as `30d`, `12h`, `45m` or `10s`");
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit_s: u64 = match unit {
+        "" | "d" => 24 * 60 * 60,
+        "h" => 60 * 60,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err(refused()),
+    };
+    let number: u64 = number.parse().map_err(|_| refused())?;
+    number.checked_mul(unit_s).map(Duration::from_secs).ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_age;
+
+    #[test]
+    fn ages() {
+        for (text, seconds) in [("30d", 2_592_000), ("2", 172_800), ("1h", 3600), ("0s", 0)] {
+            assert_eq!(parse_age(text).map(|age| age.as_secs()), Ok(seconds), "{text}");
+        }
+        for text in ["", "d", "-1d", "1y", "1.5h", "99999999999999999999d"] {
+            assert!(parse_age(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! `ibid gc [--max-age AGE] [--max-size SIZE]`: evicts to a size and an age, and tidies the cache directory up.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use super::args::Gc;
 use super::progress::Progress;
@@ -40,35 +39,4 @@ pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Re
     }
     writeln!(stdout, "size                   {} of {}", bytes(used), bytes(max_bytes))?;
     Ok(0)
-}
-
-/// A time such as `30d`, `12h`, `45m` or `10s`; a bare number is days.
-pub fn parse_age(text: &str) -> Result<Duration, String> {
-    let refused = || format!("`{text}` is not a time, such as `30d`, `12h`, `45m` or `10s`");
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let unit_s: u64 = match unit {
-        "" | "d" => 24 * 60 * 60,
-        "h" => 60 * 60,
-        "m" => 60,
-        "s" => 1,
-        _ => return Err(refused()),
-    };
-    let number: u64 = number.parse().map_err(|_| refused())?;
-    number.checked_mul(unit_s).map(Duration::from_secs).ok_or_else(refused)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_age;
-
-    #[test]
-    fn ages() {
-        for (text, seconds) in [("30d", 2_592_000), ("2", 172_800), ("1h", 3600), ("0s", 0)] {
-            assert_eq!(parse_age(text).map(|age| age.as_secs()), Ok(seconds), "{text}");
-        }
-        for text in ["", "d", "-1d", "1y", "1.5h", "99999999999999999999d"] {
-            assert!(parse_age(text).is_err(), "{text}");
-        }
-    }
 }

@@ -11,8 +11,8 @@ use std::process::Command;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use super::run::Status;
 use super::signals::{inherited, set_disposition};
+use super::status::Status;
 
 /// A change to the environment: a name, and its new value or `None` to remove it.
 pub type EnvChange = (OsString, Option<OsString>);

@@ -7,6 +7,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use linux_raw_sys::general::{
+    BTRFS_SUPER_MAGIC, CEPH_SUPER_MAGIC, CIFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC,
+    FUSE_SUPER_MAGIC, MSDOS_SUPER_MAGIC, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC as OVERLAY,
+    RAMFS_MAGIC, SMB2_SUPER_MAGIC, TMPFS_MAGIC, V9FS_MAGIC, XFS_SUPER_MAGIC,
+};
+
 use crate::shm::clock;
 
 /// A type of file system on which mappings are shared by all processes, and a new name in a directory changes the
@@ -18,29 +24,28 @@ pub struct FileSystem {
     pub name: &'static str,
 }
 
-const OVERLAY: u32 = 0x794c_7630;
-
+/// Those without a name here are in no header of the kernel's.
 const KNOWN: [FileSystem; 8] = [
-    FileSystem { magic: 0xef53, name: "ext" },
-    FileSystem { magic: 0x5846_5342, name: "xfs" },
-    FileSystem { magic: 0x9123_683e, name: "btrfs" },
-    FileSystem { magic: 0x0102_1994, name: "tmpfs" },
+    FileSystem { magic: EXT4_SUPER_MAGIC, name: "ext" },
+    FileSystem { magic: XFS_SUPER_MAGIC, name: "xfs" },
+    FileSystem { magic: BTRFS_SUPER_MAGIC, name: "btrfs" },
+    FileSystem { magic: TMPFS_MAGIC, name: "tmpfs" },
     FileSystem { magic: OVERLAY, name: "overlayfs" },
-    FileSystem { magic: 0xf2f5_2010, name: "f2fs" },
+    FileSystem { magic: F2FS_SUPER_MAGIC, name: "f2fs" },
     FileSystem { magic: 0x2fc1_2fc1, name: "zfs" },
     FileSystem { magic: 0xca45_1a4e, name: "bcachefs" },
 ];
 
 /// Others, to be named where they are refused.
 const REFUSED: [(u32, &str); 8] = [
-    (0x6969, "NFS"),
-    (0x0102_1997, "9p"),
-    (0x6573_5546, "FUSE"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB"),
-    (0x00c3_6400, "Ceph"),
-    (0x4d44, "FAT"),
-    (0x8584_58f6, "ramfs"),
+    (NFS_SUPER_MAGIC, "NFS"),
+    (V9FS_MAGIC, "9p"),
+    (FUSE_SUPER_MAGIC, "FUSE"),
+    (CIFS_SUPER_MAGIC, "CIFS"),
+    (SMB2_SUPER_MAGIC, "SMB"),
+    (CEPH_SUPER_MAGIC, "Ceph"),
+    (MSDOS_SUPER_MAGIC, "FAT"),
+    (RAMFS_MAGIC, "ramfs"),
 ];
 
 impl FileSystem {

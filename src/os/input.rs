@@ -11,7 +11,7 @@ use rustix::io::{Errno, pread, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stdin, stdin};
 
-use super::run::close_all_but;
+use super::descriptors::close_all_but;
 use super::stream::write_all;
 use crate::shm::raw::{self, FileState, Stream};
 

@@ -7,11 +7,14 @@ pub mod elf;
 pub mod exec;
 pub mod file_system;
 pub mod input;
+pub mod map;
 pub mod path;
 pub mod run;
+pub mod status;
 pub mod unnamed;
 pub mod watch;
 
+mod descriptors;
 mod signals;
 mod stream;
 

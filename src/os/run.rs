@@ -18,8 +18,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::stdio::{stderr, stdout};
 
+use super::descriptors::close_all_but;
 use super::exec::{EnvChange, command};
 use super::signals::{Forwarding, inherited, set_disposition, take_resized, tell_resized};
+use super::status::Status;
 use super::stream::{PIECE_BYTES, Piece, Stream, is_same_file};
 use super::watch::Filter;
 use crate::shm::raw::{self, Limited};
@@ -74,42 +76,6 @@ pub enum Streams {
     Merged,
 }
 
-/// A wait status, as the kernel gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status(i32);
-
-impl Status {
-    /// From the number that `wait` gives.
-    pub const fn from_raw(raw: i32) -> Self {
-        Status(raw)
-    }
-
-    /// The number that `wait` gave.
-    pub const fn raw(self) -> i32 {
-        self.0
-    }
-
-    /// Whether it exited with 0.
-    pub const fn is_success(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The exit code, if it exited.
-    pub fn code(self) -> Option<u8> {
-        ExitStatus::from_raw(self.0).code().and_then(|code| u8::try_from(code).ok())
-    }
-
-    /// The signal that killed it, if one did.
-    pub fn signal(self) -> Option<i32> {
-        ExitStatus::from_raw(self.0).signal()
-    }
-
-    /// Whether it left a core.
-    pub fn core_dumped(self) -> bool {
-        ExitStatus::from_raw(self.0).core_dumped()
-    }
-}
-
 /// What our own stdout and stderr are now: the same judgement that `run` makes for the tool.
 pub fn our_streams() -> Streams {
     let [_, out_closed, err_closed] = inherited().closed;
@@ -145,7 +111,7 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
     let left_behind = ways.leave_relay();
     drop(forwarding);
     Ok(Ended {
-        status: Status(status.into_raw()),
+        status: Status::from_raw(status.into_raw()),
         text: ways.into_text(),
         left_behind,
         wall: started.elapsed(),
@@ -371,21 +337,6 @@ impl Ways {
             stdout: text(self.out),
             stderr: text(self.err),
         })
-    }
-}
-
-/// Closes every descriptor but those (a negative one is none): a process that we leave behind must hold nothing that the
-/// tool did not. For a forked process only, in which nothing else runs; async-signal-safe.
-pub(super) fn close_all_but<const N: usize>(needed: [i32; N]) {
-    let mut needed = needed.map(|fd| u32::try_from(fd).unwrap_or(u32::MAX));
-    needed.sort_unstable();
-    let mut first = 0;
-    for fd in needed.into_iter().chain([u32::MAX]) {
-        if fd > first {
-            // SAFETY: these descriptors are used by nothing that still runs in this forked process.
-            unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
-        }
-        first = fd.saturating_add(1);
     }
 }
 

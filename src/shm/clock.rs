@@ -5,10 +5,13 @@
 
 use core::ffi::CStr;
 
+use linux_raw_sys::general::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC};
+
 use super::raw::BorrowedFd;
 
-/// ext, xfs, btrfs, tmpfs (magic numbers of `statfs(2)`).
-pub const FINE_GRAINED: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
+/// ext, xfs, btrfs, tmpfs.
+pub const FINE_GRAINED: [u64; 4] =
+    [EXT4_SUPER_MAGIC as u64, XFS_SUPER_MAGIC as u64, BTRFS_SUPER_MAGIC as u64, TMPFS_MAGIC as u64];
 
 /// Whether this kernel has them at all.
 pub fn kernel_has_fine_times() -> bool {

@@ -1,7 +1,8 @@
 //! Files as mapped bytes that other processes may change at any time.
 //!
 //! No reference to mapped bytes ever leaves this file: control words are atomics, everything else is copied out by an
-//! opaque copy. Every offset is checked against the length that was mapped.
+//! opaque copy. Every offset is checked against the length that was mapped. [`Map`] and [`MapMut`] map without libc, which the
+//! probe runs before; what only runs after libc has started maps by `os/map.rs`.
 
 use core::ops::Deref;
 
@@ -12,13 +13,10 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::layout::{CONTROL_OFFSET, Control};
-use super::syscall;
 use super::words::{Ordering, Word, Words};
 
 /// How much is hashed at a time: fits the first-level cache.
 const BOUNCE_BYTES: usize = 8 << 10;
-/// `MADV_POPULATE_WRITE`: fault pages in, reporting an error instead of raising SIGBUS (Linux 5.14).
-const POPULATE_WRITE: usize = 23;
 
 /// How many mappings [`bridge`] knows: the index twice, the volatile segment, all segments that are kept open.
 const RANGES_MAX: usize = 72;
@@ -71,33 +69,43 @@ fn forget(from: u64) {
     }
 }
 
-/// A mapping that is only read.
+/// Mapped bytes that are only read, whoever has mapped them.
 #[derive(Debug)]
-pub struct Map {
+pub struct View {
     at: *mut u8,
     len: usize,
 }
 
+/// Mapped bytes that are also written, by atomics only.
+#[derive(Debug)]
+pub struct ViewMut(View);
+
+/// A mapping that is only read.
+#[derive(Debug)]
+pub struct Map(View);
+
 /// A mapping that is also written, by atomics only.
 #[derive(Debug)]
-pub struct MapMut(Map);
+pub struct MapMut(ViewMut);
 
-// SAFETY: the pointer is owned by the value, and all access goes through atomics or opaque copies.
-unsafe impl Send for Map {}
+// SAFETY: the pointer is owned by the value's owner, and all access goes through atomics or opaque copies.
+unsafe impl Send for View {}
 // SAFETY: as above; shared access from threads is no different from access by other processes.
-unsafe impl Sync for Map {}
+unsafe impl Sync for View {}
 
-impl Map {
-    /// Maps the first `len` bytes of `file`, shared, for reading. `len` must not be more than the file's length.
-    pub fn new(file: BorrowedFd<'_>, len: usize) -> Result<Map, Errno> {
-        Map::with(file, len, ProtFlags::READ)
+impl View {
+    /// The `len` bytes from `at`. [`bridge`] knows them until [`View::forget`].
+    ///
+    /// # Safety
+    /// They are a shared mapping of a file that can be read as long as the view lives.
+    pub unsafe fn new(at: *mut u8, len: usize) -> View {
+        note(at as u64, at as u64 + len as u64);
+        View { at, len }
     }
 
-    fn with(file: BorrowedFd<'_>, len: usize, access: ProtFlags) -> Result<Map, Errno> {
-        // SAFETY: the kernel chooses a free place; nothing that exists is replaced.
-        let at = unsafe { mmap(core::ptr::null_mut(), len, access, MapFlags::SHARED, file, 0) }?;
-        note(at as u64, at as u64 + len as u64);
-        Ok(Map { at: at.cast(), len })
+    /// The mapping is about to go.
+    pub fn forget(&self) {
+        forget(self.at as u64);
     }
 
     /// The mapped length in bytes.
@@ -169,18 +177,14 @@ impl Map {
     }
 }
 
-impl Drop for Map {
-    fn drop(&mut self) {
-        forget(self.at as u64);
-        // SAFETY: the range was mapped by `with` and nothing borrowed from it is left.
-        let _ = unsafe { munmap(self.at.cast(), self.len) };
-    }
-}
-
-impl MapMut {
-    /// Maps the first `len` bytes of `file`, shared, for reading and writing.
-    pub fn new(file: BorrowedFd<'_>, len: usize) -> Result<MapMut, Errno> {
-        Map::with(file, len, ProtFlags::READ | ProtFlags::WRITE).map(MapMut)
+impl ViewMut {
+    /// The `len` bytes from `at`, as for [`View::new`].
+    ///
+    /// # Safety
+    /// They are a shared mapping of a file that can be read and written as long as the view lives.
+    pub unsafe fn new(at: *mut u8, len: usize) -> ViewMut {
+        // SAFETY: the caller's promise.
+        ViewMut(unsafe { View::new(at, len) })
     }
 
     /// `count` words from `offset`, which must be a multiple of 8.
@@ -199,24 +203,67 @@ impl MapMut {
         // SAFETY: the range is mapped for the life of `self` and aligned; it holds nothing but atomics.
         Some(unsafe { &*control })
     }
+}
 
-    /// Makes sure that the page of `offset` can be written: a full disk or a cut file is an error here, not a SIGBUS.
-    pub fn populate(&self, offset: usize) -> Result<(), Errno> {
-        let page = self.0.range(offset & !4095, 4096).ok_or(Errno::FAULT)?;
-        // SAFETY: the page lies inside the mapping; populating changes no byte.
-        let result =
-            unsafe { syscall::call(syscall::MADVISE, [page as usize, 4096, POPULATE_WRITE, 0, 0]) };
-        // EINVAL: a kernel before 5.14, which does not know the advice.
-        if result >= 0 || result == -(Errno::INVAL.raw_os_error() as isize) {
-            return Ok(());
-        }
-        Err(Errno::FAULT)
+impl Deref for ViewMut {
+    type Target = View;
+    fn deref(&self) -> &View {
+        &self.0
+    }
+}
+
+fn map(file: BorrowedFd<'_>, len: usize, access: ProtFlags) -> Result<*mut u8, Errno> {
+    // SAFETY: the kernel chooses a free place; nothing that exists is replaced.
+    unsafe { mmap(core::ptr::null_mut(), len, access, MapFlags::SHARED, file, 0) }
+        .map(<*mut _>::cast)
+}
+
+fn unmap(view: &View) {
+    view.forget();
+    // SAFETY: the range was mapped by `map`, its owner is being dropped and nothing borrowed from it is left.
+    let _ = unsafe { munmap(view.at.cast(), view.len) };
+}
+
+impl Map {
+    /// Maps the first `len` bytes of `file`, shared, for reading. `len` must not be more than the file's length.
+    pub fn new(file: BorrowedFd<'_>, len: usize) -> Result<Map, Errno> {
+        let at = map(file, len, ProtFlags::READ)?;
+        // SAFETY: just mapped, until the map is dropped.
+        Ok(Map(unsafe { View::new(at, len) }))
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        unmap(&self.0);
+    }
+}
+
+impl Deref for Map {
+    type Target = View;
+    fn deref(&self) -> &View {
+        &self.0
+    }
+}
+
+impl MapMut {
+    /// Maps the first `len` bytes of `file`, shared, for reading and writing.
+    pub fn new(file: BorrowedFd<'_>, len: usize) -> Result<MapMut, Errno> {
+        let at = map(file, len, ProtFlags::READ | ProtFlags::WRITE)?;
+        // SAFETY: just mapped, until the map is dropped.
+        Ok(MapMut(unsafe { ViewMut::new(at, len) }))
+    }
+}
+
+impl Drop for MapMut {
+    fn drop(&mut self) {
+        unmap(&self.0);
     }
 }
 
 impl Deref for MapMut {
-    type Target = Map;
-    fn deref(&self) -> &Map {
+    type Target = ViewMut;
+    fn deref(&self) -> &ViewMut {
         &self.0
     }
 }

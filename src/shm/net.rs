@@ -1,37 +1,47 @@
 //! The net below the probe: a fault in it resumes at a place of the caller's, as if nothing had happened.
 //!
 //! It is armed for the few hundred microseconds of a probe, before any thread or library exists.
-//! Source: `rt_sigaction(2)`; the kernel's `struct sigaction` of x86-64 and aarch64.
+//! Source: `rt_sigaction(2)`.
 
 use core::cell::UnsafeCell;
+use core::mem::transmute;
+
+use linux_raw_sys::ctypes::{c_int, c_ulong};
+use linux_raw_sys::general::{
+    __NR_rt_sigaction, SA_NODEFER, SA_RESTORER, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV,
+    kernel_sigaction as Action, kernel_sigset_t,
+};
 
 use super::syscall;
 
-/// The kernel's `struct sigaction`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Action {
-    handler: usize,
-    flags: usize,
-    restorer: usize,
-    mask: u64,
-}
+const NO_SIGNALS: kernel_sigset_t = kernel_sigset_t { sig: [0] };
+const NOTHING: Action =
+    Action { sa_handler_kernel: None, sa_flags: 0, sa_restorer: None, sa_mask: NO_SIGNALS };
+const SIGNALS: [u32; 5] = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT];
 
-const NOTHING: Action = Action { handler: 0, flags: 0, restorer: 0, mask: 0 };
-/// SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT.
-const SIGNALS: [usize; 5] = [11, 7, 4, 8, 6];
-/// `SA_NODEFER | SA_RESTORER`: the handler never returns, so nothing may stay blocked.
-const FLAGS: usize = 0x4000_0000 | 0x0400_0000;
+/// What resumes at `handler`: it never returns, so nothing may stay blocked.
+fn resuming_at(handler: unsafe extern "C" fn()) -> Action {
+    // SAFETY: the kernel jumps to it with the signal's number in a register, which it does not read.
+    let entered =
+        unsafe { transmute::<unsafe extern "C" fn(), unsafe extern "C" fn(c_int)>(handler) };
+    Action {
+        sa_handler_kernel: Some(entered),
+        sa_flags: c_ulong::from(SA_NODEFER | SA_RESTORER),
+        sa_restorer: Some(handler),
+        sa_mask: NO_SIGNALS,
+    }
+}
 
 struct Saved(UnsafeCell<[Action; 5]>);
 // SAFETY: used only while the process has one thread, before libc starts.
 unsafe impl Sync for Saved {}
 static SAVED: Saved = Saved(UnsafeCell::new([NOTHING; 5]));
 
-fn sigaction(signal: usize, new: *const Action, old: *mut Action) {
-    // SAFETY: both pointers are null or name an `Action`; 8 is the length of the kernel's signal set.
-    let _ =
-        unsafe { syscall::call(syscall::RT_SIGACTION, [signal, new as usize, old as usize, 8, 0]) };
+fn sigaction(signal: u32, new: *const Action, old: *mut Action) {
+    let set_bytes = size_of::<kernel_sigset_t>();
+    let args = [signal as usize, new as usize, old as usize, set_bytes, 0];
+    // SAFETY: both pointers are null or name an `Action`.
+    let _ = unsafe { syscall::call(__NR_rt_sigaction, args) };
 }
 
 /// Lets faults resume at `handler`, which must call [`disarm`] and must never return.
@@ -39,8 +49,7 @@ fn sigaction(signal: usize, new: *const Action, old: *mut Action) {
 /// # Safety
 /// The process must have one thread only, and `handler` must keep its word.
 pub unsafe fn arm(handler: unsafe extern "C" fn()) {
-    let action =
-        Action { handler: handler as usize, flags: FLAGS, restorer: handler as usize, mask: 0 };
+    let action = resuming_at(handler);
     for (i, signal) in SIGNALS.into_iter().enumerate() {
         sigaction(signal, &raw const action, SAVED.0.get().cast::<Action>().wrapping_add(i));
     }
@@ -51,7 +60,7 @@ pub unsafe fn arm(handler: unsafe extern "C" fn()) {
 /// # Safety
 /// The process must have one thread only, and `end` must keep its word.
 pub unsafe fn arm_for_the_end(end: unsafe extern "C" fn()) {
-    let action = Action { handler: end as usize, flags: FLAGS, restorer: end as usize, mask: 0 };
+    let action = resuming_at(end);
     for signal in SIGNALS {
         sigaction(signal, &raw const action, core::ptr::null_mut());
     }

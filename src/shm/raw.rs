@@ -5,11 +5,16 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
+use linux_raw_sys::general::{
+    __NR_exit_group, __NR_getcwd, __NR_getgroups, __NR_statx, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT,
+    S_IFREG,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 pub use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::stat::Stat;
 use super::syscall;
@@ -57,15 +62,15 @@ pub struct FileState {
 }
 
 /// The type bits of a mode.
-pub const TYPE_MASK: u32 = 0o170_000;
+pub const TYPE_MASK: u32 = S_IFMT;
 /// A regular file.
-pub const REGULAR: u32 = 0o100_000;
+pub const REGULAR: u32 = S_IFREG;
 /// A directory.
-pub const DIRECTORY: u32 = 0o040_000;
+pub const DIRECTORY: u32 = S_IFDIR;
 /// A symlink.
-pub const SYMLINK: u32 = 0o120_000;
+pub const SYMLINK: u32 = S_IFLNK;
 /// A character device.
-pub const CHARACTER_DEVICE: u32 = 0o020_000;
+pub const CHARACTER_DEVICE: u32 = S_IFCHR;
 
 impl FileState {
     fn from(s: &Statx) -> FileState {
@@ -116,7 +121,7 @@ fn statx(dir: BorrowedFd<'_>, path: &CStr, flags: AtFlags) -> Result<FileState, 
     // SAFETY: the path ends in a NUL, and the buffer is of the kernel's size.
     let result = unsafe {
         syscall::call(
-            syscall::STATX,
+            __NR_statx,
             [
                 dir.as_raw_fd().cast_unsigned() as usize,
                 path.as_ptr() as usize,
@@ -257,7 +262,7 @@ pub fn host(mut field: impl FnMut(&CStr)) {
 pub fn working_directory(buffer: &mut [u8]) -> Option<usize> {
     // SAFETY: `buffer` is ours, and its length is the true one.
     let result = unsafe {
-        syscall::call(syscall::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0])
+        syscall::call(__NR_getcwd, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0])
     };
     let len = usize::try_from(result).ok()?.checked_sub(1)?;
     // A directory that was unmounted or lies outside our root has a name that begins with "(unreachable)".
@@ -284,34 +289,31 @@ pub fn is_in_group(gid: u32) -> bool {
     }
     // SAFETY: the array is ours, and its length is the true one.
     let count = unsafe {
-        syscall::call(syscall::GETGROUPS, [groups.len(), groups.as_mut_ptr() as usize, 0, 0, 0])
+        syscall::call(__NR_getgroups, [groups.len(), groups.as_mut_ptr() as usize, 0, 0, 0])
     };
     let count = usize::try_from(count).unwrap_or(0);
     groups.iter().take(count).any(|group| *group == gid)
 }
 
-/// Something of which a process may have only so much (`ulimit`), by the kernel's number.
+/// Something of which a process may have only so much (`ulimit`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limited {
     /// The length to which a file may be written; past it the process is killed (SIGXFSZ).
-    FileBytes = 1,
+    FileBytes,
     /// Private memory.
-    DataBytes = 2,
+    DataBytes,
     /// All that is mapped.
-    AddressBytes = 9,
+    AddressBytes,
 }
 
 /// How much of it this process may have; `u64::MAX` if there is no limit.
 pub fn limit(of: Limited) -> u64 {
-    let mut soft_and_hard = [u64::MAX; 2];
-    // SAFETY: no new limit is given, and the kernel writes the two numbers of the old one.
-    let _ = unsafe {
-        syscall::call(
-            syscall::PRLIMIT64,
-            [0, of as usize, 0, soft_and_hard.as_mut_ptr() as usize, 0],
-        )
+    let resource = match of {
+        Limited::FileBytes => Resource::Fsize,
+        Limited::DataBytes => Resource::Data,
+        Limited::AddressBytes => Resource::As,
     };
-    soft_and_hard[0]
+    getrlimit(resource).current.unwrap_or(u64::MAX)
 }
 
 /// Whether `file` is one that the limit keeps from growing by so many bytes. (What is written goes to its end, or to where
@@ -334,7 +336,7 @@ pub fn exit(status: i32) -> ! {
     loop {
         // SAFETY: the call takes a number and does not return.
         let _ = unsafe {
-            syscall::call(syscall::EXIT_GROUP, [status.cast_unsigned() as usize, 0, 0, 0, 0])
+            syscall::call(__NR_exit_group, [status.cast_unsigned() as usize, 0, 0, 0, 0])
         };
     }
 }

@@ -9,7 +9,7 @@ use super::layout::{
     Checked, ENTRY_MAGIC, EntryHeader, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC,
     SEGMENT_UNITS, SegmentHeader, UNIT_BYTES, segment_name,
 };
-use super::map::Map;
+use super::map::{Map, View};
 use super::raw::{self, AsFd, Handle};
 
 /// How many segments one process keeps mapped.
@@ -47,7 +47,7 @@ pub struct Segments {
 pub struct Entry<'a> {
     /// Its header.
     pub header: EntryHeader,
-    map: &'a Map,
+    map: &'a View,
     body: usize,
 }
 
@@ -64,20 +64,7 @@ impl Segments {
 
     /// The entry at `place`, if there is an intact one.
     pub fn entry(&self, place: Place) -> Option<Entry<'_>> {
-        if place.unit < SEGMENT_FIRST_UNIT || place.unit >= SEGMENT_UNITS {
-            return None;
-        }
-        let map = self.segment(place.seq)?;
-        let header: EntryHeader = map.get(place.offset())?;
-        let body = place.offset() + size_of::<EntryHeader>();
-        let is_right = header.magic == ENTRY_MAGIC
-            && u64::from(header.seq) == place.seq & 0xffff_ffff
-            && header.unit == place.unit
-            && header.uuid == self.uuid
-            && header.is_intact()
-            && header.body_bytes <= (map.len() - body) as u64
-            && header.hot_bytes <= header.body_bytes;
-        is_right.then_some(Entry { header, map, body })
+        Entry::find(self.segment(place.seq)?, place, &self.uuid)
     }
 
     fn segment(&self, seq: u64) -> Option<&Map> {
@@ -114,7 +101,24 @@ impl Segments {
     }
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// The entry at `place` of the segment in `map`, if there is an intact one of the cache with this identity.
+    pub fn find(map: &'a View, place: Place, uuid: &[u8; 16]) -> Option<Entry<'a>> {
+        if place.unit < SEGMENT_FIRST_UNIT || place.unit >= SEGMENT_UNITS {
+            return None;
+        }
+        let header: EntryHeader = map.get(place.offset())?;
+        let body = place.offset() + size_of::<EntryHeader>();
+        let is_right = header.magic == ENTRY_MAGIC
+            && u64::from(header.seq) == place.seq & 0xffff_ffff
+            && header.unit == place.unit
+            && header.uuid == *uuid
+            && header.is_intact()
+            && header.body_bytes <= (map.len() - body) as u64
+            && header.hot_bytes <= header.body_bytes;
+        is_right.then_some(Entry { header, map, body })
+    }
+
     /// Copies `into.len()` bytes of the body from `offset`.
     pub fn copy_out(&self, offset: u64, into: &mut [u8]) -> Option<()> {
         let offset = usize::try_from(offset).ok()?;

@@ -19,6 +19,7 @@ use crate::error::StoreError;
 use crate::index::cache::{Cache, VOLATILE_FILE};
 use crate::index::{self, Index, Window};
 use crate::os::file_system::FileSystem;
+use crate::os::map::FileMapMut;
 use crate::outcome::InternalError;
 use crate::shm::access::{self, Access};
 use crate::shm::counters::VOLATILE_BYTES;
@@ -28,7 +29,9 @@ use crate::shm::layout::{
     IndexHeader, OLDEST_OFFSET, SEGMENT_BYTES, SEGMENT_UNITS, VOLATILE_MAGIC, VolatileHeader,
     index_bytes,
 };
+use crate::shm::map::was_bridged;
 use crate::shm::raw;
+use crate::shm::words::Word;
 
 /// Bytes of cache for each word of the index: an object has three words and is a few tens of KiB.
 const BYTES_PER_WORD: u64 = 8 << 10;
@@ -202,7 +205,10 @@ fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
     );
     header.volatile[..name.len()].copy_from_slice(name.as_bytes());
     let header = header.sealed();
-    whole_file(&path, index_bytes(header.buckets), bytemuck::bytes_of(&header)).map_err(fail)?;
+    whole_file(&path, index_bytes(header.buckets), |mut file| {
+        file.write_all(bytemuck::bytes_of(&header))
+    })
+    .map_err(fail)?;
     Ok(header)
 }
 
@@ -226,11 +232,8 @@ fn volatile(directory: &Path, access: Access, header: &IndexHeader) -> Result<()
         return Ok(());
     }
     let path = directory.join(VOLATILE_FILE.to_str().unwrap_or("volatile"));
-    whole_file(&path, VOLATILE_BYTES as u64, bytemuck::bytes_of(&head)).map_err(StoreError::io(
-        "cannot create",
-        &path,
-        InternalError::Volatile,
-    ))
+    whole_file(&path, VOLATILE_BYTES as u64, |mut file| file.write_all(bytemuck::bytes_of(&head)))
+        .map_err(StoreError::io("cannot create", &path, InternalError::Volatile))
 }
 
 /// Where the volatile segment has its name while it is in shared memory.
@@ -316,14 +319,18 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
     reserved
 }
 
-/// A file of `len` zeros that begins with `head`; its space is reserved. It replaces what has the name.
-pub(super) fn whole_file(path: &Path, len: u64, head: &[u8]) -> io::Result<()> {
+/// A file of `len` zeros, of which `write` changes some; its space is reserved. It replaces what has the name.
+pub(super) fn whole_file(
+    path: &Path,
+    len: u64,
+    write: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let (temporary, file) = temporary_file(path)?;
     fault::point("file: temporary one made");
     let made = reserve(&file, len)
         .inspect(|()| fault::point("file: space reserved"))
-        .and_then(|()| (&file).write_all(head))
-        .inspect(|()| fault::point("file: head written"))
+        .and_then(|()| write(&file))
+        .inspect(|()| fault::point("file: written"))
         .and_then(|()| make_way(path))
         .and_then(|()| fs::rename(&temporary, path));
     fault::point("file: renamed");
@@ -402,7 +409,9 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
         .map(|index| (*index.header(), index.window().newest));
     remove_segments(directory);
     match old {
-        Some((header, newest)) => successor(directory, header, Window { oldest: 0, newest }, &[]),
+        Some((header, newest)) => {
+            successor(directory, header, Window { oldest: 0, newest }, |_| {})
+        }
         None => fs::remove_file(&path).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),
             _ => Err(StoreError::io("cannot remove", &path, InternalError::Index)(error)),
@@ -414,25 +423,33 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
 /// may be about to make the next segment, and must not find that a new one has its name.
 const NUMBERS_SKIPPED: u64 = 16;
 
-/// Puts an index with these words in the place of the one that is there; the volatile segment stays, by name and identity.
+/// Puts an index, whose words are zero until `fill` sets them, in the place of the one that is there; the volatile segment
+/// stays, by name and identity.
 pub(super) fn successor(
     directory: &Path,
     header: IndexHeader,
     window: Window,
-    words: &[u64],
+    fill: impl FnOnce(&[Word]),
 ) -> Result<(), StoreError> {
     let path = directory.join(index::NAME.to_str().unwrap_or("index"));
-    let mut bytes = bytemuck::bytes_of(&header).to_vec();
+    let mut head = bytemuck::bytes_of(&header).to_vec();
     let mut put = |at: usize, word: u64| {
-        bytes.resize(at, 0);
-        bytes.extend(word.to_le_bytes());
+        head.resize(at, 0);
+        head.extend(word.to_le_bytes());
     };
     // No epoch: what is appended next goes to a new segment.
     put(CURSOR_OFFSET, (window.newest + NUMBERS_SKIPPED) << 32 | u64::from(SEGMENT_UNITS));
     put(OLDEST_OFFSET, window.oldest);
-    bytes.resize(INDEX_WORDS_OFFSET, 0);
-    bytes.extend_from_slice(bytemuck::cast_slice(words));
-    whole_file(&path, index_bytes(header.buckets), &bytes).map_err(StoreError::io(
+    let len_bytes = index_bytes(header.buckets);
+    let write = |mut file: &File| {
+        file.write_all(&head)?;
+        let index =
+            FileMapMut::new(file.as_fd(), usize::try_from(len_bytes).unwrap_or(usize::MAX))?;
+        let words = index.words_mut(INDEX_WORDS_OFFSET, index::word_count(&header));
+        fill(words.ok_or(io::ErrorKind::UnexpectedEof)?);
+        if was_bridged() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    };
+    whole_file(&path, len_bytes, write).map_err(StoreError::io(
         "cannot renew",
         &path,
         InternalError::Index,

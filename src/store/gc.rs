@@ -7,11 +7,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::walk::Named;
 use super::{Store, create};
 use crate::error::StoreError;
 use crate::index::{self, belongs};
 use crate::shm::fault;
 use crate::shm::layout::{BUCKET_WORDS, DIRECTORY, IndexHeader};
+use crate::shm::words::{Ordering::Relaxed, Word};
 
 /// After what time a temporary file is nobody's any more.
 const TEMPORARY_AGE: Duration = Duration::from_hours(1);
@@ -104,28 +106,38 @@ impl Store {
             return Ok(false);
         }
         let larger = IndexHeader { buckets: wanted, ..header }.sealed();
-        let (old, new) = (index::word_count(&header), index::word_count(&larger));
-        let mut words = vec![0u64; new];
+        create::successor(&self.directory, larger, self.window(), |words| {
+            self.move_words(&named, index::word_count(&header), words, progress);
+        })?;
+        Ok(true)
+    }
+
+    /// Puts all words, of which there are `old` slots, to where they belong in a larger index.
+    fn move_words(
+        &self,
+        all: &[Named],
+        old: usize,
+        words: &[Word],
+        progress: &mut dyn FnMut(usize, usize),
+    ) {
         let mut done = 0;
-        for run in named.chunk_by(|a, b| a.place.seq == b.place.seq) {
-            let segments = self.segments_anew()?;
+        for run in all.chunk_by(|a, b| a.place.seq == b.place.seq) {
+            done += run.len();
+            progress(done, all.len());
+            let Some(segment) = self.map_segment(run[0].place.seq) else { continue };
             for named in run {
-                let Some(entry) = segments.entry(named.place) else { continue };
+                let Some(entry) = segment.entry(named.place) else { continue };
                 let (first, second) = entry.header.key.split_at(16);
                 let keys = [first, second].into_iter().filter_map(|key| key.try_into().ok());
                 for key in keys.filter(|key| belongs(named.at, named.word, key, old)).take(1) {
-                    let from = index::first_word(&key, new);
-                    let bucket = &mut words[from..from + BUCKET_WORDS];
-                    if let Some(free) = bucket.iter_mut().find(|word| **word == 0) {
-                        *free = named.word;
+                    let from = index::first_word(&key, words.len());
+                    let bucket = &words[from..from + BUCKET_WORDS];
+                    if let Some(free) = bucket.iter().find(|word| word.load(Relaxed) == 0) {
+                        free.store(named.word, Relaxed);
                     }
                 }
             }
-            done += run.len();
-            progress(done, named.len());
         }
-        create::successor(&self.directory, larger, self.window(), &words)?;
-        Ok(true)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,12 @@ use crate::config::{Config, Share};
 use crate::error::StoreError;
 use crate::index::cache::{Cache, index_key_of_blob};
 use crate::index::{self, Window};
+use crate::os::map::FileMapMut;
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::record::BlobRef;
 use crate::shm::counters::Counter;
 use crate::shm::fault;
 use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, SEGMENT_BYTES};
-use crate::shm::map::MapMut;
 use crate::shm::raw::{self, AsFd, Limited};
 use crate::shm::segments::Place;
 
@@ -67,7 +68,7 @@ pub struct Store {
     /// The reading side.
     pub cache: Cache,
     directory: PathBuf,
-    index: MapMut,
+    index: FileMapMut,
     /// Device and inode of the index.
     index_file: (u64, u64),
     max_bytes: u64,
@@ -91,21 +92,22 @@ impl Store {
             None => create::cache(&inside, access, max_bytes)?,
         };
         let index_path = inside.join("index");
-        let failed = |errno: raw::Errno| StoreError::Io {
+        let failed = |source: io::Error| StoreError::Io {
             what: "cannot map",
             path: index_path.clone(),
-            source: errno.into(),
+            source,
             counted: InternalError::Index,
         };
-        let file =
-            raw::open_read_write_at(cache.segments.directory(), index::NAME).map_err(failed)?;
-        let state = raw::stat_fd(file.as_fd()).map_err(failed)?.stat;
+        let failed_with = |errno: raw::Errno| failed(errno.into());
+        let file = raw::open_read_write_at(cache.segments.directory(), index::NAME)
+            .map_err(failed_with)?;
+        let state = raw::stat_fd(file.as_fd()).map_err(failed_with)?.stat;
         let len = state.size;
         let index_file = (state.dev, state.ino);
         if !index::is_trusted(cache.index.header(), len) {
             return Err(StoreError::Corrupt(index_path));
         }
-        let index = MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
+        let index = FileMapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
             .map_err(failed)?;
         Ok(Store {
             cache,
@@ -256,9 +258,8 @@ impl Store {
 
     /// Makes sure that a word of the index can be written without a fault.
     fn populate_word(&self, at: usize) -> Result<(), StoreError> {
-        self.index.populate(INDEX_WORDS_OFFSET + at * 8).map_err(|errno| {
-            StoreError::io("cannot write", &self.directory, InternalError::Index)(errno.into())
-        })
+        let failed = StoreError::io("cannot write", &self.directory, InternalError::Index);
+        self.index.populate(INDEX_WORDS_OFFSET + at * 8).map_err(failed)
     }
 
     /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.

@@ -13,7 +13,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::draft::Draft;
-use super::walk::Named;
+use super::walk::{Named, Segment};
 use super::{Store, Terms};
 use crate::error::StoreError;
 use crate::index::{self, Index};
@@ -21,7 +21,7 @@ use crate::outcome::InternalError;
 use crate::record::{BlobRef, Cold, Record};
 use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, segment_name};
 use crate::shm::raw;
-use crate::shm::segments::{Entry, Place, Segments};
+use crate::shm::segments::{Entry, Place};
 use crate::shm::words::WordsMut;
 
 /// How much of a body is read at a time.
@@ -112,8 +112,8 @@ pub fn verify(
     }
     let store = Store::open(directory, terms)?;
     let mut verifier = Verifier::new(&store);
-    verifier.follow_words(progress)?;
-    verifier.follow_references()?;
+    verifier.follow_words(progress);
+    verifier.follow_references();
     if repair {
         verifier.drop_damaged()?;
     }
@@ -169,30 +169,28 @@ impl<'s> Verifier<'s> {
         }
     }
 
-    fn follow_words(&mut self, progress: &mut dyn FnMut(usize, usize)) -> Result<(), StoreError> {
+    fn follow_words(&mut self, progress: &mut dyn FnMut(usize, usize)) {
         let store = self.store;
         let mut from = 0;
         while let Some(seq) = self.named.get(from).map(|named| named.place.seq) {
             let to = from + self.named[from..].partition_point(|named| named.place.seq == seq);
             if !store.segment_path(seq).exists() {
                 self.report.misses += (to - from) as u64;
-            } else if store.open_segment(seq).is_none() {
-                self.segments_dropped.push(seq);
-                self.damaged(Place { seq, unit: 0 }, Fault::Segment, from..to);
-            } else {
-                let segments = store.segments_anew()?;
+            } else if let Some(segment) = store.map_segment(seq) {
                 while from < to {
                     let place = self.named[from].place;
                     let end = from + self.named[from..to].partition_point(|n| n.place == place);
-                    self.check_entry(&segments, place, from..end);
+                    self.check_entry(&segment, place, from..end);
                     from = end;
                     progress(from, self.named.len());
                 }
+            } else {
+                self.segments_dropped.push(seq);
+                self.damaged(Place { seq, unit: 0 }, Fault::Segment, from..to);
             }
             from = to;
             progress(from, self.named.len());
         }
-        Ok(())
     }
 
     fn damaged(&mut self, place: Place, fault: Fault, words: Range<usize>) {
@@ -200,8 +198,8 @@ impl<'s> Verifier<'s> {
         self.dropped.extend(words);
     }
 
-    fn check_entry(&mut self, segments: &Segments, place: Place, words: Range<usize>) {
-        let Some(entry) = segments.entry(place) else {
+    fn check_entry(&mut self, segment: &Segment, place: Place, words: Range<usize>) {
+        let Some(entry) = segment.entry(place) else {
             return self.damaged(place, Fault::Entry, words);
         };
         let (first, second) = entry.header.key.split_at(16);
@@ -244,34 +242,36 @@ impl<'s> Verifier<'s> {
     }
 
     /// Follows the records' own hints: a blob may have lost its word to others and be found all the same.
-    fn follow_references(&mut self) -> Result<(), StoreError> {
+    fn follow_references(&mut self) {
         let mut references = std::mem::take(&mut self.references);
         references.sort_unstable_by_key(Reference::hint);
-        let mut open: Option<(u64, Segments)> = None;
-        for reference in references {
-            let seq = reference.hint().seq;
-            if open.as_ref().is_none_or(|(number, _)| *number != seq) {
-                open = Some((seq, self.store.segments_anew()?));
-            }
-            let Some((_, segments)) = &open else { continue };
-            match self.check_reference(&reference, segments) {
-                Some(true) => {}
-                Some(false) => self.damaged(reference.record, Fault::Output, reference.words),
-                None => self.report.misses += 1,
+        for of_one in references.chunk_by(|a, b| a.hint().seq == b.hint().seq) {
+            let segment = self.store.map_segment(of_one[0].hint().seq);
+            for reference in of_one {
+                match self.check_reference(reference, segment.as_ref()) {
+                    Some(true) => {}
+                    Some(false) => {
+                        self.damaged(reference.record, Fault::Output, reference.words.clone());
+                    }
+                    None => self.report.misses += 1,
+                }
             }
         }
-        Ok(())
     }
 
     /// Whether the blob is whole; `None` if it has gone.
-    fn check_reference(&mut self, reference: &Reference, segments: &Segments) -> Option<bool> {
+    fn check_reference(
+        &mut self,
+        reference: &Reference,
+        segment: Option<&Segment>,
+    ) -> Option<bool> {
         let (blob, hint) = (&reference.blob, reference.hint());
         let is_it = |entry: &Entry<'_>| {
             entry.header.kind() == Some(Kind::Blob)
                 && entry.header.key == blob.digest
                 && entry.header.body_bytes == blob.len_bytes
         };
-        if let Some(entry) = segments.entry(hint).filter(is_it) {
+        if let Some(entry) = segment.and_then(|segment| segment.entry(hint)).filter(is_it) {
             let known = self.is_whole.get(&hint).copied();
             let is_whole = known.unwrap_or_else(|| self.check_blob(&entry, hint));
             return Some(is_whole && entry.header.sum == blob.sum);
@@ -281,8 +281,7 @@ impl<'s> Verifier<'s> {
             return Some(*is_whole);
         }
         // The segment is there, but not the blob that was put into it before the record was.
-        let is_there =
-            hint.seq >= self.store.window().oldest && self.store.open_segment(hint.seq).is_some();
+        let is_there = hint.seq >= self.store.window().oldest && segment.is_some();
         is_there.then_some(false)
     }
 

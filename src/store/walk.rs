@@ -1,14 +1,14 @@
 //! Following all words of the index: what the figures of `stats` and the checks of `verify` have in common.
 //!
-//! Places are visited in their order on the disk, and no more than one segment after the other is kept mapped.
+//! Places are visited in their order on the disk, and each segment is mapped only while it is looked at.
 
-use super::{Store, c_path};
-use crate::error::StoreError;
+use std::os::fd::AsFd;
+
+use super::Store;
 use crate::index;
-use crate::outcome::InternalError;
+use crate::os::map::FileMap;
 use crate::shm::layout::Kind;
-use crate::shm::raw;
-use crate::shm::segments::{Entry, Place, Segments};
+use crate::shm::segments::{Entry, Place};
 use crate::shm::words::Words;
 
 /// A word of the index that names a place in a segment that has not been evicted.
@@ -18,6 +18,19 @@ pub(super) struct Named {
     /// Which word of the index.
     pub(super) at: usize,
     pub(super) word: u64,
+}
+
+/// A segment, mapped as long as it is looked at.
+pub(super) struct Segment {
+    map: FileMap,
+    uuid: [u8; 16],
+}
+
+impl Segment {
+    /// The entry at `place`, which must be one of this segment, if there is an intact one.
+    pub(super) fn entry(&self, place: Place) -> Option<Entry<'_>> {
+        Entry::find(&self.map, place, &self.uuid)
+    }
 }
 
 impl Store {
@@ -38,13 +51,11 @@ impl Store {
         (named, dead)
     }
 
-    /// The segments with none of them mapped: one process keeps only so many of them.
-    pub(super) fn segments_anew(&self) -> Result<Segments, StoreError> {
-        let directory = raw::open_directory(&c_path(&self.directory)?).map_err(|errno| {
-            let failed = StoreError::io("cannot open", &self.directory, InternalError::CacheDir);
-            failed(errno.into())
-        })?;
-        Ok(Segments::new(directory, self.cache.index.header().uuid))
+    /// Maps segment `seq`, if it is as it was made.
+    pub(super) fn map_segment(&self, seq: u64) -> Option<Segment> {
+        let (file, bytes) = self.open_segment(seq)?;
+        let map = FileMap::new(file.as_fd(), usize::try_from(bytes).ok()?).ok()?;
+        Some(Segment { map, uuid: self.cache.index.header().uuid })
     }
 
     /// Visits every entry that a word names, once.
@@ -52,8 +63,8 @@ impl Store {
         let (mut named, _) = self.named();
         named.dedup_by_key(|named| named.place);
         for run in named.chunk_by(|a, b| a.place.seq == b.place.seq) {
-            let Ok(segments) = self.segments_anew() else { return };
-            for entry in run.iter().filter_map(|named| segments.entry(named.place)) {
+            let Some(segment) = self.map_segment(run[0].place.seq) else { continue };
+            for entry in run.iter().filter_map(|named| segment.entry(named.place)) {
                 visit(&entry);
             }
         }

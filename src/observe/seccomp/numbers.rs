@@ -83,8 +83,8 @@ pub use own::{
     MKNOD, OPEN, READLINK, RENAME, RENAMEAT, RMDIR, STAT, SYMLINK, TIME, UNLINK, UTIME, UTIMES,
 };
 
-/// Calls that no table of the C library names yet.
-pub const FCHMODAT2: i64 = 452;
+/// Not in libc's table of every machine.
+pub const FCHMODAT2: i64 = linux_raw_sys::general::__NR_fchmodat2 as i64;
 
 /// Calls that neither name a file nor tell anything that could be in a result: memory, waiting, signals, threads, and what
 /// is done with descriptors that were opened before.

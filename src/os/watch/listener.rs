@@ -115,7 +115,7 @@ impl Listener {
         }
         // In a session of its own no terminal and no group's signal reaches it.
         let _ = rustix::process::setsid();
-        crate::os::run::close_all_but([self.0.as_raw_fd()]);
+        crate::os::descriptors::close_all_but([self.0.as_raw_fd()]);
         let _ = rustix::process::chdir("/");
         loop {
             match self.wait(None, None) {
