@@ -46,7 +46,7 @@ pub use explain::{Explanation, explain};
 use learn::{Lesson, Outset};
 use log::Log;
 use portable::Portable;
-use trust::Observers;
+use trust::{Observers, Part};
 pub use tryout::{Tried, observers};
 
 /// The status of a tool that is not there, as shells give it.
@@ -100,7 +100,7 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if let Err(error) = asked.give_source_back() {
         return invocation.cannot_run(&error);
     }
-    match invocation.observers(&store, &policy) {
+    match invocation.observers(&store, &asked, &policy) {
         Some(observers) => invocation.miss(&store, &asked, &policy, observers),
         None => invocation.pass_through(&store, PassReason::NoObserver),
     }
@@ -268,10 +268,16 @@ impl Invocation {
         true
     }
 
-    fn observers<'a>(&'a self, store: &'a Store, policy: &Policy) -> Option<Observers<'a>> {
+    fn observers<'a>(
+        &'a self,
+        store: &'a Store,
+        asked: &Asked,
+        policy: &Policy,
+    ) -> Option<Observers<'a>> {
         let tool = (self.program.as_path(), policy.family);
         let left_out = LeftOut { trees: &policy.private_trees, listings: &policy.unlisted };
-        Observers::choose(store, &self.log, tool, left_out, self.config.observer)
+        let part = Part::of(&asked.command.invocation_key(), &self.args);
+        Observers::choose(store, &self.log, tool, left_out, self.config.observer, part)
             .inspect_err(|error| {
                 self.log.line(format_args!("no observer: {error}"));
                 store.count_error(InternalError::Observer);
