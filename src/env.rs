@@ -58,6 +58,15 @@ pub fn all() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
 
+/// Everything that is set whose name begins so, in the order of names.
+pub fn all_with_prefix(prefix: &str) -> Vec<(OsString, OsString)> {
+    let is_it =
+        |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+    let mut found: Vec<_> = all().filter(is_it).collect();
+    found.sort_unstable();
+    found
+}
+
 /// The arguments of this process, the program's own name first.
 pub fn args() -> Vec<OsString> {
     std::env::args_os().collect()

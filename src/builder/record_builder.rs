@@ -144,6 +144,10 @@ impl Lesson<'_> {
         }
         for name in &self.observation.variables {
             let askers = questions.get(name.as_os_str()).map_or(&[][..], Vec::as_slice);
+            // The loader reads them without being asked, all of them.
+            if name.as_bytes().starts_with(b"LD_") {
+                continue;
+            }
             if self.policy.ignores_variable(name, askers) {
                 continue;
             }
@@ -171,7 +175,8 @@ impl Lesson<'_> {
             variables.push(Variable { name, value, flags });
         }
         let whole = self.walks_environment().then_some(record::WHOLE_ENVIRONMENT);
-        for flags in whole.into_iter().chain(self.shows_host().then_some(record::HOST)) {
+        let host = self.shows_host().then_some(record::HOST);
+        for flags in [record::LOADER].into_iter().chain(whole).chain(host) {
             let value = self.environment.digest(b"", flags);
             variables.push(Variable { name: CString::default(), value, flags });
         }

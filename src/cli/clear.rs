@@ -1,4 +1,4 @@
-//! `ibid clear`: removes everything that is stored; the counters stay.
+//! `ibid clear`: removes everything that is stored, and what was found out about programs; the counters stay.
 
 use std::io::{self, Write};
 

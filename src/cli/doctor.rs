@@ -20,7 +20,7 @@ use crate::shm::access::Access;
 use crate::shm::clock;
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::Store;
-use crate::store::verdicts::{Verdict, Verdicts};
+use crate::store::verdicts::{DISTRUST_S_MAX, Verdict, Verdicts};
 use crate::wrapper;
 
 /// How good a finding is.
@@ -185,12 +185,24 @@ fn observers(store: &Store) -> Vec<Finding> {
         finding(mark(tried.works), "observer", format!("{}: {}", tried.observer, tried.said))
     };
     let known = Verdicts::read(store.directory());
-    let verdict = |known: &Verdict| {
-        let found =
-            format!("{} by {}: {}", known.image.display(), known.trust.name(), known.reason);
-        finding(Mark::Ok, "program", found)
-    };
-    tried.iter().map(line).chain(known.current().into_iter().map(verdict)).collect()
+    let known = known.current();
+    let programs = known.iter().map(|(verdict, age_s)| program(verdict, *age_s));
+    tried.iter().map(line).chain(programs).collect()
+}
+
+/// One that costs something is a warning, with how to be rid of it.
+fn program(known: &Verdict, age_s: u64) -> Finding {
+    const DAY_S: u64 = 24 * 60 * 60;
+    let Verdict { image, trust, reason, scope, .. } = known;
+    let of = if scope.part.is_empty() { "" } else { " (some commands)" };
+    let found = format!("{}{of} by {}: {reason}", image.display(), trust.name());
+    if !trust.is_slow() {
+        return finding(Mark::Ok, "program", found);
+    }
+    let days = DISTRUST_S_MAX.saturating_sub(age_s).div_ceil(DAY_S);
+    let advice =
+        format!("its misses take longer for up to {days} days; `ibid clear` ends that now");
+    finding(Mark::Warn, "program", format!("{found}; {advice}"))
 }
 
 fn file_times() -> Finding {

@@ -16,7 +16,8 @@ use crate::env;
 const ENOENT: i32 = 2;
 const LOCALES: &str = "/usr/lib/locale";
 const CATALOGUES: &str = "/usr/share/locale";
-const LOCALE_VARIABLES: &[&str] = &[
+/// The variables that say which locale.
+pub const VARIABLES: &[&str] = &[
     "LC_ALL",
     "LC_ADDRESS",
     "LC_COLLATE",
@@ -63,7 +64,7 @@ fn spellings(name: &str) -> BTreeSet<String> {
 /// The variables and files by which libc finds a locale, if one was asked for.
 pub fn add_locale(trace: &mut Trace, events: &[Event], known: &mut Known) {
     let extra = ["LANGUAGE", "LOCPATH", "NLSPATH", "OUTPUT_CHARSET"];
-    trace.seen.variables.extend(LOCALE_VARIABLES.iter().chain(&extra).map(OsString::from));
+    trace.seen.variables.extend(VARIABLES.iter().chain(&extra).map(OsString::from));
     let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
     let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
     let set = events.iter().filter_map(|event| match &event.what {
@@ -73,7 +74,7 @@ pub fn add_locale(trace: &mut Trace, events: &[Event], known: &mut Known) {
     // One name, or `category=name` for each category.
     let set = set.flat_map(|names| names.split(';'));
     let set = set.map(|name| name.split_once('=').map_or(name, |(_, name)| name).to_owned());
-    let names: BTreeSet<String> = LOCALE_VARIABLES
+    let names: BTreeSet<String> = VARIABLES
         .iter()
         .filter_map(|name| value(name))
         .chain(set)
@@ -107,7 +108,7 @@ fn add_categories(trace: &mut Trace, names: &BTreeSet<String>) {
                 continue;
             }
             for category in
-                LOCALE_VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL")
+                VARIABLES.iter().filter(|name| name.starts_with("LC_") && **name != "LC_ALL")
             {
                 if *category == "LC_MESSAGES" {
                     trace.look(&directory.join(category), 0);
@@ -148,9 +149,15 @@ fn add_catalogues(trace: &mut Trace, events: &[Event], known: &mut Known) {
     }
 }
 
-/// The table of character set conversions lies beside libc, below `/usr`.
+/// The table of character set conversions lies beside libc, below `/usr`; where `GCONV_PATH` is set, or there is no table,
+/// libc reads what it was made from instead.
 pub fn add_conversions(trace: &mut Trace, events: &[Event]) {
     trace.seen.variables.insert("GCONV_PATH".into());
+    let own = env::get("GCONV_PATH");
+    let own_directories: Vec<PathBuf> = own.iter().flat_map(std::env::split_paths).collect();
+    let mut has_table = true;
+    let mut directories: BTreeSet<PathBuf> =
+        own_directories.into_iter().filter(|path| !path.as_os_str().is_empty()).collect();
     for Event { what, .. } in events {
         if let What::Object { path, .. } = what
             && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libc.so"))
@@ -161,7 +168,25 @@ pub fn add_conversions(trace: &mut Trace, events: &[Event]) {
             let directory = directory
                 .strip_prefix("/usr/usr")
                 .map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
-            probe(trace, &directory.join("gconv/gconv-modules.cache"));
+            let directory = directory.join("gconv");
+            has_table &= own.is_none() && probe(trace, &directory.join("gconv-modules.cache"));
+            directories.insert(directory);
+        }
+    }
+    if has_table {
+        return;
+    }
+    for directory in directories {
+        probe(trace, &directory.join("gconv-modules"));
+        let more = directory.join("gconv-modules.d");
+        let Ok(entries) = fs::read_dir(&more) else {
+            probe(trace, &more);
+            continue;
+        };
+        trace.list(&more);
+        let files = entries.flatten().map(|entry| entry.path());
+        for file in files.filter(|path| path.extension().is_some_and(|it| it == "conf")) {
+            probe(trace, &file);
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Read next: `log_layout.rs` (the bytes), `trace/` (what the events mean together).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
@@ -207,7 +207,7 @@ fn what(kind: u16, raw: Raw) -> Option<What> {
     let name = path.clone();
     let path = PathBuf::from(path);
     Some(match kind {
-        kind::START => What::Start { image: path, libraries: second, parent: flags },
+        kind::START => started(&name, second, flags),
         kind::OBJECT => What::Object { path, is_plugin: flags != 0 },
         kind::EXIT => What::Exit,
         kind::EXEC => What::Exec { path },
@@ -249,6 +249,15 @@ fn what(kind: u16, raw: Raw) -> Option<What> {
         kind::INCOMPLETE => What::Incomplete { reason: words(&name, &second) },
         _ => return None,
     })
+}
+
+/// The image stands before a zero byte, the working directory (if it is not the tool's) behind it.
+fn started(name: &OsStr, mut loading: OsString, parent: u32) -> What {
+    let mut parts = name.as_bytes().split(|byte| *byte == 0).map(OsStr::from_bytes);
+    let image = PathBuf::from(parts.next().unwrap_or_default());
+    loading.push("\0");
+    loading.push(parts.next().unwrap_or_default());
+    What::Start { image, libraries: loading, parent }
 }
 
 fn plugin(path: PathBuf) -> Option<PathBuf> {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::shm::stat::Stat;
 
+pub mod circumstances;
 mod libraries;
 mod loader;
 mod locale;
@@ -21,6 +22,7 @@ mod places;
 pub mod preload;
 mod programs;
 mod pseudo;
+mod search;
 pub mod seccomp;
 mod trace;
 

@@ -1,7 +1,9 @@
 //! The devices and pseudo files that may be read although they are not files, each with its reason.
 
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use super::Unsteady;
@@ -126,15 +128,50 @@ fn is_process(bytes: &[u8]) -> bool {
         && !is_descriptor(bytes)
 }
 
-/// The pipe of make's or cargo's job server, from which tools take tokens: a named one (`GMfifo` and make's process number),
-/// or a descriptor that a variable names and that tools may open anew.
+/// The pipe of make's or cargo's job server, from which tools take tokens: a named one, by the path that a variable gives, or
+/// a descriptor that a variable names and that tools may open anew.
 fn is_job_servers_pipe(bytes: &[u8]) -> bool {
     let descriptor = bytes.strip_prefix(b"/dev/fd/").or(bytes.strip_prefix(b"/proc/self/fd/"));
     if let Some(number) = descriptor.and_then(|number| std::str::from_utf8(number).ok()) {
         return number.parse().is_ok_and(is_job_server);
     }
-    let digits = bytes.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    digits > 0 && bytes[..bytes.len() - digits].ends_with(b"/GMfifo")
+    NAMED_PIPES.iter().any(|pipe| pipe.as_os_str().as_bytes() == bytes)
+}
+
+/// Which kind of job server there is: what tools do with one depends on that.
+pub fn job_server_kind() -> &'static str {
+    match JOB_SERVERS.iter().any(|flags| flags.contains("--jobserver-")) {
+        _ if !NAMED_PIPES.is_empty() => "named",
+        true => "pipe",
+        false => "none",
+    }
+}
+
+/// The named pipes of job servers: of what a variable names, those that are pipes.
+static NAMED_PIPES: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
+    let is_pipe = |path: &PathBuf| fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo());
+    JOB_SERVERS.iter().flat_map(|flags| named_pipes(flags)).filter(is_pipe).collect()
+});
+
+/// The paths that make's flags name as pipes of the job server; make puts a backslash before a blank.
+fn named_pipes(flags: &str) -> Vec<PathBuf> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in flags.chars() {
+        match letter {
+            '\\' if !is_quoted => is_quoted = true,
+            ' ' | '\t' if !is_quoted => words.push(String::new()),
+            letter => {
+                words.last_mut().expect("never empty").push(letter);
+                is_quoted = false;
+            }
+        }
+    }
+    words
+        .iter()
+        .filter_map(|word| word.strip_prefix("--jobserver-auth=fifo:"))
+        .map(PathBuf::from)
+        .collect()
 }
 
 /// Whether a variable names this descriptor as the job server's.
@@ -163,6 +200,15 @@ mod tests {
         assert!(names_descriptor(flags, "6") && names_descriptor(flags, "17"));
         assert!(!names_descriptor(flags, "7") && !names_descriptor(flags, "1"));
         assert!(!names_descriptor("-j8 --jobserver-auth=fifo:/tmp/GMfifo1", "1"));
+    }
+
+    #[test]
+    fn named_pipes_of_the_job_server() {
+        let named = |flags| named_pipes(flags);
+        assert_eq!(named("-j4 --jobserver-auth=fifo:/tmp/GMfifo1"), [Path::new("/tmp/GMfifo1")]);
+        assert_eq!(named(" -j --jobserver-auth=fifo:/run/pool"), [Path::new("/run/pool")]);
+        assert_eq!(named(r"--jobserver-auth=fifo:/a\ b/c -j"), [Path::new("/a b/c")]);
+        assert_eq!(named("-j --jobserver-auth=3,4 -- A=fifo:/x"), [] as [PathBuf; 0]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::preload::Preload;
 use super::{Fact, Made, Observation};
 
 mod rules;
+mod search;
 mod watched;
 
 /// A directory of its own with a cache directory in it; the tool runs in `work`.

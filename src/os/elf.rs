@@ -43,6 +43,10 @@ pub enum Tag {
     Rpath,
     /// Where they are looked for after it.
     Runpath,
+    /// The object's own name.
+    Soname,
+    /// An object that is loaded by other rules: a filter or an auditor.
+    Loads,
 }
 
 /// How much of a file's start is looked at.
@@ -53,7 +57,8 @@ const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const LOADS_MAX: usize = 16;
-const STRING_LEN_MAX: usize = 1024;
+/// A string that is as long may be longer.
+pub const STRING_LEN_MAX: usize = 1024;
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: u16 = 62;
@@ -191,7 +196,7 @@ impl<'a, R: ReadAt> Elf<'a, R> {
         found
     }
 
-    /// Calls `each` for every wanted object and search path until it answers `false`.
+    /// Calls `each` for the object's name, every wanted object and search path until it answers `false`.
     pub fn strings(&self, mut each: impl FnMut(Tag, &[u8]) -> bool) {
         let Some(table) = self.dynamic_value(5).and_then(|address| self.offset(address)) else {
             return;
@@ -202,6 +207,8 @@ impl<'a, R: ReadAt> Elf<'a, R> {
                 1 => Tag::Needed,
                 15 => Tag::Rpath,
                 29 => Tag::Runpath,
+                14 => Tag::Soname,
+                0x7fff_fffd | 0x7fff_ffff | 0x6fff_fefb | 0x6fff_fefc => Tag::Loads,
                 _ => return true,
             };
             let read = self.file.read_at(table.saturating_add(value), &mut text);

@@ -99,12 +99,21 @@ impl Environment {
         sum.to_le_bytes()
     }
 
+    /// A hash of all variables of the dynamic loader, whatever their order.
+    pub fn loader(&self) -> [u8; 16] {
+        let entries = self.0.environment().map(CStr::to_bytes);
+        let ours = entries.filter(|entry| entry.starts_with(b"LD_"));
+        ours.fold(0u128, |sum, entry| sum.wrapping_add(xxh3_128(entry))).to_le_bytes()
+    }
+
     /// What a record holds of a variable, or of what its flags say instead; `None` if it is unset.
     pub fn digest(&self, name: &[u8], flags: u32) -> Option<[u8; 16]> {
         if flags & record::WHOLE_ENVIRONMENT != 0 {
             Some(self.whole())
         } else if flags & record::HOST != 0 {
             Some(host())
+        } else if flags & record::LOADER != 0 {
+            Some(self.loader())
         } else {
             self.value(name).map(|value| xxh3_128(value).to_le_bytes())
         }

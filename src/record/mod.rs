@@ -113,6 +113,8 @@ pub const WHOLE_ENVIRONMENT: u32 = 4;
 pub const NAMES_DIRECTORY: u32 = 8;
 /// Not a variable (the name is empty) but what `uname` says: the machine's name, the kernel and its version.
 pub const HOST: u32 = 16;
+/// Not one variable (the name is empty) but all of the dynamic loader, whose names begin with `LD_`.
+pub const LOADER: u32 = 32;
 
 /// A file, link or directory that the result depends on.
 #[repr(C)]

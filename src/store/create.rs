@@ -408,6 +408,8 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
         .and_then(|dir| Index::open(dir.as_fd()))
         .map(|index| (*index.header(), index.window().newest));
     remove_segments(directory);
+    // What was found out about programs, too: who clears may want it found out again.
+    let _ = fs::remove_file(directory.join(super::verdicts::NAME));
     match old {
         Some((header, newest)) => {
             successor(directory, header, Window { oldest: 0, newest }, |_| {})

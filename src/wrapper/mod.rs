@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::builder::lookahead::Ahead;
 use crate::builder::record_builder::{Lesson, Outset};
-use crate::compilers::{self, Decision, Policy};
+use crate::compilers::{self, Decision};
 use crate::config::{self, Config, Observer};
 use crate::env;
 use crate::error::StoreError;
@@ -42,7 +42,7 @@ use log::Log;
 use plan::{Plan, Step};
 use portable::Portable;
 use request::Request;
-use trust::Observers;
+use trust::{Observers, Part};
 pub use tryout::{Tried, observers};
 
 /// The status of a tool that is not there, as shells give it.
@@ -215,7 +215,7 @@ impl Invocation {
         if let Err(error) = step.request.give_source_back() {
             return self.cannot_run(&error);
         }
-        match self.observers(store, &step.policy) {
+        match self.observers(store, step) {
             Some(observers) => self.miss(store, step, observers),
             None => self.pass_through(store, PassReason::NoObserver),
         }
@@ -262,10 +262,12 @@ impl Invocation {
         true
     }
 
-    fn observers<'a>(&'a self, store: &'a Store, policy: &Policy) -> Option<Observers<'a>> {
-        let tool = (self.program.as_path(), policy.keeps_its_user());
+    fn observers<'a>(&'a self, store: &'a Store, step: &'a Step) -> Option<Observers<'a>> {
+        let Step { request, policy } = step;
+        let tool = (self.program.as_path(), policy);
         let left_out = LeftOut { trees: &policy.private_trees, listings: &policy.unlisted };
-        Observers::choose(store, &self.log, tool, left_out, self.config.observer)
+        let part = Part::of(&request.command.invocation_key(), &self.args);
+        Observers::choose(store, &self.log, tool, left_out, self.config.observer, part)
             .inspect_err(|error| {
                 self.log.line(format_args!("no observer: {error}"));
                 store.count_error(InternalError::Observer);

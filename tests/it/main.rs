@@ -49,6 +49,7 @@ mod side_outputs;
 mod standard_input;
 mod storm;
 mod terminals;
+mod trust;
 mod unusual_tools;
 mod upkeep;
 mod wrong_hits;

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::missed::{Missed, missed};
+use super::missed::{Missed, attribute, missed};
 use super::{Question, Sight};
 use crate::observe::log::{Event, Log, What};
 use crate::observe::trace::Trace;
@@ -23,15 +23,16 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     let started: Vec<(u32, PathBuf)> = starts(&events).collect();
     calls.add(&events);
     let mut whole = calls.conclude_calls(&events, lost);
-    let missed = if started.iter().all(|start| reported.contains(start)) {
-        missed(&places, &whole, &by_shim)
+    let (mut missed, events) = if started.iter().all(|start| reported.contains(start)) {
+        (missed(&places, &whole, &by_shim), events)
     } else {
         // Where it was not, it has missed nothing.
         let mut shared = Trace::at(places.anew());
         let events = without(events, |start| !reported.contains(start));
         shared.add(&events);
-        missed(&places, &shared.conclude_calls(&events, None), &by_shim)
+        (missed(&places, &shared.conclude_calls(&events, None), &by_shim), events)
     };
+    attribute(&mut missed, &events, places.cwd());
     // A shim that missed one thing is not believed about others.
     let is_silent = |start: &(u32, PathBuf)| !missed.is_empty() || !reported.contains(start);
     let silent: Vec<&(u32, PathBuf)> = started.iter().filter(|start| is_silent(start)).collect();

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::observe::Observation;
+use crate::observe::log::{Event, What};
 use crate::observe::places::{Places, spelled};
 
 /// Links that are followed, one behind the other.
@@ -19,6 +20,16 @@ pub struct Missed {
     pub what: &'static str,
     /// The path.
     pub path: PathBuf,
+    /// The image that did it; empty if it is not known.
+    pub by: PathBuf,
+}
+
+impl Missed {
+    /// What all misses of this sort have in common: what was done, in which directory.
+    pub fn sort(&self) -> String {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        format!("{} {}", self.what, directory.display())
+    }
 }
 
 impl fmt::Display for Missed {
@@ -34,7 +45,7 @@ pub fn missed(places: &Places, whole: &Observation, shim: &Observation) -> Vec<M
     let mut missed = Vec::new();
     let mut check = |what, path: &Path, is_known: bool| {
         if !is_known {
-            missed.push(Missed { what, path: path.to_owned() });
+            missed.push(Missed { what, path: path.to_owned(), by: PathBuf::new() });
         }
     };
     for input in &whole.inputs {
@@ -53,6 +64,33 @@ pub fn missed(places: &Places, whole: &Observation, shim: &Observation) -> Vec<M
         check("wrote", &output.path, known.is_written(&output.path));
     }
     missed
+}
+
+/// Says which image did what was missed.
+pub fn attribute(missed: &mut [Missed], events: &[Event], cwd: &Path) {
+    let mut images: HashMap<u32, &Path> = HashMap::new();
+    for Event { pid, what } in events {
+        let path = match what {
+            What::Start { image, .. } => {
+                images.insert(*pid, image);
+                continue;
+            }
+            What::Ran { path, .. }
+            | What::Look { path, .. }
+            | What::Open { path, .. }
+            | What::List { path, .. }
+            | What::Make { path, .. }
+            | What::Remove { path, .. }
+            | What::Rename { to: path, .. }
+            | What::Link { to: path, .. } => path,
+            _ => continue,
+        };
+        let Some(image) = images.get(pid) else { continue };
+        let nameless = missed.iter_mut().filter(|missed| missed.by.as_os_str().is_empty());
+        for missed in nameless.filter(|missed| spelled(cwd, &missed.path) == spelled(cwd, path)) {
+            (*image).clone_into(&mut missed.by);
+        }
+    }
 }
 
 /// What is known of a path.

@@ -12,6 +12,7 @@ use crate::raw::{self, AT_FDCWD};
 
 const OBSERVED: &[u8] = b"IBID_OBSERVED=";
 const LIBRARY_PATH: &[u8] = b"LD_LIBRARY_PATH=";
+const PRELOAD: &[u8] = b"LD_PRELOAD=";
 const OBSERVED_LEN_MAX: usize = 4352;
 
 const FRESH: u32 = 0;
@@ -170,6 +171,7 @@ unsafe fn report_in(environment: *const *const u8) {
     }
     let mut here = room();
     let cwd = raw::cwd(&mut here);
+    let moved = if log().is_some_and(|log| cwd != Some(log.cwd())) { cwd } else { None };
     if log().is_some_and(|log| cwd != Some(log.cwd())) {
         MOVED.store(true, Ordering::Relaxed);
     }
@@ -179,11 +181,15 @@ unsafe fn report_in(environment: *const *const u8) {
     // SAFETY: the caller's promise.
     let libraries =
         unsafe { find_variable(environment, LIBRARY_PATH).map(|value| raw::bytes(value)) };
+    let preload =
+        // SAFETY: as above.
+        unsafe { find_variable(environment, PRELOAD).map(|value| raw::bytes(value)) };
+    let preload = preload.unwrap_or(b"");
     let entry = Entry {
         kind: kind::START,
         flags: raw::parent_pid(),
-        path: [image.unwrap_or(b"?"), b"", b""],
-        second: [libraries.unwrap_or(b""), b"", b""],
+        path: [image.unwrap_or(b"?"), b"\0", moved.unwrap_or(b"")],
+        second: [libraries.unwrap_or(b""), b"\0", preload.strip_suffix(own_path()).unwrap_or(preload)],
         ..Entry::default()
     };
     append(&entry);

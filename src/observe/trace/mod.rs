@@ -279,7 +279,9 @@ impl Trace {
     /// A path was asked about.
     pub fn look(&mut self, path: &Path, errno: i32) {
         // That a pseudo file is there, or where a descriptor leads (`/proc/self/fd/N`), says nothing that lasts.
-        let is_passing = pseudo::is_harmless(path) || pseudo::is_pseudo_file(path);
+        // Nor does that the directory of devices is there, on the way to each of them.
+        let is_passing =
+            pseudo::is_harmless(path) || pseudo::is_pseudo_file(path) || path == Path::new("/dev");
         if path.as_os_str().is_empty() || is_passing {
             return;
         }
@@ -304,7 +306,7 @@ impl Trace {
     }
 
     /// A directory was listed.
-    fn list(&mut self, path: &Path) {
+    pub fn list(&mut self, path: &Path) {
         if self.places.leaves_out_listing(path) {
             return self.look(path, 0);
         }

@@ -1,0 +1,447 @@
+//! Where the dynamic loader looks for shared objects before it finds them, or does not: glibc's rules, applied to what is
+//! there now.
+//!
+//! A name that was looked for in vain is an absence; a file that was there and was not taken (of another class, say) is an
+//! input. It may name more than the loader tried, never less. Read next: `loader.rs`, which asks; a test compares with the
+//! loader's own account (`tests/search.rs`).
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::log::{Event, What};
+use super::trace::Trace;
+use crate::env;
+use crate::os::elf::{self, Elf, ReadAt as _, Tag};
+
+const ENOENT: i32 = 2;
+const CACHE: &str = "/etc/ld.so.cache";
+/// Names of objects to be loaded into every program.
+const PRELOADED: &str = "/etc/ld.so.preload";
+/// Where the loader looks when its own table has no object of a name.
+const DEFAULT_DIRECTORIES: &[&str] = if cfg!(target_arch = "aarch64") {
+    &[
+        "/lib/aarch64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/lib",
+        "/usr/lib",
+    ]
+} else {
+    &[
+        "/lib/x86_64-linux-gnu",
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/lib",
+        "/usr/lib",
+    ]
+};
+/// Directories below a search directory that glibc tries first: since 2.33 the first, before 2.37 the others, also one
+/// below the other.
+const VARIANTS: &[&str] =
+    &["glibc-hwcaps", "tls", "haswell", "avx512_1", "xeon_phi", "x86_64", "atomics", "aarch64"];
+const LEVELS: &[&str] = &["x86-64-v4", "x86-64-v3", "x86-64-v2"];
+/// How many variants stand one below the other.
+const VARIANT_DEPTH_MAX: usize = 4;
+/// What `$LIB` and `$PLATFORM` may stand for.
+const LIB: &[&str] = &["lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib"];
+const PLATFORM: &[&str] = &["x86_64", "haswell", "xeon_phi", "aarch64"];
+
+/// What was found out already. It is asked more than once: while the tool runs, and when all is over.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// What objects say of themselves. One that is not older than the run is refused later.
+    objects: FxHashMap<PathBuf, Dynamic>,
+    /// The directories that are tried for a search directory, itself last.
+    tried: FxHashMap<PathBuf, Vec<PathBuf>>,
+    looked: FxHashSet<PathBuf>,
+    cache: Option<Vec<u8>>,
+}
+
+/// What the dynamic section of an object says about the search.
+#[derive(Debug, Default, Clone)]
+struct Dynamic {
+    needed: Vec<OsString>,
+    soname: Option<OsString>,
+    rpath: Option<Vec<u8>>,
+    runpath: Option<Vec<u8>>,
+    is_understood: bool,
+}
+
+/// What one process has mapped.
+#[derive(Default)]
+struct Mapped<'a> {
+    image: Option<&'a Path>,
+    start: Start<'a>,
+    objects: Vec<&'a Path>,
+    /// What it asked the loader for later.
+    wanted: Vec<&'a OsStr>,
+}
+
+/// What a process was started with.
+#[derive(Debug, Default, Clone, Copy)]
+struct Start<'a> {
+    library_path: &'a [u8],
+    preload: &'a [u8],
+    /// Its working directory, where that is not the tool's.
+    cwd: Option<&'a Path>,
+}
+
+/// An object that the loader has, in its order.
+struct Loaded {
+    path: PathBuf,
+    dynamic: Dynamic,
+    /// The one that wanted it.
+    loader: Option<usize>,
+    /// By which it is known.
+    names: Vec<OsString>,
+}
+
+/// Adds where the loader looked for what the processes have mapped, or wanted, so far.
+pub fn add_searches(trace: &mut Trace, events: &[Event]) {
+    let known = std::mem::take(&mut trace.searches.objects);
+    let mut search = Search { trace, known, start: Start::default(), mapped: Vec::new() };
+    for mapped in all_mapped(events) {
+        search.process(mapped);
+    }
+    let known = search.known;
+    trace.searches.objects = known;
+}
+
+/// Those of each program that ran. What a forked child wanted counts for every program: which one it was, nobody said.
+fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
+    let mut processes: FxHashMap<u32, Mapped> = FxHashMap::default();
+    let mut whole: Vec<Mapped> = Vec::new();
+    for Event { pid, what } in events {
+        match what {
+            What::Start { image, libraries, .. } => {
+                let start = Start::parse(libraries);
+                let mapped = Mapped { image: Some(image), start, ..Mapped::default() };
+                whole.extend(processes.insert(*pid, mapped));
+            }
+            What::Load { name } => processes.entry(*pid).or_default().wanted.push(name),
+            What::Object { path, .. } => processes.entry(*pid).or_default().objects.push(path),
+            _ => {}
+        }
+    }
+    whole.extend(processes.into_values());
+    let (mut programs, forked): (Vec<_>, Vec<_>) =
+        whole.into_iter().partition(|mapped| mapped.image.is_some());
+    for child in forked {
+        for program in &mut programs {
+            program.wanted.extend(child.wanted.iter().copied());
+            program.objects.extend(child.objects.iter().copied());
+        }
+    }
+    programs
+}
+
+impl<'a> Start<'a> {
+    /// Of what a log says: the library path, the names to preload, the working directory if it is not the tool's; a zero byte
+    /// between two.
+    fn parse(text: &'a OsStr) -> Start<'a> {
+        let mut parts = text.as_bytes().split(|byte| *byte == 0);
+        let mut part = || parts.next().unwrap_or_default();
+        let (library_path, preload, cwd) = (part(), part(), part());
+        let cwd = Some(Path::new(OsStr::from_bytes(cwd))).filter(|cwd| cwd.is_absolute());
+        Start { library_path, preload, cwd }
+    }
+}
+
+/// The search of one process.
+struct Search<'t, 'a> {
+    trace: &'t mut Trace,
+    known: Known,
+    start: Start<'a>,
+    /// What it has mapped, of which nobody has said yet why.
+    mapped: Vec<&'a Path>,
+}
+
+impl<'a> Search<'_, 'a> {
+    fn process(&mut self, mapped: Mapped<'a>) {
+        let Some(image) = mapped.image else { return };
+        self.start = mapped.start;
+        let (loaders, objects): (Vec<&Path>, Vec<&Path>) =
+            mapped.objects.into_iter().partition(|path| is_loader(path));
+        self.mapped = objects;
+        let mut loaded = vec![self.load(image, OsStr::new(""), None)];
+        for loader in loaders {
+            let name = loader.file_name().unwrap_or_default();
+            loaded.push(self.load(loader, name, None));
+        }
+        let start = self.start;
+        let preloaded = fs::read(PRELOADED).unwrap_or_default();
+        let blank = |byte: &u8| matches!(byte, b' ' | b':');
+        let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b':';
+        let audit = env::get("LD_AUDIT").unwrap_or_default();
+        let names = audit.as_bytes().split(|byte| *byte == b':').chain(start.preload.split(blank));
+        for name in names.chain(preloaded.split(space)).filter(|name| !name.is_empty()) {
+            self.want(&mut loaded, OsStr::from_bytes(name), Some(0));
+        }
+        let mut next = self.want_needed(&mut loaded, 0);
+        for name in mapped.wanted {
+            self.want(&mut loaded, name, None);
+            next = self.want_needed(&mut loaded, next);
+        }
+        // What libc loads by itself, or was loaded by a way that is not seen.
+        while let Some(path) = self.mapped.first().copied() {
+            self.want(&mut loaded, path.file_name().unwrap_or_default(), None);
+            if self.mapped.first() == Some(&path) {
+                self.mapped.remove(0);
+                loaded.push(self.load(path, path.file_name().unwrap_or_default(), None));
+            }
+            next = self.want_needed(&mut loaded, next);
+        }
+    }
+
+    /// What the objects need, and what these need, from the object at `next` on; where the next ones will stand.
+    fn want_needed(&mut self, loaded: &mut Vec<Loaded>, next: usize) -> usize {
+        let mut next = next;
+        while let Some(object) = loaded.get(next) {
+            for name in object.dynamic.needed.clone() {
+                self.want(loaded, &name, Some(next));
+            }
+            next += 1;
+        }
+        next
+    }
+
+    /// An object wants another one by its name; which one does is not known of what a program asks for when it runs.
+    fn want(&mut self, loaded: &mut Vec<Loaded>, name: &OsStr, by: Option<usize>) {
+        let is_it = |object: &Loaded| object.names.iter().any(|known| known == name);
+        if name.is_empty() || loaded.iter().any(is_it) {
+            return;
+        }
+        let wanter = &loaded[by.unwrap_or(0)];
+        if name.as_bytes().contains(&b'/') {
+            for path in expand(name.as_bytes(), &self.origin(&wanter.path)) {
+                if self.is_found(&path) {
+                    return loaded.push(self.load(&path, name, by));
+                }
+            }
+            return;
+        }
+        let (before, after) = match by {
+            Some(by) => {
+                (rpaths(loaded, by), wanter.dynamic.runpath.iter().map(|it| (by, it)).collect())
+            }
+            None => (all(loaded, |it| it.rpath.as_ref()), all(loaded, |it| it.runpath.as_ref())),
+        };
+        let of = |search: &Self, (index, text): (usize, &Vec<u8>)| {
+            search.directories(text, b":", &loaded[index].path)
+        };
+        let mut directories: Vec<PathBuf> =
+            before.into_iter().flat_map(|it| of(self, it)).collect();
+        if !self.start.library_path.is_empty() {
+            directories.extend(self.directories(self.start.library_path, b":;", &loaded[0].path));
+        }
+        directories.extend(after.into_iter().flat_map(|it| of(self, it)));
+        let found = self.find(&directories, name).or_else(|| {
+            if self.is_in_cache(name) {
+                return self
+                    .mapped
+                    .iter()
+                    .find(|path| path.file_name() == Some(name))
+                    .map(|path| (*path).to_owned());
+            }
+            let defaults: Vec<PathBuf> = DEFAULT_DIRECTORIES.iter().map(PathBuf::from).collect();
+            self.find(&defaults, name)
+        });
+        if let Some(path) = found {
+            self.mapped.retain(|mapped| *mapped != path);
+            loaded.push(self.load(&path, name, by));
+        }
+    }
+
+    /// Looks in directories as the loader does, up to the object that it took.
+    fn find(&mut self, directories: &[PathBuf], name: &OsStr) -> Option<PathBuf> {
+        for directory in directories {
+            for below in self.tried(directory) {
+                let path = below.join(name);
+                if self.is_found(&path) {
+                    return Some(path);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether the loader took the object at this path; if not, it looked there.
+    fn is_found(&mut self, path: &Path) -> bool {
+        if self.mapped.contains(&path) {
+            return true;
+        }
+        if self.known.looked.insert(path.to_owned()) {
+            match fs::metadata(path) {
+                Ok(found) if found.is_file() && File::open(path).is_ok() => {
+                    self.trace.read(path, None);
+                }
+                Ok(_) => self.trace.look(path, 0),
+                Err(error) => self.trace.look(path, error.raw_os_error().unwrap_or(ENOENT)),
+            }
+        }
+        false
+    }
+
+    /// The directories that are tried for one, itself last. Those that are not there are looked for in vain.
+    fn tried(&mut self, directory: &Path) -> Vec<PathBuf> {
+        if let Some(tried) = self.known.tried.get(directory) {
+            return tried.clone();
+        }
+        let mut tried = Vec::new();
+        self.add_variants(directory, 0, &mut tried);
+        tried.push(directory.to_owned());
+        self.known.tried.insert(directory.to_owned(), tried.clone());
+        tried
+    }
+
+    fn add_variants(&mut self, directory: &Path, depth: usize, tried: &mut Vec<PathBuf>) {
+        for variant in VARIANTS {
+            let below = directory.join(variant);
+            match fs::metadata(&below) {
+                Err(error) => {
+                    self.trace.look(&below, error.raw_os_error().unwrap_or(ENOENT));
+                    continue;
+                }
+                Ok(found) if !found.is_dir() => {
+                    self.trace.look(&below, 0);
+                    continue;
+                }
+                Ok(_) => {}
+            }
+            if *variant == "glibc-hwcaps" {
+                tried.extend(LEVELS.iter().map(|level| below.join(level)));
+            } else {
+                if depth < VARIANT_DEPTH_MAX {
+                    self.add_variants(&below, depth + 1, tried);
+                }
+                tried.push(below);
+            }
+        }
+    }
+
+    /// Directories of a list, as the loader takes them: an empty one is the working directory.
+    fn directories(&self, list: &[u8], separators: &[u8], object: &Path) -> Vec<PathBuf> {
+        let origin = self.origin(object);
+        let parts = list.split(|byte| separators.contains(byte));
+        let paths = parts.flat_map(|part| expand(part, &origin));
+        paths.map(|path| self.start.cwd.map_or(path.clone(), |cwd| cwd.join(&path))).collect()
+    }
+
+    fn origin(&self, object: &Path) -> PathBuf {
+        let parent = object.parent().unwrap_or(Path::new("/"));
+        self.start.cwd.map_or_else(|| parent.to_owned(), |cwd| cwd.join(parent))
+    }
+
+    /// Whether the loader's table may name an object: then no default directory is searched.
+    fn is_in_cache(&mut self, name: &OsStr) -> bool {
+        let cache = self.known.cache.get_or_insert_with(|| fs::read(CACHE).unwrap_or_default());
+        let text = [b"\0", name.as_bytes(), b"\0"].concat();
+        cache.windows(text.len()).any(|window| window == text)
+            && self.mapped.iter().any(|path| path.file_name() == Some(name))
+    }
+
+    fn load(&mut self, path: &Path, name: &OsStr, loader: Option<usize>) -> Loaded {
+        if !self.known.objects.contains_key(path) {
+            let dynamic = Dynamic::read(path);
+            if !dynamic.is_understood {
+                let reason = format!("{} has a search path that is not understood", path.display());
+                self.trace.seen.incomplete.get_or_insert(reason);
+            }
+            self.known.objects.insert(path.to_owned(), dynamic);
+        }
+        let dynamic = self.known.objects.get(path).cloned().unwrap_or_default();
+        let mut names = vec![name.to_owned(), path.as_os_str().to_owned()];
+        names.extend(dynamic.soname.clone());
+        Loaded { path: path.to_owned(), dynamic, loader, names }
+    }
+}
+
+/// The RPATHs that count for what an object wants: those of itself, of the one that wanted it, and so on, and the
+/// program's; none if it has a RUNPATH.
+fn rpaths(loaded: &[Loaded], by: usize) -> Vec<(usize, &Vec<u8>)> {
+    if loaded[by].dynamic.runpath.is_some() {
+        return Vec::new();
+    }
+    let mut chain: Vec<usize> = std::iter::successors(Some(by), |at| loaded[*at].loader).collect();
+    if !chain.contains(&0) {
+        chain.push(0);
+    }
+    chain.into_iter().filter_map(|at| Some((at, loaded[at].dynamic.rpath.as_ref()?))).collect()
+}
+
+fn all(loaded: &[Loaded], list: impl Fn(&Dynamic) -> Option<&Vec<u8>>) -> Vec<(usize, &Vec<u8>)> {
+    loaded.iter().enumerate().filter_map(|(at, it)| Some((at, list(&it.dynamic)?))).collect()
+}
+
+/// Puts the loader's tokens in: all that each may stand for.
+fn expand(text: &[u8], origin: &Path) -> Vec<PathBuf> {
+    let mut done: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        let token = |name: &str| -> Option<&[u8]> {
+            let plain = after.strip_prefix(name.as_bytes());
+            let braced = after.strip_prefix(b"{").and_then(|it| it.strip_prefix(name.as_bytes()));
+            let is_whole = |it: &&[u8]| {
+                !it.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            };
+            braced.and_then(|it| it.strip_prefix(b"}")).or(plain.filter(is_whole))
+        };
+        let origin = [origin.to_str().unwrap_or_default()];
+        let stands_for: [(&str, &[&str]); 3] =
+            [("ORIGIN", &origin), ("LIB", LIB), ("PLATFORM", PLATFORM)];
+        let found = stands_for.iter().find_map(|(name, values)| Some((token(name)?, *values)));
+        match found.filter(|_| *byte == b'$') {
+            Some((after, values)) => {
+                let with = |start: &Vec<u8>| {
+                    values.iter().map(|it| [start, it.as_bytes()].concat()).collect::<Vec<_>>()
+                };
+                done = done.iter().flat_map(with).collect();
+                rest = after;
+            }
+            None => {
+                done.iter_mut().for_each(|it| it.push(*byte));
+                rest = after;
+            }
+        }
+    }
+    let all: BTreeSet<Vec<u8>> = done.into_iter().collect();
+    all.into_iter().map(|path| PathBuf::from(OsString::from_vec(path))).collect()
+}
+
+fn is_loader(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ld-linux"))
+}
+
+impl Dynamic {
+    fn read(object: &Path) -> Dynamic {
+        let mut dynamic = Dynamic { is_understood: true, ..Dynamic::default() };
+        let Ok(file) = File::open(object) else { return dynamic };
+        let mut head = [0; elf::HEAD_LEN_BYTES];
+        let read = file.read_at(0, &mut head);
+        let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) else {
+            return dynamic;
+        };
+        elf.strings(|tag, text| {
+            dynamic.is_understood &= text.len() < elf::STRING_LEN_MAX && tag != Tag::Loads;
+            let name = || OsStr::from_bytes(text).to_owned();
+            match tag {
+                Tag::Needed => dynamic.needed.push(name()),
+                Tag::Soname => dynamic.soname = Some(name()),
+                Tag::Rpath => dynamic.rpath = Some(text.to_owned()),
+                Tag::Runpath => dynamic.runpath = Some(text.to_owned()),
+                Tag::Loads => {}
+            }
+            true
+        });
+        // The older one counts only where the newer one is not.
+        dynamic.rpath = dynamic.rpath.filter(|_| dynamic.runpath.is_none());
+        dynamic
+    }
+}
