@@ -143,7 +143,11 @@ fn space(store: &Store, max_bytes: u64) -> Finding {
     let size =
         format!("{} of {} used, {} free on the disk", bytes(used), bytes(max_bytes), bytes(free));
     if free < SEGMENT_BYTES {
-        return finding(Mark::Warn, "space", format!("{size}: too little for the next segment"));
+        let advice = format!(
+            "too little for the next segment of {}: when the last one is full, or if there is none, nothing more is stored",
+            bytes(SEGMENT_BYTES)
+        );
+        return finding(Mark::Warn, "space", format!("{size}: {advice}"));
     }
     if free < max_bytes.saturating_sub(used) {
         let advice = "the disk fills up first: lower IBID_MAX_SIZE";

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::command::is_no_file;
 use super::{Family, Policy, StandardInput, Verdict};
 use crate::outcome::PassReason;
 
@@ -244,7 +245,7 @@ impl Typed {
             }
             "emit" => self.emit(text),
             "output" => {
-                self.standard_output |= is_no_file(text);
+                self.standard_output |= is_no_file(Path::new(text));
                 self.output = Some(value.into());
             }
             _ => {}
@@ -254,7 +255,7 @@ impl Typed {
     /// `--emit KIND[=FILE],…`.
     fn emit(&mut self, kinds: &str) {
         for (kind, file) in kinds.split(',').filter_map(|kind| kind.split_once('=')) {
-            self.standard_output |= is_no_file(file);
+            self.standard_output |= is_no_file(Path::new(file));
             if kind == "dep-info" {
                 self.depfile = Some(file.into());
             }
@@ -272,8 +273,4 @@ impl Typed {
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
-}
-
-fn is_no_file(output: &str) -> bool {
-    output == "-" || output.starts_with("/dev/") || output.starts_with("/proc/")
 }

@@ -143,7 +143,7 @@ fn written(what: &What) -> Option<&Path> {
         | What::Make { path, errno: 0, .. } => path,
         _ => return None,
     };
-    let is_file = !path.starts_with("/dev") && !pseudo::is_pseudo_file(path);
+    let is_file = !pseudo::is_device(path) && !pseudo::is_pseudo_file(path);
     is_file.then_some(path)
 }
 
