@@ -129,6 +129,10 @@ fn directory(config: &Config, opened: &Result<Store, StoreError>) -> Vec<Finding
             finding(Mark::Warn, "cache directory", found)
         }
     }];
+    if store.is_read_only() {
+        let found = format!("{shown} can only be read here: hits work, nothing is stored");
+        findings.push(finding(Mark::Warn, "cache directory", found));
+    }
     if let Ok(Ok(known)) = FileSystem::at(store.directory()) {
         findings.push(finding(Mark::Ok, "file system", known.name));
     }
@@ -157,6 +161,10 @@ fn space(store: &Store, max_bytes: u64) -> Finding {
 }
 
 fn volatile(store: &Store) -> Finding {
+    if !store.cache.volatile.is_there() {
+        let found = "there is none for this cache, and none can be made: nothing is counted";
+        return finding(Mark::Warn, "shared memory", found);
+    }
     if store.is_volatile_in_memory() {
         return finding(Mark::Ok, "shared memory", "counters and digests are in /dev/shm");
     }

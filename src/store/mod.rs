@@ -67,7 +67,8 @@ pub struct Store {
     /// The reading side.
     pub cache: Cache,
     directory: PathBuf,
-    index: MapMut,
+    /// For writing; `None` where the cache can only be read.
+    index: Option<MapMut>,
     /// Device and inode of the index.
     index_file: (u64, u64),
     max_bytes: u64,
@@ -97,16 +98,21 @@ impl Store {
             source: errno.into(),
             counted: InternalError::Index,
         };
-        let file =
-            raw::open_read_write_at(cache.segments.directory(), index::NAME).map_err(failed)?;
+        let directory = cache.segments.directory();
+        let (file, is_read_only) = match raw::open_read_write_at(directory, index::NAME) {
+            Err(error) if raw::is_refusal(error) => {
+                (raw::open_read_at(directory, index::NAME).map_err(failed)?, true)
+            }
+            opened => (opened.map_err(failed)?, false),
+        };
         let state = raw::stat_fd(file.as_fd()).map_err(failed)?.stat;
         let len = state.size;
         let index_file = (state.dev, state.ino);
         if !index::is_trusted(cache.index.header(), len) {
             return Err(StoreError::Corrupt(index_path));
         }
-        let index = MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
-            .map_err(failed)?;
+        let map = || MapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX));
+        let index = if is_read_only { None } else { Some(map().map_err(failed)?) };
         Ok(Store {
             cache,
             directory: inside,
@@ -125,6 +131,15 @@ impl Store {
     /// The directory of this layout, inside the cache directory.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Whether the cache can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.index.is_none()
+    }
+
+    fn index(&self) -> Result<&MapMut, StoreError> {
+        self.index.as_ref().ok_or(StoreError::ReadOnly)
     }
 
     /// Whether the volatile segment is in shared memory, and not in the file that stands in for it.
@@ -240,7 +255,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let count = self.word_count();
         let words = self
-            .index
+            .index()?
             .words_mut(INDEX_WORDS_OFFSET, count)
             .ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))?;
         self.populate_word(index::first_word(key, count))?;
@@ -256,7 +271,7 @@ impl Store {
 
     /// Makes sure that a word of the index can be written without a fault.
     fn populate_word(&self, at: usize) -> Result<(), StoreError> {
-        self.index.populate(INDEX_WORDS_OFFSET + at * 8).map_err(|errno| {
+        self.index()?.populate(INDEX_WORDS_OFFSET + at * 8).map_err(|errno| {
             StoreError::io("cannot write", &self.directory, InternalError::Index)(errno.into())
         })
     }

@@ -240,7 +240,7 @@ impl Invocation {
             Answer::Hit(By::Content) => return self.was_hit("portable hit", asked),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
-                match portable::look(store, command, environment, &mut arena, !self.config.readonly)
+                match portable::look(store, command, environment, &mut arena, self.may_store(store))
                 {
                     Portable::Hit => return self.was_hit("portable hit", asked),
                     Portable::Undelivered(why) => Some(why),
@@ -248,6 +248,10 @@ impl Invocation {
                 }
             }
         };
+    fn may_store(&self, store: &Store) -> bool {
+        !self.config.readonly && !store.is_read_only()
+    }
+
         if let Some(why) = undelivered {
             self.log.line(format_args!("found, but not delivered: {why:?}"));
             match why {
@@ -343,7 +347,7 @@ impl Invocation {
         ended: &Ended,
         (outset, ahead): (Outset, Ahead),
     ) -> Result<(), NotStored> {
-        if self.config.readonly {
+        if !self.may_store(store) {
             return Err(NotStored::ReadOnly);
         }
         let observation = observers.finish(ended.wall);

@@ -40,6 +40,7 @@ mod places;
 mod projects;
 mod restricted;
 mod rust_hunt;
+mod read_only;
 mod rustc;
 mod rustup;
 mod scale;
