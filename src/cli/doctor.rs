@@ -218,14 +218,21 @@ fn file_times() -> Finding {
 fn compilers() -> Vec<Finding> {
     let path = env::get(env::PATH).unwrap_or_default();
     let ourselves = Ourselves::default();
+    let is_cache = |candidate: &Path| wrapper::search::is_cache(candidate, Some(&path));
+    let is_passed = |candidate: &Path| ourselves.is(candidate) || is_cache(candidate);
     let mut findings = Vec::new();
     for name in COMPILERS.iter().map(OsStr::new) {
-        let found = find_tool(name, Some(&path), &|candidate| ourselves.is(candidate));
+        let found = find_tool(name, Some(&path), &is_passed);
         let Some(compiler) = found.path else { continue };
         let behind = |dir: PathBuf| Some(dir.join(name)).filter(|link| ourselves.is(link));
         let late = std::env::split_paths(&path).find_map(behind);
-        let compiler = compiler.display();
-        findings.push(match (found.passed.first(), late) {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            found.passed.iter().partition(|link| ourselves.is(link));
+        let mut compiler = compiler.display().to_string();
+        for other in others {
+            compiler += &format!(", past {}", other.display());
+        }
+        findings.push(match (ours.first(), late) {
             (Some(link), _) => {
                 finding(Mark::Ok, "compiler", format!("{compiler}, through {}", link.display()))
             }

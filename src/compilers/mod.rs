@@ -19,7 +19,8 @@ mod rustc;
 mod variables;
 
 pub use crates::{is_crate, passed_over};
-pub use names::{family, is_tool_name, is_wrapper};
+pub use names::{LAUNCHERS, family, is_launcher, is_tool_name, is_wrapper};
+pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.
@@ -76,6 +77,8 @@ pub struct Policy {
     /// Whether what it prints may be all of its result.
     pub is_question: bool,
     /// Directories in which the tool keeps what it remembers from run to run, without influence on what it writes
+    /// The image of a compiler of the user's own, whose name does not say that it is one.
+    pub driver: Option<PathBuf>,
     /// elsewhere: nothing in them is an input or an output.
     pub private_trees: Vec<PathBuf>,
     /// Directories that the tool lists without the listing being an input; the files that it opens there are.
@@ -95,6 +98,7 @@ impl Policy {
             runs_foreign_code: false,
             is_question: false,
             private_trees: Vec::new(),
+            driver: None,
             unlisted: Vec::new(),
         }
     }
@@ -131,4 +135,12 @@ pub fn judge(family: Family, args: &[OsString]) -> Verdict {
 }
 
 #[cfg(test)]
+/// The same for a program that is linked to rustc's library; `image` is the file that the kernel runs.
+pub fn judge_driver(args: &[OsString], image: PathBuf) -> Verdict {
+    match rustc::judge(args) {
+        Verdict::Cache(policy) => Verdict::Cache(Policy { driver: Some(image), ..policy }),
+        verdict @ Verdict::PassThrough(_) => verdict,
+    }
+}
+
 mod tests;

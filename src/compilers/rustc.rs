@@ -71,6 +71,47 @@ struct Typed {
     searched: HashSet<OsString>,
 }
 
+/// How the name of rustc's library begins.
+pub const DRIVER_LIBRARY: &str = "librustc_driver-";
+
+/// Libraries that a program with rustc in it may be linked to without it being another one's: rustc's, and libc's.
+pub const DRIVER_LIBRARIES: &[&str] = &[
+    DRIVER_LIBRARY,
+    "libstd-",
+    "libLLVM",
+    "libc.so.",
+    "libgcc_s.so.",
+    "libm.so.",
+    "libdl.so.",
+    "libpthread.so.",
+    "librt.so.",
+    "ld-linux-",
+];
+
+/// What it names if it asks for the time, random numbers or process numbers by itself: libc's functions and std's, in the
+/// names that the linker sees; and ways to reach them that show no name.
+pub const DRIVER_ASKS: &[&[u8]] = &[
+    b"\0time\0",
+    b"clock_gettime",
+    b"gettimeofday",
+    b"timespec_get",
+    b"SystemTime",
+    b"getrandom",
+    b"arc4random",
+    b"getpid",
+    b"gettid",
+    b"getppid",
+    b"getsid",
+    b"getpgrp",
+    b"7process2id",
+    b"getrusage",
+    b"sysinfo",
+    b"getloadavg",
+    b"\0syscall\0",
+    b"\0dlsym\0",
+    b"\0dlopen\0",
+];
+
 /// What may be done with this command of rustc.
 pub fn judge(args: &[OsString]) -> Verdict {
     // `clippy-driver /path/of/rustc ARGS…`, as cargo runs a wrapper for the workspace; `rustc +TOOLCHAIN ARGS…`, of rustup.

@@ -9,7 +9,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::learn::search;
+use super::search::search;
 use super::ways::c_path;
 use super::world::{World, is_shared_object};
 use crate::probe::command::Command;

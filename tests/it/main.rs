@@ -35,6 +35,7 @@ mod limits;
 mod links;
 mod oracle;
 mod outcomes;
+mod other_caches;
 mod parallel;
 mod places;
 mod projects;
