@@ -16,6 +16,7 @@ mod gcc;
 mod names;
 mod response;
 mod rustc;
+pub mod shells;
 mod variables;
 
 pub use crates::{is_crate, passed_over};
@@ -76,9 +77,9 @@ pub struct Policy {
     pub runs_foreign_code: bool,
     /// Whether what it prints may be all of its result.
     pub is_question: bool,
-    /// Directories in which the tool keeps what it remembers from run to run, without influence on what it writes
     /// The image of a compiler of the user's own, whose name does not say that it is one.
     pub driver: Option<PathBuf>,
+    /// Directories in which the tool keeps what it remembers from run to run, without influence on what it writes
     /// elsewhere: nothing in them is an input or an output.
     pub private_trees: Vec<PathBuf>,
     /// Directories that the tool lists without the listing being an input; the files that it opens there are.
@@ -97,8 +98,8 @@ impl Policy {
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,
-            private_trees: Vec::new(),
             driver: None,
+            private_trees: Vec::new(),
             unlisted: Vec::new(),
         }
     }
@@ -134,7 +135,6 @@ pub fn judge(family: Family, args: &[OsString]) -> Verdict {
     }
 }
 
-#[cfg(test)]
 /// The same for a program that is linked to rustc's library; `image` is the file that the kernel runs.
 pub fn judge_driver(args: &[OsString], image: PathBuf) -> Verdict {
     match rustc::judge(args) {
@@ -143,4 +143,5 @@ pub fn judge_driver(args: &[OsString], image: PathBuf) -> Verdict {
     }
 }
 
+#[cfg(test)]
 mod tests;

@@ -13,6 +13,10 @@ const IGNORED: &[(&str, &str)] = &[
     ("MFLAGS", "an older name of MAKEFLAGS"),
     ("MAKELEVEL", "how deep make is nested"),
     ("CARGO_MAKEFLAGS", "cargo's jobserver, inherited by a compiler that a build script runs"),
+    (
+        "FAKEROOTKEY",
+        "where fakeroot's library reaches its server, which it asks about owners of files",
+    ),
     ("TMPDIR", "where temporary files lie; they are gone in the end"),
     ("TMP", "as TMPDIR"),
     ("TEMP", "as TMPDIR"),
@@ -94,13 +98,13 @@ impl Policy {
     fn is_known(&self) -> bool {
         self.family != Family::Unknown && !self.runs_foreign_code
     }
-}
 
     /// rustc puts any variable into the result that the crate's source or a macro names.
     fn is_rustc(&self, image: &Path) -> bool {
         image.file_name().and_then(names::family) == Some(Family::Rustc)
             || self.driver.as_deref() == Some(image)
     }
+}
 
 /// Whether programs of this name are known to look variables up by name only.
 ///

@@ -5,13 +5,14 @@
 
 mod ahead;
 mod asked;
+mod driver;
 mod explain;
 mod inputs;
 mod learn;
 mod log;
 pub mod portable;
-mod trust;
 pub mod search;
+mod trust;
 mod tryout;
 mod vet;
 mod ways;
@@ -181,7 +182,10 @@ impl Invocation {
             },
             Some(family) => compilers::judge(family, &self.args),
             None if self.call.forced => compilers::judge(Family::Unknown, &self.args),
-            None => Verdict::PassThrough(PassReason::UnknownTool),
+            None => match driver::image(&self.program) {
+                Some(image) => compilers::judge_driver(&self.args, image),
+                None => Verdict::PassThrough(PassReason::UnknownTool),
+            },
         }
     }
 
@@ -244,14 +248,14 @@ impl Invocation {
         false
     }
 
-    fn was_hit(&self, how: &str, asked: &Asked) -> bool {
-        asked.source.iter().for_each(Source::leave_behind);
-        self.log.line(format_args!("{how}: {}", self.program.display()));
-        true
     fn may_store(&self, store: &Store) -> bool {
         !self.config.readonly && !store.is_read_only()
     }
 
+    fn was_hit(&self, how: &str, asked: &Asked) -> bool {
+        asked.source.iter().for_each(Source::leave_behind);
+        self.log.line(format_args!("{how}: {}", self.program.display()));
+        true
     }
 
     fn observers<'a>(&'a self, store: &'a Store, policy: &Policy) -> Option<Observers<'a>> {

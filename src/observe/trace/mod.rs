@@ -367,7 +367,11 @@ impl Trace {
             }
             What::GetEnv { name } => self.asked(event.pid, name),
             What::Time { caller } if watches_clock(caller) => {}
-            What::Time { .. } => self.fact(Fact::Time),
+            What::Time { .. } => {
+                let image = self.images.get(&event.pid).cloned().unwrap_or_default();
+                self.seen.timers.insert(image);
+                self.fact(Fact::Time);
+            }
             What::LocalTime => self.fact(Fact::LocalTime),
             What::Network => self.fact(Fact::Network),
             What::Session => self.fact(Fact::UnrepeatableInput),
