@@ -228,10 +228,9 @@ fn compilers() -> Vec<Finding> {
         let late = std::env::split_paths(&path).find_map(behind);
         let (ours, others): (Vec<_>, Vec<_>) =
             found.passed.iter().partition(|link| ourselves.is(link));
-        let mut compiler = compiler.display().to_string();
-        for other in others {
-            compiler += &format!(", past {}", other.display());
-        }
+        let past: Vec<_> =
+            others.iter().map(|other| format!(", past {}", other.display())).collect();
+        let compiler = format!("{}{}", compiler.display(), past.concat());
         findings.push(match (ours.first(), late) {
             (Some(link), _) => {
                 finding(Mark::Ok, "compiler", format!("{compiler}, through {}", link.display()))

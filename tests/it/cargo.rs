@@ -384,7 +384,7 @@ fn a_driver_of_the_users_own() {
         if is_stored {
             project.write("src/lib.rs", "pub fn f() -> u32 { 4 }\n");
             std::thread::sleep(std::time::Duration::from_millis(60));
-            assert_eq!(build().hits() < warm.hits(), true);
+            assert!(build().hits() < warm.hits());
         }
     }
 }

@@ -367,11 +367,7 @@ impl Trace {
             }
             What::GetEnv { name } => self.asked(event.pid, name),
             What::Time { caller } if watches_clock(caller) => {}
-            What::Time { .. } => {
-                let image = self.images.get(&event.pid).cloned().unwrap_or_default();
-                self.seen.timers.insert(image);
-                self.fact(Fact::Time);
-            }
+            What::Time { .. } => self.asked_time(event.pid),
             What::LocalTime => self.fact(Fact::LocalTime),
             What::Network => self.fact(Fact::Network),
             What::Session => self.fact(Fact::UnrepeatableInput),
@@ -427,6 +423,12 @@ impl Trace {
         };
         let image = caller.or_else(|| self.images.get(&event.pid)).cloned().unwrap_or_default();
         self.seen.unsteady.insert((unsteady, image));
+    }
+
+    fn asked_time(&mut self, process: u32) {
+        let image = self.images.get(&process).cloned().unwrap_or_default();
+        self.seen.timers.insert(image);
+        self.fact(Fact::Time);
     }
 
     fn asked_state(&mut self, plugin: &Path, file: &FileStat) {
