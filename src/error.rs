@@ -46,6 +46,8 @@ pub enum StoreError {
     Corrupt(PathBuf),
     /// An object that is larger than an eighth of the cache.
     TooLarge(u64),
+    /// The cache can be read, but not written.
+    ReadOnly,
     /// Others were quicker, several times in a row; or another process renews the store just now.
     Busy,
 }
@@ -65,6 +67,7 @@ impl StoreError {
     pub fn not_stored(&self) -> NotStored {
         match self {
             StoreError::TooLarge(_) => NotStored::TooLarge,
+            StoreError::ReadOnly => NotStored::ReadOnly,
             _ => NotStored::StoreFailed,
         }
     }
@@ -81,6 +84,7 @@ impl StoreError {
             | StoreError::FileSizeLimit
             | StoreError::MemoryLimit
             | StoreError::TooLarge(_)
+            | StoreError::ReadOnly
             | StoreError::Busy => None,
         }
     }
@@ -111,6 +115,7 @@ impl fmt::Display for StoreError {
             StoreError::TooLarge(bytes) => {
                 write!(f, "an object of {bytes} bytes is too large for this cache")
             }
+            StoreError::ReadOnly => write!(f, "the cache can only be read here"),
             StoreError::Busy => write!(f, "another process renews the cache just now"),
         }
     }

@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file_states::{World, is_shared_object};
 use super::path_walker::c_path;
-use crate::compilers::is_crate;
+use crate::compilers::{is_crate, is_launcher};
 use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw::{self, FileState};
@@ -143,6 +143,35 @@ impl<'a> Inputs<'a> {
         Ok(())
     }
 
+    /// Notes a program that the search for the tool passed over. If its file has a name that says what it is, only the links
+    /// to it count; what else may take a compiler's name (a hard link, a copy) counts by its whole stamp.
+    pub fn passed(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
+        let plain = world.ways.plain(path).into_owned();
+        let file = std::fs::canonicalize(path).map_err(|_| NotStored::InputChanged)?;
+        let name = file.file_name().unwrap_or_default();
+        if name.as_encoded_bytes().starts_with(b"ibid") || is_launcher(&file) {
+            return self.existing(world, &plain);
+        }
+        let spelled = c_path(&plain).ok_or(NotStored::UnrepeatableInput)?;
+        world.ways.walk(&plain);
+        let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
+        self.metadata(world, spelled, &state)
+    }
+
+    fn metadata(
+        &mut self,
+        world: &mut World,
+        path: CString,
+        state: &FileState,
+    ) -> Result<(), NotStored> {
+        let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
+        if !is_older || !world.vouches(&path, state, self.started_ns) {
+            return Err(NotStored::InputTooNew);
+        }
+        self.push(path, record::METADATA, state, [0; 32]);
+        Ok(())
+    }
+
     /// Notes a path of which only the state was asked for.
     pub fn existing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
@@ -158,12 +187,7 @@ impl<'a> Inputs<'a> {
             return self.content(world, path, None, true);
         }
         if state.is_regular() && self.shows.include(path, &state, true) {
-            let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
-            if !is_older || !world.vouches(&spelled, &state, self.started_ns) {
-                return Err(NotStored::InputTooNew);
-            }
-            self.push(spelled, record::METADATA, &state, [0; 32]);
-            return Ok(());
+            return self.metadata(world, spelled, &state);
         }
         self.push(spelled, kind, &state, [0; 32]);
         Ok(())

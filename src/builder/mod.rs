@@ -4,9 +4,11 @@
 //! nothing and publishes nothing. Read next: `record_builder.rs`, `refusal.rs`, `inputs.rs`, `file_states.rs`, `path_walker.rs`,
 //! `lookahead.rs`.
 
+pub mod driver;
 pub mod file_states;
 mod inputs;
 pub mod lookahead;
 pub mod path_walker;
 pub mod record_builder;
 mod refusal;
+pub mod search;

@@ -15,6 +15,7 @@ use super::file_states::{Absences, Absent, World, now_ns};
 use super::inputs::{Inputs, has_twins};
 use super::lookahead::KnownAbsent;
 use super::path_walker::c_path;
+use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Made, Observation};
@@ -332,11 +333,13 @@ impl Lesson<'_> {
         for path in &self.observation.listings {
             inputs.listing(&mut world, path)?;
         }
-        let passed = self.found.passed.iter().chain(unusable);
+        for path in &self.found.passed {
+            inputs.passed(&mut world, path)?;
+        }
         let spelled =
             |directory: &Directory| OsStr::from_bytes(directory.path.to_bytes()).to_owned();
         let mut seen: FxHashSet<OsString> = directories.iter().map(spelled).collect();
-        for path in self.observation.existing.iter().chain(passed) {
+        for path in self.observation.existing.iter().chain(unusable) {
             // A directory whose stamp vouches for absences is judged there.
             let plain = world.ways.plain(path);
             if !passed_over.contains(&&**path)
@@ -394,12 +397,4 @@ fn bare_directory(path: &Path) -> &Path {
 
 fn is_silent(text: &Text) -> bool {
     text.stdout.is_empty() && text.stderr.is_empty()
-}
-
-/// What `name` is in today's `PATH`, past ourselves; empty if nothing.
-pub fn search(environment: &Environment, name: &OsStr) -> CString {
-    let path = environment.value(b"PATH").map(OsStr::from_bytes);
-    let ourselves = crate::os::path::Ourselves::default();
-    let found = crate::os::path::find_tool(name, path, &|candidate| ourselves.is(candidate));
-    found.path.as_deref().and_then(c_path).unwrap_or_default()
 }

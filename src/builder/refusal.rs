@@ -2,15 +2,18 @@
 //!
 //! Read next: `record_builder.rs`, which asks.
 
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::driver;
 use super::file_states::{World, is_shared_object, was_set_back};
 use super::inputs::Shows;
 use super::record_builder::Lesson;
-use crate::compilers::{StandardInput, is_wrapper, reads_variables_by_name};
-use crate::observe::libraries;
-use crate::observe::{Fact, Unsteady, is_job_server};
+use crate::compilers::{StandardInput, is_wrapper, reads_variables_by_name, shells};
+use crate::observe::{Fact, Observation, Unsteady, is_job_server, libraries};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
 use crate::outcome::NotStored;
@@ -18,6 +21,7 @@ use crate::outcome::NotStored;
 impl Lesson<'_> {
     pub(super) fn vet(&self, world: &mut World) -> Result<(), NotStored> {
         let refused = |fact| match fact {
+            Fact::Time if self.only_plain_shells_ask() => None,
             Fact::Time => Some(NotStored::UsedTime),
             Fact::Network => Some(NotStored::UsedNetwork),
             Fact::UnrepeatableInput => Some(NotStored::UnrepeatableInput),
@@ -57,8 +61,20 @@ impl Lesson<'_> {
     fn unsteady(&self) -> Option<NotStored> {
         // Whether a macro asked, or rustc, only the shim can tell.
         let has_foreign_code = self.loads_unseen_macros();
+        let runs_a_shell = self.observation.images.iter().any(|image| shells::is_shell(image));
+        // It is named in a script: nobody asks for it a second time.
+        if runs_a_shell && scripts(self.observation).any(|text| shells::names_unsteady(&text)) {
+            return Some(NotStored::UsedRandom);
+        }
+        let shell = self.plain_shell();
+        let driver = self.policy.driver.as_ref().filter(|image| driver::asks_nothing_more(image));
         let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
-            let is_idle = if !self.policy.clock_is_noise() {
+            let is_steady = !matches!(unsteady, Unsteady::System | Unsteady::Host);
+            // A driver's own questions are rustc's, unless a macro's cannot be told from them.
+            let is_driver = driver == Some(image) && !has_foreign_code;
+            let is_idle = if is_driver || is_steady && shell == Some(image) {
+                true
+            } else if !self.policy.clock_is_noise() {
                 // A compiler's own clock is for its statistics, its number for the names of its temporary files.
                 // Its threads and heaps follow the machine.
                 reads_variables_by_name(image) && *unsteady != Unsteady::Random
@@ -83,6 +99,25 @@ impl Lesson<'_> {
             }
         };
         self.observation.unsteady.iter().find_map(refused)
+    }
+
+    /// The shell that ran the tool, which is its script, if nothing that it asked for itself can be in the result, and no
+    /// other shell ran.
+    fn plain_shell(&self) -> Option<&PathBuf> {
+        let mut shells = self.observation.images.iter().filter(|image| shells::is_shell(image));
+        let shell = shells.next()?;
+        let is_alone = shells.next().is_none() && self.observation.starts.get(shell) == Some(&1);
+        let mut variables = self.command.start().environment().map(CStr::to_bytes);
+        let is_plain = is_alone
+            && !variables.any(shells::gives_commands)
+            && script(self.found.path.as_deref()?).is_some_and(|text| shells::is_plain(&text));
+        is_plain.then_some(shell)
+    }
+
+    /// Whether nobody but such a shell called `time()`.
+    fn only_plain_shells_ask(&self) -> bool {
+        let shell = self.plain_shell();
+        shell.is_some() && self.observation.timers.iter().all(|image| Some(image) == shell)
     }
 
     /// Whether code ran of which nothing is known: foreign code in the tool, or a program that no policy names (a shell
@@ -184,4 +219,24 @@ impl Lesson<'_> {
             |path: &Path| ends.iter().any(|end| path.as_os_str().as_bytes().ends_with(end));
         self.observation.inputs.iter().any(|input| ends_so(&input.path))
     }
+}
+
+/// The texts of the shell scripts among the files that were read.
+fn scripts(observation: &Observation) -> impl Iterator<Item = Vec<u8>> {
+    let texts = observation.inputs.iter().filter_map(|input| script(&input.path));
+    texts.filter(|text| shells::is_shell_script(text))
+}
+
+/// The text of a script, if it is one; of a long one, the beginning.
+fn script(path: &Path) -> Option<Vec<u8>> {
+    // Opening a pipe would wait.
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let mut file = File::open(path).ok()?;
+    let mut text = vec![0; 2];
+    file.read_exact(&mut text).ok()?;
+    if text != b"#!" {
+        return None;
+    }
+    file.take(shells::SCRIPT_BYTES_MAX as u64).read_to_end(&mut text).ok()?;
+    Some(text)
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::args::Doctor;
 use super::install::COMPILERS;
 use super::stats::bytes;
+use crate::builder::search;
 use crate::config::{self, Config, Observer, Share};
 use crate::env;
 use crate::error::StoreError;
@@ -129,6 +130,10 @@ fn directory(config: &Config, opened: &Result<Store, StoreError>) -> Vec<Finding
             finding(Mark::Warn, "cache directory", found)
         }
     }];
+    if store.is_read_only() {
+        let found = format!("{shown} can only be read here: hits work, nothing is stored");
+        findings.push(finding(Mark::Warn, "cache directory", found));
+    }
     if let Ok(Ok(known)) = FileSystem::at(store.directory()) {
         findings.push(finding(Mark::Ok, "file system", known.name));
     }
@@ -143,7 +148,11 @@ fn space(store: &Store, max_bytes: u64) -> Finding {
     let size =
         format!("{} of {} used, {} free on the disk", bytes(used), bytes(max_bytes), bytes(free));
     if free < SEGMENT_BYTES {
-        return finding(Mark::Warn, "space", format!("{size}: too little for the next segment"));
+        let advice = format!(
+            "too little for the next segment of {}: when the last one is full, or if there is none, nothing more is stored",
+            bytes(SEGMENT_BYTES)
+        );
+        return finding(Mark::Warn, "space", format!("{size}: {advice}"));
     }
     if free < max_bytes.saturating_sub(used) {
         let advice = "the disk fills up first: lower IBID_MAX_SIZE";
@@ -153,6 +162,10 @@ fn space(store: &Store, max_bytes: u64) -> Finding {
 }
 
 fn volatile(store: &Store) -> Finding {
+    if !store.cache.volatile.is_there() {
+        let found = "there is none for this cache, and none can be made: nothing is counted";
+        return finding(Mark::Warn, "shared memory", found);
+    }
     if store.is_volatile_in_memory() {
         return finding(Mark::Ok, "shared memory", "counters and digests are in /dev/shm");
     }
@@ -218,14 +231,20 @@ fn file_times() -> Finding {
 fn compilers() -> Vec<Finding> {
     let path = env::get(env::PATH).unwrap_or_default();
     let ourselves = Ourselves::default();
+    let is_cache = |candidate: &Path| search::is_cache(candidate, Some(&path));
+    let is_passed = |candidate: &Path| ourselves.is(candidate) || is_cache(candidate);
     let mut findings = Vec::new();
     for name in COMPILERS.iter().map(OsStr::new) {
-        let found = find_tool(name, Some(&path), &|candidate| ourselves.is(candidate));
+        let found = find_tool(name, Some(&path), &is_passed);
         let Some(compiler) = found.path else { continue };
         let behind = |dir: PathBuf| Some(dir.join(name)).filter(|link| ourselves.is(link));
         let late = std::env::split_paths(&path).find_map(behind);
-        let compiler = compiler.display();
-        findings.push(match (found.passed.first(), late) {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            found.passed.iter().partition(|link| ourselves.is(link));
+        let past: Vec<_> =
+            others.iter().map(|other| format!(", past {}", other.display())).collect();
+        let compiler = format!("{}{}", compiler.display(), past.concat());
+        findings.push(match (ours.first(), late) {
             (Some(link), _) => {
                 finding(Mark::Ok, "compiler", format!("{compiler}, through {}", link.display()))
             }

@@ -3,7 +3,7 @@
 //! It never replaces anything that is not a symlink to ibid. Read next: README.md, "Masquerade".
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use super::args::Install;
 use super::on_path;
+use crate::compilers::compiles_c;
 use crate::env;
 
-/// Names that are linked as they are, or followed by a version (`gcc-12`).
+/// The compilers that `doctor` looks for.
 pub const COMPILERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++"];
 
 /// Makes the symlinks and prints the line for the shell's profile.
@@ -91,15 +92,10 @@ fn compilers_on_path(dir: &Path, ibid: &Path) -> BTreeSet<OsString> {
     names
 }
 
+/// Whether a name is a C or C++ compiler's: also with a version (`gcc-12`) or a target (`x86_64-linux-gnu-gcc-12`).
 fn is_compiler(name: &str) -> bool {
-    let versioned = |rest: &str| {
-        rest.strip_prefix('-').is_some_and(|version| {
-            !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        })
-    };
-    COMPILERS.iter().any(|compiler| {
-        name.strip_prefix(compiler).is_some_and(|rest| rest.is_empty() || versioned(rest))
-    })
+    let is_whole = name.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '+');
+    is_whole && compiles_c(OsStr::new(name))
 }
 
 /// Whether `path` can be run and is not ourselves.
@@ -123,10 +119,32 @@ mod tests {
 
     #[test]
     fn names() {
-        for name in ["gcc", "gcc-12", "clang++-14", "c++"] {
+        for name in [
+            "gcc",
+            "gcc-12",
+            "clang++-14",
+            "c++",
+            "c89",
+            "c99",
+            "c99-gcc",
+            "x86_64-linux-gnu-gcc",
+            "x86_64-linux-gnu-g++-12",
+            "aarch64-linux-gnu-clang",
+            "x86_64-w64-mingw32-gcc-posix",
+        ] {
             assert!(is_compiler(name), "{name}");
         }
-        for name in ["gcc-ar", "gcc-", "clang-format", "ccache", "clang-tidy-14", "cccc"] {
+        for name in [
+            "gcc-ar",
+            "gcc-",
+            "clang-format",
+            "ccache",
+            "clang-tidy-14",
+            "cccc",
+            "rustc",
+            "x86_64-linux-gnu-gcc-ar-12",
+            "x86_64-linux-gnu-cpp",
+        ] {
             assert!(!is_compiler(name), "{name}");
         }
     }

@@ -17,6 +17,7 @@ pub mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::Parser;
 
@@ -69,6 +70,10 @@ pub fn parse(
         Ok(line) => return Ok(line.command),
         Err(error) => error,
     };
+    if error.use_stderr() && is_compile(&words[1..]) {
+        let _ = writeln!(stderr, "{NO_COMPILER}");
+        return Err(BAD_USAGE);
+    }
     let text = error.render().to_string();
     if error.use_stderr() {
         let lines = text.lines().filter(|line| !line.trim().is_empty()).take(REFUSAL_LINES_MAX);
@@ -78,6 +83,34 @@ pub fn parse(
         return Err(BAD_USAGE);
     }
     Err(status(stdout.write_all(text.as_bytes()).map(|()| 0), stderr))
+}
+
+/// What is said where a build took `ibid` alone for the compiler.
+const NO_COMPILER: &str = "ibid: the compiler is missing: write `ibid gcc -c a.c`; where CC=\"ibid gcc\" is cut to its first word, \
+    set CMAKE_C_COMPILER_LAUNCHER=ibid (cmake), CC_KNOWN_WRAPPER_CUSTOM=ibid (Rust's cc crate), or use `ibid install`";
+
+/// Options that compilers have and no cache.
+const COMPILER_OPTIONS: &[&str] =
+    &["-E", "-S", "-dM", "-###", "-MM", "-MD", "-MMD", "-MF", "-MT", "-O0", "-O1", "-O2", "-O3"];
+/// Those that go on in the same word.
+const COMPILER_OPTIONS_OPEN: &[&str] =
+    &["-D", "-I", "-W", "-f", "-m", "-std=", "-isystem", "-dump", "-print-", "-l", "-L"];
+const SOURCES: &[&str] =
+    &["c", "cc", "cpp", "cxx", "C", "c++", "i", "ii", "s", "S", "m", "mm", "o", "a"];
+
+/// Whether words that begin with an option look like a compiler's arguments.
+fn is_compile(words: &[OsString]) -> bool {
+    let is_option = |word: &&OsString| {
+        let text = word.to_str().unwrap_or_default();
+        COMPILER_OPTIONS.contains(&text)
+            || COMPILER_OPTIONS_OPEN.iter().any(|open| text.starts_with(open))
+    };
+    let is_source = |word: &&OsString| {
+        let extension = Path::new(word).extension().and_then(OsStr::to_str);
+        extension.is_some_and(|extension| SOURCES.contains(&extension))
+    };
+    let first = words.first().filter(|word| word.as_encoded_bytes().starts_with(b"-"));
+    first.is_some_and(|first| is_option(&first) || words.iter().any(|word| is_source(&word)))
 }
 
 /// Whether there is a file of this name on `PATH`.

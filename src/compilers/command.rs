@@ -399,6 +399,8 @@ fn is_output(word: &OsStr) -> bool {
     word != "-object" && !word.as_bytes().starts_with(b"-objcmt-")
 }
 
-fn is_no_file(output: &Path) -> bool {
-    output == "-" || output.starts_with("/dev") || output.starts_with("/proc")
+/// Whether an output is standard output, a device or the like: what cannot be delivered as a file.
+pub fn is_no_file(output: &Path) -> bool {
+    let is_device = output.starts_with("/dev") && !output.starts_with("/dev/shm");
+    output == "-" || is_device || output.starts_with("/proc")
 }

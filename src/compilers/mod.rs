@@ -16,10 +16,12 @@ mod gcc;
 mod names;
 mod response;
 mod rustc;
+pub mod shells;
 mod variables;
 
 pub use crates::{is_crate, passed_over};
-pub use names::{is_tool, is_tool_name, is_wrapper};
+pub use names::{LAUNCHERS, compiles_c, is_launcher, is_tool, is_tool_name, is_wrapper};
+pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.
@@ -74,6 +76,8 @@ pub struct Policy {
     pub runs_foreign_code: bool,
     /// Whether what it prints may be all of its result.
     pub is_question: bool,
+    /// The image of a compiler of the user's own, whose name does not say that it is one.
+    pub driver: Option<PathBuf>,
     /// Directories in which the tool keeps what it remembers from run to run, without influence on what it writes
     /// elsewhere: nothing in them is an input or an output.
     pub private_trees: Vec<PathBuf>,
@@ -93,6 +97,7 @@ impl Policy {
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,
+            driver: None,
             private_trees: Vec::new(),
             unlisted: Vec::new(),
         }
@@ -144,13 +149,23 @@ impl Policy {
 }
 
 /// What may be done with this command; `args` without the tool's own name. A tool without a policy, or a command that its
-/// policy passes through, may be cached if the user asked for that (`is_forced`).
+/// policy passes through, may be cached if the user asked for that (`is_forced`). `driver` is the image of a tool of another
+/// name that is linked to rustc's library.
 ///
 /// Reads response files (relative to the working directory) and nothing else.
-pub fn decide(tool: &OsStr, args: &[OsString], is_forced: bool) -> Decision {
+pub fn decide(
+    tool: &OsStr,
+    args: &[OsString],
+    is_forced: bool,
+    driver: impl FnOnce() -> Option<PathBuf>,
+) -> Decision {
     let decision = match names::family(tool) {
         Some(family) => judge(family, args),
-        None => Decision::PassThrough(PassReason::UnknownTool),
+        None if is_forced => judge(Family::Unknown, args),
+        None => match driver() {
+            Some(image) => judge_driver(args, image),
+            None => Decision::PassThrough(PassReason::UnknownTool),
+        },
     };
     match decision {
         Decision::PassThrough(_) if is_forced => judge(Family::Unknown, args),
@@ -170,6 +185,14 @@ fn judge(family: Family, args: &[OsString]) -> Decision {
             runs_foreign_code: true,
             ..Policy::plain(family)
         }),
+    }
+}
+
+/// The same for a program that is linked to rustc's library; `image` is the file that the kernel runs.
+fn judge_driver(args: &[OsString], image: PathBuf) -> Decision {
+    match rustc::judge(args) {
+        Decision::Cache(policy) => Decision::Cache(Policy { driver: Some(image), ..policy }),
+        decision @ Decision::PassThrough(_) => decision,
     }
 }
 

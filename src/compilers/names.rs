@@ -29,23 +29,50 @@ const PREFIXED_BY_TRIPLE: &[&str] = &["cc", "c++"];
 /// Tools without a policy of their own under whose names ibid may be called: they are just run.
 const OTHERS: &[&str] = &["clang-cl", "cpp", "em++", "emcc", "gfortran", "nvcc", "rustdoc"];
 
-/// Programs that stand before a compiler: shells and interpreters of scripts, launchers. By themselves they ask for the
-/// time, random numbers and process numbers when they start.
-const WRAPPERS: &[&str] = &[
-    "ash", "bash", "busybox", "ccache", "dash", "distcc", "icecc", "ksh", "mksh", "perl", "python",
-    "sccache", "sh", "zsh",
+/// Shells and interpreters of scripts that may stand before a compiler.
+const INTERPRETERS: &[&str] =
+    &["ash", "bash", "busybox", "dash", "ksh", "mksh", "perl", "python", "sh", "zsh"];
+
+/// Caches, distributors and the like, which stand before a compiler or, as a link of its name, on `PATH` in its place. All
+/// of them look for the real compiler behind their own link.
+pub const LAUNCHERS: &[&str] = &[
+    "buildcache",
+    "ccache",
+    "colorgcc",
+    "distcc",
+    "gomacc",
+    "icecc",
+    "icerun",
+    "kache",
+    "sccache",
+    "zccache",
 ];
 
-/// Whether a program is one that stands before a compiler; `image` is the file that the kernel runs.
+/// Whether a program is one that stands before a compiler; `image` is the file that the kernel runs. By themselves these
+/// ask for the time, random numbers and process numbers when they start.
 pub fn is_wrapper(image: &Path) -> bool {
+    INTERPRETERS.contains(&stem_of(image)) || is_launcher(image)
+}
+
+/// Whether a program is one of the [`LAUNCHERS`], by its name.
+pub fn is_launcher(image: &Path) -> bool {
+    LAUNCHERS.contains(&stem_of(image))
+}
+
+/// The last part of a path without a version.
+fn stem_of(image: &Path) -> &str {
     let name = image.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    WRAPPERS
-        .contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-')))
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'))
 }
 
 /// Whether a policy knows a tool of this name.
 pub fn is_tool(tool: &OsStr) -> bool {
     family(tool).is_some()
+}
+
+/// Whether a tool of this name compiles C or C++.
+pub fn compiles_c(tool: &OsStr) -> bool {
+    matches!(family(tool), Some(Family::Gcc | Family::Clang))
 }
 
 /// The family of a tool, by the last part of its path.

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::command::is_no_file;
 use super::{Decision, Family, Policy, StandardInput};
 use crate::outcome::PassReason;
 
@@ -69,6 +70,47 @@ struct Typed {
     /// Search directories as they were said: rustc lists each once, however often the same is said.
     searched: HashSet<OsString>,
 }
+
+/// How the name of rustc's library begins.
+pub const DRIVER_LIBRARY: &str = "librustc_driver-";
+
+/// Libraries that a program with rustc in it may be linked to without it being another one's: rustc's, and libc's.
+pub const DRIVER_LIBRARIES: &[&str] = &[
+    DRIVER_LIBRARY,
+    "libstd-",
+    "libLLVM",
+    "libc.so.",
+    "libgcc_s.so.",
+    "libm.so.",
+    "libdl.so.",
+    "libpthread.so.",
+    "librt.so.",
+    "ld-linux-",
+];
+
+/// What it names if it asks for the time, random numbers or process numbers by itself: libc's functions and std's, in the
+/// names that the linker sees; and ways to reach them that show no name.
+pub const DRIVER_ASKS: &[&[u8]] = &[
+    b"\0time\0",
+    b"clock_gettime",
+    b"gettimeofday",
+    b"timespec_get",
+    b"SystemTime",
+    b"getrandom",
+    b"arc4random",
+    b"getpid",
+    b"gettid",
+    b"getppid",
+    b"getsid",
+    b"getpgrp",
+    b"7process2id",
+    b"getrusage",
+    b"sysinfo",
+    b"getloadavg",
+    b"\0syscall\0",
+    b"\0dlsym\0",
+    b"\0dlopen\0",
+];
 
 /// What may be done with this command of rustc.
 pub fn judge(args: &[OsString]) -> Decision {
@@ -244,7 +286,7 @@ impl Typed {
             }
             "emit" => self.emit(text),
             "output" => {
-                self.standard_output |= is_no_file(text);
+                self.standard_output |= is_no_file(Path::new(text));
                 self.output = Some(value.into());
             }
             _ => {}
@@ -254,7 +296,7 @@ impl Typed {
     /// `--emit KIND[=FILE],…`.
     fn emit(&mut self, kinds: &str) {
         for (kind, file) in kinds.split(',').filter_map(|kind| kind.split_once('=')) {
-            self.standard_output |= is_no_file(file);
+            self.standard_output |= is_no_file(Path::new(file));
             if kind == "dep-info" {
                 self.depfile = Some(file.into());
             }
@@ -272,8 +314,4 @@ impl Typed {
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
-}
-
-fn is_no_file(output: &str) -> bool {
-    output == "-" || output.starts_with("/dev/") || output.starts_with("/proc/")
 }

@@ -13,6 +13,10 @@ const IGNORED: &[(&str, &str)] = &[
     ("MFLAGS", "an older name of MAKEFLAGS"),
     ("MAKELEVEL", "how deep make is nested"),
     ("CARGO_MAKEFLAGS", "cargo's jobserver, inherited by a compiler that a build script runs"),
+    (
+        "FAKEROOTKEY",
+        "where fakeroot's library reaches its server, which it asks about owners of files",
+    ),
     ("TMPDIR", "where temporary files lie; they are gone in the end"),
     ("TMP", "as TMPDIR"),
     ("TEMP", "as TMPDIR"),
@@ -76,29 +80,30 @@ impl Policy {
     pub fn ignores_variable(&self, name: &OsStr, askers: &[(&Path, u32)]) -> bool {
         if JOBSERVER.iter().any(|jobserver| name == *jobserver) {
             // rustc asks once, for itself.
-            let is_once = |(image, times): &(&Path, u32)| !is_rustc(image) || *times <= 1;
+            let is_once = |(image, times): &(&Path, u32)| !self.is_rustc(image) || *times <= 1;
             return self.is_known() && askers.iter().all(is_once);
         }
         self.is_known()
             && IGNORED.iter().any(|(ignored, _)| name == *ignored)
-            && !askers.iter().any(|(image, _)| is_rustc(image))
+            && !askers.iter().any(|(image, _)| self.is_rustc(image))
     }
 
     /// Whether this variable matters only if the tool prints something.
     pub fn only_for_text(&self, name: &OsStr, askers: &[(&Path, u32)]) -> bool {
         self.is_known()
             && ONLY_FOR_TEXT.iter().any(|only| name == *only)
-            && !askers.iter().any(|(image, _)| is_rustc(image))
+            && !askers.iter().any(|(image, _)| self.is_rustc(image))
     }
 
     fn is_known(&self) -> bool {
         self.family != Family::Unknown && !self.runs_foreign_code
     }
-}
 
-/// rustc puts any variable into the result that the crate's source or a macro names.
-fn is_rustc(image: &Path) -> bool {
-    image.file_name().and_then(names::family) == Some(Family::Rustc)
+    /// rustc puts any variable into the result that the crate's source or a macro names.
+    fn is_rustc(&self, image: &Path) -> bool {
+        image.file_name().and_then(names::family) == Some(Family::Rustc)
+            || self.driver.as_deref() == Some(image)
+    }
 }
 
 /// Whether programs of this name are known to look variables up by name only.

@@ -96,7 +96,7 @@ pub const VOLATILE_FILE: &CStr = c"volatile";
 /// Where the kernel's shared memory objects have their names.
 pub const SHARED_MEMORY: &CStr = c"/dev/shm";
 
-/// Maps the volatile segment, or the file that stands in for it.
+/// Maps the volatile segment, or the file that stands in for it; none where there is none and none can be made.
 fn open_volatile(
     directory: raw::BorrowedFd<'_>,
     header: &layout::IndexHeader,
@@ -106,10 +106,12 @@ fn open_volatile(
         Access::Own => open_shared_memory(header),
         Access::Group(_) => None,
     };
-    shared_memory.or_else(|| {
+    let file = || {
         let file = raw::open_read_write_at(directory, VOLATILE_FILE).ok()?;
         Volatile::open(file.as_fd(), &header.uuid, None).ok()
-    })
+    };
+    let none = || raw::is_read_only(directory).then(Volatile::absent);
+    shared_memory.or_else(file).or_else(none)
 }
 
 /// Anybody may make a name there: what has the cache's must be its user's.

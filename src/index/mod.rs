@@ -216,8 +216,16 @@ impl Index {
 
     /// Which segments are there now.
     pub fn window(&self) -> Window {
-        let load = |offset| self.map.words(offset, 1).map_or(0, |words| words.load(0));
-        Window { oldest: load(OLDEST_OFFSET), newest: load(CURSOR_OFFSET) >> 32 }
+        Window { oldest: self.load(OLDEST_OFFSET), newest: self.cursor() >> 32 }
+    }
+
+    /// Where the next entry goes: segment number `<< 32 |` unit.
+    pub fn cursor(&self) -> u64 {
+        self.load(CURSOR_OFFSET)
+    }
+
+    fn load(&self, offset: usize) -> u64 {
+        self.map.words(offset, 1).map_or(0, |words| words.load(0))
     }
 }
 

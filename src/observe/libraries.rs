@@ -29,7 +29,8 @@ pub fn libraries(image: &Path, seen: &Observation) -> Vec<PathBuf> {
     found
 }
 
-fn needed(path: &Path) -> Vec<OsString> {
+/// The names of the libraries that an image wants, as it says.
+pub fn needed(path: &Path) -> Vec<OsString> {
     let mut names = Vec::new();
     let Ok(file) = File::open(path) else { return names };
     let mut head = [0; elf::HEAD_LEN_BYTES];

@@ -31,7 +31,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// The first eight bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ibid-log");
 /// Changes whenever anything in this file changes its meaning.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 /// The length of the whole log, most of it a hole.
 pub const LOG_LEN_BYTES: usize = 64 << 20;
 /// The step by which pages are made present.
@@ -112,7 +112,7 @@ pub mod kind {
 
 /// The flags of a [`kind::FACT`].
 pub mod fact {
-    /// `time` was called; the path is that of the object that called it, if it is known.
+    /// `time` was called, by this process; the path is that of the object that called it, if it is known.
     pub const TIME: u32 = 0;
     /// `localtime` or its kin was called.
     pub const LOCAL_TIME: u32 = 1;
@@ -145,7 +145,7 @@ pub mod fact {
 
     /// Whether it comes with its process.
     pub const fn has_process(fact: u32) -> bool {
-        fact == HOST || fact >= CLOCK && fact != STATE
+        fact == TIME || fact == HOST || fact >= CLOCK && fact != STATE
     }
 }
 

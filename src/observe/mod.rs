@@ -26,7 +26,7 @@ mod search;
 pub mod seccomp;
 mod trace;
 
-pub use libraries::libraries;
+pub use libraries::{libraries, needed};
 pub use pseudo::is_job_server;
 
 #[cfg(test)]
@@ -61,6 +61,10 @@ pub struct Observation {
     pub states: BTreeSet<((u64, u64), PathBuf)>,
     /// Images (as the kernel names them, `/proc/self/exe`) of all programs that were run, the tool's own first.
     pub images: Vec<PathBuf>,
+    /// How often each of them was started.
+    pub starts: BTreeMap<PathBuf, usize>,
+    /// Those of them that called `time()`; an empty path is one that is not known.
+    pub timers: BTreeSet<PathBuf>,
     /// Programs that were looked up by name in `PATH`.
     pub path_searches: BTreeSet<OsString>,
     /// What was done that needs a decision, see [`Fact`].

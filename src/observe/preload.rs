@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, StatVfsMountFlags};
+use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 
 use super::log::Log;
 use super::log_layout::{self as layout, Entry, FileStat, kind};
@@ -21,6 +21,7 @@ use super::trace::Trace;
 use super::{LeftOut, Observation, loader, log_outer};
 use crate::env;
 use crate::os::elf::{self, Preloading};
+use crate::os::file_system::reserve;
 
 /// The variable that leads the shim to the log: sixteen hex digits that the log repeats, a colon, the log's path.
 pub const IBID_OBSERVED: &str = "IBID_OBSERVED";
@@ -291,7 +292,7 @@ fn place_of(memory: &File) -> PathBuf {
 fn memory_log() -> io::Result<File> {
     let log = File::from(rustix::fs::memfd_create("ibid-log", MemfdFlags::CLOEXEC)?);
     log.set_len(layout::LOG_LEN_BYTES as u64)?;
-    rustix::fs::fallocate(&log, FallocateFlags::empty(), 0, layout::CHUNK_LEN_BYTES as u64)?;
+    reserve(&log, layout::CHUNK_LEN_BYTES as u64)?;
     fs::metadata(place_of(&log))?;
     Ok(log)
 }
@@ -300,9 +301,9 @@ fn file_log(cache_dir: &Path, nonce: u64) -> io::Result<(File, PathBuf)> {
     let path = std::path::absolute(cache_dir)?.join(format!("log-{nonce:016x}"));
     let log = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     let len = layout::LOG_LEN_BYTES as u64;
-    if let Err(error) = rustix::fs::fallocate(&log, FallocateFlags::empty(), 0, len) {
+    if let Err(error) = reserve(&log, len) {
         let _ = fs::remove_file(&path);
-        return Err(error.into());
+        return Err(error);
     }
     Ok((log, path))
 }

@@ -35,6 +35,8 @@ mod environment;
 mod files;
 #[path = "shim/lookups.rs"]
 mod lookups;
+#[path = "shim/old_stat.rs"]
+mod old_stat;
 #[path = "shim/programs.rs"]
 mod programs;
 #[path = "shim/states.rs"]

@@ -9,6 +9,8 @@ use super::log::{Event, What};
 pub struct Programs {
     /// Their images, in the order of their starts.
     pub images: Vec<PathBuf>,
+    /// How often each was started.
+    pub starts: BTreeMap<PathBuf, usize>,
     /// The first that did not report, in words.
     pub missing: Option<String>,
 }
@@ -30,6 +32,7 @@ impl Programs {
     pub fn of(events: &[Event]) -> Programs {
         let mut processes: BTreeMap<u32, Process> = BTreeMap::new();
         let mut images: Vec<PathBuf> = Vec::new();
+        let mut starts: BTreeMap<PathBuf, usize> = BTreeMap::new();
         for Event { pid, what } in events {
             let process = processes.entry(*pid).or_default();
             match what {
@@ -38,6 +41,7 @@ impl Programs {
                     process.parent = *parent;
                     process.image = Some(image);
                     process.ended = false;
+                    *starts.entry(image.clone()).or_default() += 1;
                     if !images.contains(image) {
                         images.push(image.clone());
                     }
@@ -58,7 +62,7 @@ impl Programs {
                 _ => {}
             }
         }
-        Programs { images, missing: missing(events, &processes) }
+        Programs { images, starts, missing: missing(events, &processes) }
     }
 }
 

@@ -107,6 +107,11 @@ pub fn is_harmless(path: &Path) -> bool {
         || is_job_servers_pipe(bytes)
 }
 
+/// Whether a path is where devices are; shared memory is files.
+pub fn is_device(path: &Path) -> bool {
+    path.starts_with("/dev") && !path.starts_with("/dev/shm")
+}
+
 /// Whether a path is one of a file system that is made of the kernel's state.
 pub fn is_pseudo_file(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();

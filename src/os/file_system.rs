@@ -2,8 +2,10 @@
 //!
 //! Only what is known to work is trusted; everything else is the caller's to refuse. Source: `statfs(2)`.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -12,6 +14,7 @@ use linux_raw_sys::general::{
     FUSE_SUPER_MAGIC, MSDOS_SUPER_MAGIC, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC as OVERLAY,
     RAMFS_MAGIC, SMB2_SUPER_MAGIC, TMPFS_MAGIC, V9FS_MAGIC, XFS_SUPER_MAGIC,
 };
+use rustix::io::Errno;
 
 use crate::shm::clock;
 
@@ -47,6 +50,34 @@ const REFUSED: [(u32, &str); 8] = [
     (MSDOS_SUPER_MAGIC, "FAT"),
     (RAMFS_MAGIC, "ramfs"),
 ];
+
+/// How much is written at a time where space cannot be reserved otherwise.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// Reserves the first `bytes` of a new, empty file. Where that call is refused, by a sandbox or a file system, it is filled
+/// with zeros.
+pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => {}
+        done => return Ok(done?),
+    }
+    let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(bytes).unwrap_or(ZEROS_BYTES))];
+    let mut at = 0;
+    while at < bytes {
+        let len = usize::try_from(bytes - at).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES);
+        file.write_all_at(&zeros[..len], at)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// How large the file system of `directory` is.
+pub fn size(directory: &Path) -> u64 {
+    let size = rustix::fs::statvfs(directory)
+        .map_or(0, |state| state.f_blocks.saturating_mul(state.f_frsize));
+    // Some do not say.
+    if size == 0 { u64::MAX } else { size }
+}
 
 impl FileSystem {
     /// Whether its change times are as fine as they are shown, once somebody has looked.

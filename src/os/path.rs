@@ -1,4 +1,4 @@
-//! Finding a tool on `PATH` as `execvp` does, past ourselves.
+//! Finding a tool on `PATH` as `execvp` does, past what the caller wants to pass over: ourselves and other caches.
 //!
 //! It only looks: nothing is run. Read next: `exec.rs`.
 
@@ -20,14 +20,14 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 pub struct Found {
     /// The tool, with a `/` in it; `None` if there is none.
     pub path: Option<PathBuf>,
-    /// Candidates before it that were ibid itself.
+    /// Candidates before it that were passed over.
     pub passed: Vec<PathBuf>,
     /// Candidates before it that could not be run, each with the error number that running it would give.
     pub absent: Vec<(PathBuf, i32)>,
 }
 
-/// Looks for `name`; with a `/` in it, it is taken as it is, unless it is ourselves.
-pub fn find_tool(name: &OsStr, path: Option<&OsStr>, ourselves: &dyn Fn(&Path) -> bool) -> Found {
+/// Looks for `name`; with a `/` in it, it is taken as it is, unless it is to be passed over.
+pub fn find_tool(name: &OsStr, path: Option<&OsStr>, is_passed: &dyn Fn(&Path) -> bool) -> Found {
     let mut found = Found::default();
     if name.is_empty() {
         return found;
@@ -41,7 +41,7 @@ pub fn find_tool(name: &OsStr, path: Option<&OsStr>, ourselves: &dyn Fn(&Path) -
     for candidate in candidates {
         match can_run(&candidate) {
             Err(error) => found.absent.push((candidate, error.raw_os_error())),
-            Ok(()) if ourselves(&candidate) => found.passed.push(candidate),
+            Ok(()) if is_passed(&candidate) => found.passed.push(candidate),
             Ok(()) => {
                 found.path = Some(candidate);
                 break;
@@ -57,6 +57,38 @@ fn join(dir: &[u8], name: &OsStr) -> PathBuf {
     joined.push("/");
     joined.push(name);
     joined.into()
+}
+
+/// The most symlinks that are followed.
+const LINKS_MAX: usize = 40;
+
+/// Whether `path` has one of these names' programs behind it, which it is not called itself: by a symlink, or as a hard link
+/// of one on `search_path`.
+pub fn leads_to(
+    path: &Path,
+    names: &[&str],
+    is_named: fn(&Path) -> bool,
+    search_path: Option<&OsStr>,
+) -> bool {
+    if is_named(path) {
+        return false;
+    }
+    let mut at = path.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = std::fs::read_link(&at) else { break };
+        at = at.parent().unwrap_or(Path::new("")).join(target);
+        if is_named(&at) {
+            return true;
+        }
+    }
+    let Some(file) = std::fs::metadata(&at).ok().filter(|file| file.nlink() > 1) else {
+        return false;
+    };
+    let directories = search_path.map(std::env::split_paths).into_iter().flatten();
+    directories.flat_map(|dir| names.iter().map(move |name| dir.join(name))).any(|known| {
+        std::fs::metadata(known)
+            .is_ok_and(|known| (known.dev(), known.ino()) == (file.dev(), file.ino()))
+    })
 }
 
 fn can_run(candidate: &Path) -> Result<(), Errno> {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::layout::{Checked, VOLATILE_MAGIC, VolatileHeader};
 use super::map::MapMut;
 use super::raw;
-use super::words::Ordering;
+use super::words::{Ordering, Word};
 
 /// Where the shards of counters begin.
 const COUNTERS_OFFSET: usize = 4096;
@@ -57,9 +57,9 @@ impl Counter {
     }
 }
 
-/// The mapped volatile segment.
+/// The mapped volatile segment, or none: where a cache can only be read, nothing is counted and no digest is known.
 #[derive(Debug)]
-pub struct Volatile(MapMut);
+pub struct Volatile(Option<MapMut>);
 
 impl Volatile {
     /// Maps an existing segment, which must be this cache's and, where its directory does not vouch for that, `owner`'s.
@@ -80,22 +80,35 @@ impl Volatile {
         if header.magic != VOLATILE_MAGIC || header.uuid != *uuid || !header.is_intact() {
             return Err(Errno::INVAL);
         }
-        Ok(Volatile(map))
+        Ok(Volatile(Some(map)))
+    }
+
+    /// None at all.
+    pub fn absent() -> Volatile {
+        Volatile(None)
+    }
+
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn words(&self, offset: usize, count: usize) -> &[Word] {
+        self.0.as_ref().and_then(|map| map.words_mut(offset, count)).unwrap_or(&[])
     }
 
     /// Adds to a counter.
     pub fn add(&self, counter: Counter, amount: u64) {
         let shard = raw::process_number() % SHARDS;
         let offset = COUNTERS_OFFSET + (shard * COUNTERS + counter.0) * 8;
-        if let Some([word]) = self.0.words_mut(offset, 1) {
+        if let [word] = self.words(offset, 1) {
             word.fetch_add(amount, Ordering::Relaxed);
         }
     }
 
     /// A counter's sum over all shards.
     pub fn sum(&self, counter: Counter) -> u64 {
-        let Some(words) = self.0.words_mut(COUNTERS_OFFSET, SHARDS * COUNTERS) else { return 0 };
-        words
+        self.words(COUNTERS_OFFSET, SHARDS * COUNTERS)
             .iter()
             .skip(counter.0)
             .step_by(COUNTERS)
@@ -104,15 +117,13 @@ impl Volatile {
 
     /// Sets all counters to zero.
     pub fn zero(&self) {
-        for word in self.0.words_mut(COUNTERS_OFFSET, SHARDS * COUNTERS).unwrap_or(&[]) {
+        for word in self.words(COUNTERS_OFFSET, SHARDS * COUNTERS) {
             word.store(0, Ordering::Relaxed);
         }
     }
 
     /// The digest table.
     pub fn digests(&self) -> super::digests::DigestTable<'_> {
-        super::digests::DigestTable::new(
-            self.0.words_mut(DIGESTS_OFFSET, DIGESTS * 8).unwrap_or(&[]),
-        )
+        super::digests::DigestTable::new(self.words(DIGESTS_OFFSET, DIGESTS * 8))
     }
 }

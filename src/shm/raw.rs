@@ -12,7 +12,7 @@ use linux_raw_sys::general::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 pub use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -132,10 +132,50 @@ fn statx(dir: BorrowedFd<'_>, path: &CStr, flags: AtFlags) -> Result<FileState, 
         )
     };
     if result < 0 {
-        return Err(Errno::from_raw_os_error(i32::try_from(-result).unwrap_or(0)));
+        return match Errno::from_raw_os_error(i32::try_from(-result).unwrap_or(0)) {
+            // A sandbox that was made before the call was.
+            Errno::NOSYS | Errno::PERM => old_stat(dir, path, flags),
+            error => Err(error),
+        };
     }
     // SAFETY: the call succeeded: the kernel has written the whole structure.
     Ok(FileState::from(unsafe { state.assume_init_ref() }))
+}
+
+/// The same by the call that was there before `statx`; it says the same.
+#[cold]
+fn old_stat(dir: BorrowedFd<'_>, path: &CStr, flags: AtFlags) -> Result<FileState, Errno> {
+    let s = rustix::fs::statat(dir, path, flags)?;
+    let device = |device: u64| {
+        u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device))
+    };
+    #[allow(clippy::cast_possible_wrap, reason = "less than a second")]
+    let ns = |sec: i64, nsec: u64| sec.wrapping_mul(1_000_000_000).wrapping_add(nsec as i64);
+    Ok(FileState {
+        stat: Stat {
+            dev: device(s.st_dev),
+            ino: s.st_ino,
+            size: s.st_size.cast_unsigned(),
+            mtime_ns: ns(s.st_mtime, s.st_mtime_nsec),
+            ctime_ns: ns(s.st_ctime, s.st_ctime_nsec),
+        },
+        mode: s.st_mode,
+        links: u32::try_from(s.st_nlink).unwrap_or(u32::MAX),
+        uid: s.st_uid,
+        gid: s.st_gid,
+        rdev: device(s.st_rdev),
+    })
+}
+
+/// Whether nobody may write below `dir`, as far as the system says: a read-only file system, or no permission.
+pub fn is_read_only(dir: BorrowedFd<'_>) -> bool {
+    let may_write = rustix::fs::accessat(dir, c".", Access::WRITE_OK, AtFlags::empty());
+    may_write.is_err_and(is_refusal)
+}
+
+/// Whether an error says that something may be read, and not written.
+pub fn is_refusal(error: Errno) -> bool {
+    matches!(error, Errno::ROFS | Errno::ACCESS | Errno::PERM)
 }
 
 /// What `path` leads to, symlinks followed.

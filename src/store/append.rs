@@ -69,7 +69,7 @@ impl<'a> NewEntry<'a> {
 
 impl Store {
     pub(super) fn control(&self) -> Result<&Control, StoreError> {
-        self.index.control().ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))
+        self.index()?.control().ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))
     }
 
     /// The length of an entry; one thing must not drive out much of what else is there.
@@ -129,7 +129,7 @@ impl Store {
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(!self.is_read_only())
             .custom_flags(flags.bits().cast_signed())
             .open(self.segment_path(seq))
             .ok()?;

@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytemuck::Zeroable;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::rotate::reserve;
 use crate::error::StoreError;
 
 use crate::index::cache::{Cache, VOLATILE_FILE};
 use crate::index::{self, Index, Window};
-use crate::os::file_system::FileSystem;
+use crate::os::file_system::{self, FileSystem};
 use crate::os::map::FileMapMut;
 use crate::outcome::InternalError;
 use crate::shm::access::{self, Access};
@@ -127,12 +129,30 @@ pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, Sto
     let file = file_to_write(&path, OpenOptions::new().read(true).write(true))
         .map_err(StoreError::io("cannot open", &path, InternalError::CacheDir))?;
     fault::point("lock: file opened");
-    if wait {
-        file.lock().map_err(StoreError::io("cannot lock", &path, InternalError::CacheDir))?;
-    } else {
-        file.try_lock().map_err(|_| StoreError::Busy)?;
+    let locked = if wait { FlockOperation::LockExclusive } else { TRY };
+    match flock(&file, locked) {
+        // A sandbox, or a file system that has no such locks: those of another kind, which all in the sandbox use.
+        Err(Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP | Errno::NOLCK) => {
+            rustix::fs::fcntl_lock(&file, locked)
+        }
+        done => done,
     }
+    .map_err(|error| match error {
+        Errno::AGAIN | Errno::ACCESS if !wait => StoreError::Busy,
+        error => StoreError::io("cannot lock", &path, InternalError::CacheDir)(error.into()),
+    })?;
     Ok(file)
+}
+
+const TRY: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+
+fn flock(file: &File, how: FlockOperation) -> Result<(), Errno> {
+    loop {
+        match rustix::fs::flock(file, how) {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
 }
 
 /// Opens a file that is made empty where there is none.
@@ -170,7 +190,7 @@ pub(super) fn cache(directory: &Path, access: Access, max_bytes: u64) -> Result<
     }
     let header = match Index::open(handle()?.as_fd()) {
         Some(index) => *index.header(),
-        None => index(directory, max_bytes)?,
+        None => index(directory, max_bytes.min(file_system::size(directory)))?,
     };
     volatile(directory, access, &header)?;
     Cache::open_at(handle()?, access).ok_or_else(|| StoreError::Corrupt(directory.to_path_buf()))
@@ -303,15 +323,12 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
     shared.set_owner(false);
     // The crate only sets the length; without memory behind it a store would raise SIGBUS.
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let reserved =
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, VOLATILE_BYTES as u64)
-            .map_err(io::Error::from)
-            .and_then(|()| {
-                fault::point("volatile: space reserved");
-                rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600))
-                    .map_err(Into::into)
-            })
-            .and_then(|()| (&file).write_all(head));
+    let reserved = file_system::reserve(&file, VOLATILE_BYTES as u64)
+        .and_then(|()| {
+            fault::point("volatile: space reserved");
+            rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600)).map_err(Into::into)
+        })
+        .and_then(|()| (&file).write_all(head));
     fault::point("volatile: head written");
     if reserved.is_err() {
         let _ = fs::remove_file(&path);

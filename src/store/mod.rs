@@ -68,7 +68,8 @@ pub struct Store {
     /// The reading side.
     pub cache: Cache,
     directory: PathBuf,
-    index: FileMapMut,
+    /// For writing; `None` where the cache can only be read.
+    index: Option<FileMapMut>,
     /// Device and inode of the index.
     index_file: (u64, u64),
     max_bytes: u64,
@@ -98,17 +99,22 @@ impl Store {
             source,
             counted: InternalError::Index,
         };
-        let failed_with = |errno: raw::Errno| failed(errno.into());
-        let file = raw::open_read_write_at(cache.segments.directory(), index::NAME)
-            .map_err(failed_with)?;
-        let state = raw::stat_fd(file.as_fd()).map_err(failed_with)?.stat;
+        let refused = |errno: raw::Errno| failed(errno.into());
+        let directory = cache.segments.directory();
+        let (file, is_read_only) = match raw::open_read_write_at(directory, index::NAME) {
+            Err(error) if raw::is_refusal(error) => {
+                (raw::open_read_at(directory, index::NAME).map_err(refused)?, true)
+            }
+            opened => (opened.map_err(refused)?, false),
+        };
+        let state = raw::stat_fd(file.as_fd()).map_err(refused)?.stat;
         let len = state.size;
         let index_file = (state.dev, state.ino);
         if !index::is_trusted(cache.index.header(), len) {
             return Err(StoreError::Corrupt(index_path));
         }
-        let index = FileMapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX))
-            .map_err(failed)?;
+        let map = || FileMapMut::new(file.as_fd(), usize::try_from(len).unwrap_or(usize::MAX));
+        let index = if is_read_only { None } else { Some(map().map_err(failed)?) };
         Ok(Store {
             cache,
             directory: inside,
@@ -127,6 +133,15 @@ impl Store {
     /// The directory of this layout, inside the cache directory.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Whether the cache can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.index.is_none()
+    }
+
+    fn index(&self) -> Result<&FileMapMut, StoreError> {
+        self.index.as_ref().ok_or(StoreError::ReadOnly)
     }
 
     /// Whether the volatile segment is in shared memory, and not in the file that stands in for it.
@@ -242,7 +257,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let count = self.word_count();
         let words = self
-            .index
+            .index()?
             .words_mut(INDEX_WORDS_OFFSET, count)
             .ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))?;
         self.populate_word(index::first_word(key, count))?;
@@ -259,7 +274,7 @@ impl Store {
     /// Makes sure that a word of the index can be written without a fault.
     fn populate_word(&self, at: usize) -> Result<(), StoreError> {
         let failed = StoreError::io("cannot write", &self.directory, InternalError::Index);
-        self.index.populate(INDEX_WORDS_OFFSET + at * 8).map_err(failed)
+        self.index()?.populate(INDEX_WORDS_OFFSET + at * 8).map_err(failed)
     }
 
     /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.

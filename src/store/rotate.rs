@@ -10,15 +10,15 @@ use std::path::Path;
 use super::{Store, create};
 use crate::error::StoreError;
 use crate::index;
+use crate::os::file_system;
 use crate::outcome::InternalError;
 use crate::shm::counters::Counter;
 use crate::shm::fault;
 use crate::shm::layout::{
-    Control, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader,
-    UNIT_BYTES, index_bytes,
+    SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
+    index_bytes,
 };
 use crate::shm::raw::{self, AsFd, Limited};
-use crate::shm::words::Ordering;
 
 impl Store {
     /// Whether the index that we have mapped is the one that new processes open: after `clear` both would go on to a
@@ -142,8 +142,7 @@ impl Store {
 
     /// Bytes of all entries, the unused rest of sealed segments included.
     pub fn bytes_used(&self) -> u64 {
-        let Ok(Control { cursor, .. }) = self.control() else { return 0 };
-        let unit = (cursor.load(Ordering::Relaxed) & 0xffff_ffff).min(u64::from(SEGMENT_UNITS));
+        let unit = (self.cache.index.cursor() & 0xffff_ffff).min(u64::from(SEGMENT_UNITS));
         let window = self.window();
         let used = |(seq, bytes): (u64, u64)| {
             let is_open = seq == window.newest && bytes == SEGMENT_BYTES;
@@ -160,5 +159,5 @@ pub(super) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     if raw::limit(Limited::FileBytes) < bytes {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
+    file_system::reserve(file, bytes)
 }

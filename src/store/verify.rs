@@ -286,7 +286,9 @@ impl<'s> Verifier<'s> {
     }
 
     fn drop_damaged(&mut self) -> Result<(), StoreError> {
-        let Some(words) = self.store.index.words_mut(INDEX_WORDS_OFFSET, self.store.word_count())
+        let index = self.store.index.as_ref();
+        let Some(words) =
+            index.and_then(|index| index.words_mut(INDEX_WORDS_OFFSET, self.store.word_count()))
         else {
             return Ok(());
         };

@@ -14,10 +14,11 @@ mod tryout;
 use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::builder::lookahead::Ahead;
 use crate::builder::record_builder::{Lesson, Outset};
+use crate::builder::{driver, search};
 use crate::compilers::{self, Decision};
 use crate::config::{self, Config, Observer};
 use crate::env;
@@ -26,7 +27,7 @@ use crate::observe::LeftOut;
 use crate::observe::preload::{self, Report};
 use crate::os::exec::{EnvChange, end_like, exec};
 use crate::os::input::Source;
-use crate::os::path::{Found, Ourselves, find_tool};
+use crate::os::path::Found;
 use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::probe::command::Call;
@@ -114,30 +115,7 @@ impl Invocation {
     }
 
     fn find(start: Start, call: Call) -> Result<Invocation, OsString> {
-        let name = OsStr::from_bytes(call.tool.to_bytes());
-        let ourselves = Ourselves::default();
-        let tried = env::get(env::IBID_TRIED).unwrap_or_default();
-        let was_tried = |path: &Path| {
-            tried.as_bytes().split(|b| *b == b':').any(|t| t == path.as_os_str().as_bytes())
-        };
-        let is_passed = |path: &Path| ourselves.is(path) || call.masquerade && was_tried(path);
-        let mut found = find_tool(name, env::get(env::PATH).as_deref(), &is_passed);
-        // `ibid ibid gcc`, or `ibid` before a symlink to us that a build tool made a whole path of: there is one word less
-        // each time, so it ends.
-        let again = found.passed.first().filter(|_| !call.masquerade);
-        let Some(program) = found.path.clone().or(again.cloned()) else {
-            // There, but not to be run (no permission): the system says what is wrong.
-            let there = found.absent.iter().find(|(path, _)| path.exists());
-            return match there.filter(|_| call.tool.to_bytes().contains(&b'/')) {
-                Some((path, _)) => {
-                    Ok(Invocation::with(start, call, path.clone(), Found::default()))
-                }
-                None => Err(name.to_owned()),
-            };
-        };
-        if call.tool.to_bytes().contains(&b'/') {
-            found = Found { path: Some(program.clone()), ..Found::default() };
-        }
+        let (program, found) = search::tool(&call)?;
         Ok(Invocation::with(start, call, program, found))
     }
 
@@ -154,9 +132,13 @@ impl Invocation {
     }
 
     /// The name by which the tool sees itself: as it was called, or where we found it if it was called by a symlink to
-    /// us (looking for that name in `PATH`, it would find us).
+    /// us, or past others (looking for that name in `PATH`, it would find those, and its own parts beside them).
     fn arg0(&self) -> &OsStr {
-        if self.call.masquerade { self.program.as_os_str() } else { self.tool() }
+        if self.call.masquerade || !self.found.passed.is_empty() {
+            self.program.as_os_str()
+        } else {
+            self.tool()
+        }
     }
 
     /// Another wrapper (ccache, another ibid) that stands on `PATH` under the tool's name may find us there again: we tell
@@ -180,7 +162,9 @@ impl Invocation {
         if self.config.observer == Observer::Off {
             return Decision::PassThrough(PassReason::NoObserver);
         }
-        compilers::decide(self.tool(), &self.args, self.call.forced)
+        compilers::decide(self.tool(), &self.args, self.call.forced, || {
+            driver::image(&self.program)
+        })
     }
 
     /// Replaces this process by the tool; comes back only if that fails.
@@ -234,7 +218,7 @@ impl Invocation {
             Answer::Hit(By::Content) => return self.was_hit("portable hit", request),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
-                match portable::look(store, command, environment, &mut arena, !self.config.readonly)
+                match portable::look(store, command, environment, &mut arena, self.may_store(store))
                 {
                     Portable::Hit => return self.was_hit("portable hit", request),
                     Portable::Undelivered(why) => Some(why),
@@ -254,6 +238,10 @@ impl Invocation {
             }
         }
         false
+    }
+
+    fn may_store(&self, store: &Store) -> bool {
+        !self.config.readonly && !store.is_read_only()
     }
 
     fn was_hit(&self, how: &str, request: &Request) -> bool {
@@ -338,7 +326,7 @@ impl Invocation {
         ended: &Ended,
         (outset, ahead): (Outset, Ahead),
     ) -> Result<(), NotStored> {
-        if self.config.readonly {
+        if !self.may_store(store) {
             return Err(NotStored::ReadOnly);
         }
         let observation = observers.finish(ended.wall);

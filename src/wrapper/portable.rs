@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::builder::file_states::{World, is_shared_object, names_directory};
 use crate::builder::path_walker::c_path;
-use crate::builder::record_builder::search;
+use crate::builder::search::search;
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
 use crate::probe::judge::{self, By, Environment};

@@ -328,3 +328,63 @@ fn a_compile_error_is_shown_each_time_and_then_mended() {
     work.project.write("low/src/inner.rs", SOURCES[2].1);
     work.run("cargo check");
 }
+
+/// A driver of the user's own: a program that is linked to rustc's library, as the wrapper of the workspace's crates.
+#[test]
+fn a_driver_of_the_users_own() {
+    let Some(toolchain) = toolchain() else { return };
+    if !["gcc", "nm", "cargo"].into_iter().all(have) {
+        return;
+    }
+    let libraries = toolchain.parent().unwrap().join("lib");
+    let is_driver =
+        |path: &std::path::PathBuf| path.to_string_lossy().contains("/librustc_driver-");
+    let mut files = std::fs::read_dir(&libraries).unwrap().map(|entry| entry.unwrap().path());
+    let Some(library) = files.find(is_driver) else { return skip("rustc is linked statically") };
+    let symbols = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output().unwrap();
+    let symbols = String::from_utf8(symbols.stdout).unwrap();
+    let main = symbols.split_whitespace().find(|name| name.ends_with("rustc_driver_impl4main"));
+    let Some(main) = main else { return skip("rustc's library has no main") };
+    let (cache, project) = (cache(), Project::with(&[("src/lib.rs", "pub fn f() -> u32 { 3 }\n")]));
+    project.write(
+        "Cargo.toml",
+        "[package]\nname = \"one\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
+    );
+    let name = library.file_name().unwrap().to_str().unwrap();
+    for (extra, is_stored) in [("", true), ("time(0);", false), ("getpid();", false)] {
+        // Cargo puts rustc's path before its arguments.
+        project.write(
+            "driver.c",
+            format!(
+                "#include <string.h>\n#include <time.h>\n#include <unistd.h>\nvoid {main}(void);\nint main(int n, char **v) {{\n\
+                 if (n > 1 && strstr(v[1], \"rustc\")) {{ v[1] = v[0]; execv(v[0], v + 1); }}\n{extra}\n{main}();\nreturn 0; }}\n"
+            ),
+        );
+        let dir = libraries.display();
+        let line = format!(
+            "gcc driver.c -o my-driver -L{dir} -l:{name} -Wl,-rpath,{dir} -Wl,--allow-shlib-undefined"
+        );
+        project.shell(&cache, &line);
+        let build = || {
+            let _ = std::fs::remove_dir_all(project.at("target"));
+            cache.count(|| {
+                let mut build = cache.command("cargo");
+                build.args(["build", "--offline"]).current_dir(project.path());
+                build.env("RUSTC_WRAPPER", tools::ibid());
+                build.env("RUSTC_WORKSPACE_WRAPPER", project.at("my-driver"));
+                let done = build.output().unwrap();
+                assert!(done.status.success(), "{done:?}");
+            })
+        };
+        build();
+        let library = std::fs::read(project.at("target/debug/libone.rlib")).unwrap();
+        let warm = build();
+        assert_eq!(warm.get("misses") == 0 && warm.hits() > 0, is_stored, "{extra}: {warm:?}");
+        assert_eq!(std::fs::read(project.at("target/debug/libone.rlib")).unwrap(), library);
+        if is_stored {
+            project.write("src/lib.rs", "pub fn f() -> u32 { 4 }\n");
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            assert!(build().hits() < warm.hits());
+        }
+    }
+}

@@ -41,6 +41,76 @@ fn refusals_are_short() {
     }
 }
 
+/// A build that takes `ibid` alone for the compiler, as Rust's cc crate does of `CC="ibid gcc"`: one line says what to do.
+#[test]
+fn a_compile_without_a_compiler() {
+    let cache = Cache::new();
+    for args in [
+        &["-E", "detect_compiler_family.c"][..],
+        &["-c", "a.c"],
+        &["-O2", "-c", "a.c", "-o", "a.o"],
+        &["-o", "a", "a.o", "-lm"],
+        &["-MMD", "-x", "c", "-"],
+        &["-Wall"],
+    ] {
+        let done = run(&cache, args);
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
+        let said = text(&done.stderr);
+        assert!(done.stdout.is_empty() && said.lines().count() == 1, "{args:?}: {said}");
+        for word in
+            ["compiler is missing", "CC_KNOWN_WRAPPER_CUSTOM=ibid", "CMAKE_C_COMPILER_LAUNCHER"]
+        {
+            assert!(said.contains(word), "{args:?}: {said}");
+        }
+    }
+    for args in [&["--wrong"][..], &["-q"], &["-s"], &["stats", "-E"], &["-M", "5G"]] {
+        let done = run(&cache, args);
+        assert!(!text(&done.stderr).contains("compiler is missing"), "{args:?}: {done:?}");
+    }
+    assert!(!cache.dir().exists());
+}
+
+/// dpkg's `buildtools.mk` calls the compilers by their target's name; `c89` and `c99` are POSIX's.
+#[test]
+fn install_links_all_names_of_the_compilers() {
+    let mut cache = Cache::new();
+    let (bin, dir) = (cache.root().join("bin"), cache.root().join("links"));
+    fs::create_dir(&bin).unwrap();
+    let named = [
+        "gcc",
+        "gcc-12",
+        "c89",
+        "c99",
+        "c99-gcc",
+        "x86_64-linux-gnu-gcc",
+        "x86_64-linux-gnu-gcc-12",
+        "x86_64-linux-gnu-g++",
+        "aarch64-linux-gnu-g++-13",
+        "clang++-19",
+        "x86_64-w64-mingw32-gcc-posix",
+    ];
+    let others = [
+        "gcc-ar",
+        "x86_64-linux-gnu-gcc-nm-12",
+        "x86_64-linux-gnu-cpp",
+        "c++filt",
+        "clang-format",
+        "rustc",
+        "distcc",
+    ];
+    for name in named.iter().chain(&others) {
+        std::os::unix::fs::symlink(tools::path_of("true"), bin.join(name)).unwrap();
+    }
+    cache.set("PATH", bin.into_os_string());
+    cache.say(&["install", dir.to_str().unwrap()]);
+    for name in named {
+        assert!(dir.join(name).is_symlink(), "{name}");
+    }
+    for name in others {
+        assert!(!dir.join(name).is_symlink(), "{name}");
+    }
+}
+
 #[test]
 fn help_and_version() {
     let cache = Cache::new();

@@ -193,6 +193,10 @@ fn fakeroot() {
         let counted = alike(&project, &cache, "fakeroot $IBID gcc -MD -c a.c -o a.o");
         assert_eq!(counted.outcomes(), 1, "{counted:?}");
     }
+    // As in one `debian/rules binary`.
+    let twice = "$IBID gcc -O1 -c a.c -o a.o && $IBID gcc -O1 -c a.c -o a.o";
+    let counted = alike(&project, &cache, &format!("fakeroot sh -c '{twice}'"));
+    assert_eq!((counted.get("stored"), counted.hits()), (1, 1), "{counted:?}");
 }
 
 #[test]

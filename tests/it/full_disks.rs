@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Outcome};
 use crate::project::Project;
 use crate::tools;
 
@@ -97,6 +97,62 @@ fn a_disk_that_is_filled_up_later() {
     compile_while(&nearly_full_ext4(100), fill, true);
     let tmpfs = format!(r#"mount -t tmpfs -o mode=700,size=100m none "$cache" || exit {NOT_HERE}"#);
     compile_while(&tmpfs, fill, true);
+}
+
+/// An ext4 or a tmpfs of so many MB.
+fn small(mib: u64) -> [String; 2] {
+    [
+        format!(
+            r#"
+            truncate -s {mib}M "$root/image" && mkfs.ext4 -q -m 0 "$root/image" || exit {NOT_HERE}
+            mount -o loop "$root/image" "$cache" || exit {NOT_HERE}
+            chmod 700 "$cache"
+            "#
+        ),
+        format!(r#"mount -t tmpfs -o mode=700,size={mib}m none "$cache" || exit {NOT_HERE}"#),
+    ]
+}
+
+/// The index is no larger than such a disk has use for.
+#[test]
+fn small_disks_with_room_for_a_segment() {
+    for mount in small(84).iter().chain(&small(100)) {
+        compile_in(mount, true);
+    }
+}
+
+#[test]
+fn small_disks_without_room_for_a_segment() {
+    let doctor = r#""$ibid" doctor >said 2>&1; test "$(grep -c 'nothing more is stored' said)" = 1 || { cat said; exit 8; }; : >said"#;
+    for mount in small(20).iter().chain(&small(40)).chain(&small(66)) {
+        compile_while(mount, doctor, false);
+    }
+}
+
+/// Outputs in shared memory are files like others.
+#[test]
+fn outputs_in_shared_memory() {
+    let directory = tempfile::Builder::new().prefix("ibid-test-").tempdir_in("/dev/shm");
+    let Ok(directory) = directory else { return tools::skip("/dev/shm cannot be written") };
+    let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a;\n"), ("a.rs", "")]));
+    let shown = directory.path().display();
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    for line in [
+        format!("gcc -MMD -c a.c -o {shown}/a.o"),
+        format!("clang -c a.c -o {shown}/b.o"),
+        format!("rustc --crate-type lib -o {shown}/liba.rlib a.rs"),
+        format!("rustc --crate-type lib --emit=metadata={shown}/liba.rmeta a.rs"),
+    ] {
+        if !tools::have(line.split(' ').next().unwrap()) {
+            continue;
+        }
+        let cache = if line.starts_with("rustc") { crate::rustc::cache() } else { Cache::new() };
+        project.call(&cache, &line).check().expect(&Outcome::Miss);
+        project.call(&cache, &line).check().expect_hit();
+        let files = fs::read_dir(directory.path()).unwrap().count();
+        assert!(files > 0, "{line}");
+    }
+    drop(cache);
 }
 
 #[test]

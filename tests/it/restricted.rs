@@ -101,13 +101,56 @@ impl Place {
 /// Calls that some containers forbid, without which the second observer, or both, can do as well.
 #[test]
 fn calls_that_can_be_done_without() {
-    for call in ["pidfd_open", "pidfd_getfd", "memfd_create", "ptrace", "io_uring_setup"] {
+    for call in [
+        "pidfd_open",
+        "pidfd_getfd",
+        "memfd_create",
+        "ptrace",
+        "io_uring_setup",
+        "statx",
+        "fallocate",
+        "flock",
+    ] {
         for error in ["EPERM", "ENOSYS"] {
             let Some(place) = Place::without(call, error) else { return };
             assert_eq!(place.outcome(), "Miss", "{call} {error}");
             assert_eq!(place.outcome(), "InvocationHit", "{call} {error}");
         }
     }
+}
+
+/// A file system, or a sandbox, that has no such call: the cache is made all the same.
+#[test]
+fn calls_that_are_not_supported() {
+    for call in ["fallocate", "flock"] {
+        let Some(place) = Place::without(call, "EOPNOTSUPP") else { return };
+        assert_eq!(place.outcome(), "Miss", "{call}");
+        assert_eq!(place.outcome(), "InvocationHit", "{call}");
+        assert!(!place.doctor().contains("fail"), "{call}");
+    }
+}
+
+/// What was stored where `statx` is refused is a hit where it is not, and the other way round.
+#[test]
+fn states_of_files_by_either_call() {
+    let Some(place) = Place::without("statx", "EPERM") else { return };
+    // By a shell too, which sets PWD.
+    let script = format!("#!/bin/sh\nexec {} \"$@\"\n", tools::ibid().display());
+    place.project.write_program("plain", &script);
+    let bare = || {
+        let counted = place.cache.count(|| {
+            let mut compile = place.cache.command(place.project.at("plain"));
+            compile.args(["gcc", "-c", "a.c", "-o", "a.o"]);
+            assert!(compile.current_dir(place.project.path()).status().unwrap().success());
+        });
+        format!("{:?}", counted.outcome())
+    };
+    assert_eq!(place.outcome(), "Miss");
+    assert_eq!(bare(), "InvocationHit");
+    place.project.write("a.c", "int b;\n");
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    assert_eq!(bare(), "Miss");
+    assert_eq!(place.outcome(), "InvocationHit");
 }
 
 /// Nothing can be watched from outside: the shim alone decides.

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::cache::{Cache, Outcome};
-use crate::call::{StdIn, StdOut};
+use crate::call::{StdIn, StdOut, Through};
 use crate::cases;
 use crate::project::Project;
 use crate::scene::Scene;
@@ -128,4 +128,95 @@ fn name_of_the_machine() {
     let hits = cache.count(|| assert_eq!(named("one"), Some(first.clone())));
     assert!(hits.outcome().is_hit(), "{hits:?}");
     assert_ne!(named("three"), Some(first));
+}
+
+/// What a shell asks about itself at its start is not in the result of a script that cannot show it.
+#[test]
+fn scripts_by_other_names() {
+    for (shell, lines) in [
+        ("/bin/sh", "exec gcc \"$@\""),
+        ("/bin/bash", "exec gcc \"$@\""),
+        ("/usr/bin/env bash", "exec gcc \"$@\""),
+        ("/bin/bash", "set -e\nif [ -e f ]; then set -- -DF \"$@\"; fi\ngcc \"$@\""),
+        ("/bin/sh", "H=$(cat one | cut -c1-1)\nexec gcc -DH=$H \"$@\""),
+    ] {
+        let (cache, project) = (Cache::new(), project("H=1"));
+        project.write_program("wrap", &format!("#!{shell}\n{lines}\n"));
+        let call =
+            || project.call(&cache, "./wrap -DH=1 -c a.c -o a.o").through(Through::Exec).check();
+        call();
+        // What it makes may depend on what was there.
+        call();
+        call().expect_hit();
+        project.write("a.c", "long a = H + 1;\n");
+        assert!(!call().outcome.is_hit(), "{shell} {lines}");
+    }
+}
+
+/// Whatever it is called: a script that shows what its shell alone knows is never stored.
+#[test]
+fn scripts_that_show_what_differs() {
+    for (shell, lines) in [
+        ("/bin/bash", "H=$RANDOM"),
+        ("/bin/bash", "H=$SRANDOM"),
+        ("/bin/bash", "H=$EPOCHSECONDS"),
+        ("/bin/bash", "H=$(printf '%(%s)T' -2)"),
+        ("/bin/bash", "H=$(date +%s)"),
+        ("/bin/bash", "H=$$"),
+        ("/bin/bash", "H=$PPID"),
+        ("/bin/bash", "true & H=$!"),
+        ("/bin/sh", "H=$$"),
+        ("/bin/sh", "H=$PPID"),
+        ("/bin/sh", "true & H=$!"),
+        ("/bin/sh", "H=$(date +%s%N)"),
+    ] {
+        for exec in [false, true] {
+            let (cache, project) = (Cache::new(), project("H=1"));
+            project
+                .write_program("b/gcc", &format!("#!{shell}\n{lines}\nexec gcc -DH=$H \"$@\"\n"));
+            for _ in 0..2 {
+                let prefix: &[&str] = if exec { &["exec", "--"] } else { &[] };
+                let counted = cache.count(|| {
+                    let mut call = cache.ibid(prefix);
+                    call.args(["b/gcc", "-c", "a.c", "-o", "a.o"]).current_dir(project.path());
+                    assert!(call.output().unwrap().status.success());
+                });
+                let outcome = counted.outcome();
+                assert!(
+                    matches!(outcome, Outcome::NotStored(_)),
+                    "{shell} {lines} {exec}: {outcome:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Roundabout ways to the same, by another name than a compiler's.
+#[test]
+fn scripts_that_may_show_what_differs() {
+    for (lines, variable) in [
+        ("x=RAN; x=${x}DOM; H=${!x}", ("X", "")),
+        ("eval \"H=$X\"", ("X", "$RANDOM")),
+        (". ./lines", ("X", "")),
+        ("H=$((X))", ("X", "RANDOM")),
+        ("H=$(set | cksum | cut -c1-9)", ("X", "")),
+        ("H=1", ("BASH_ENV", "./lines")),
+        ("H=1", ("BASH_FUNC_gcc%%", "() { command gcc -UH -DH=$RANDOM \"$@\"\n}")),
+        ("sh -c 'exec gcc -DH=$$ -c a.c -o a.o'; exit", ("X", "")),
+    ] {
+        let (cache, project) = (Cache::new(), project("H=1"));
+        project.write("lines", "H=$RANDOM; readonly H\n");
+        project.write_program("wrap", &format!("#!/bin/bash\n{lines}\ngcc -DH=$H \"$@\"\n"));
+        for _ in 0..2 {
+            let counted = cache.count(|| {
+                let mut call = cache.ibid(["exec", "--", "./wrap", "-c", "a.c", "-o", "a.o"]);
+                call.env(variable.0, variable.1).current_dir(project.path());
+                call.output().unwrap();
+            });
+            assert!(
+                !counted.outcome().is_hit() && counted.get("stored") == 0,
+                "{lines}: {counted:?}"
+            );
+        }
+    }
 }

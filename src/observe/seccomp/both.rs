@@ -48,6 +48,7 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
         let unsteady = match question {
             Question::Time => {
                 whole.facts.insert(Fact::Time);
+                whole.timers.insert(image);
                 continue;
             }
             Question::Clock => Unsteady::Clock,
@@ -74,6 +75,7 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
     let by_paths = |fact: &Fact| matches!(fact, Fact::SideEffect | Fact::InputModified);
     whole.facts.extend(shim.facts.into_iter().filter(|fact| !by_paths(fact)));
     whole.unsteady.extend(shim.unsteady);
+    whole.timers.extend(shim.timers);
     whole.variables.extend(shim.variables);
     whole.questions.extend(shim.questions);
     whole.plugins.extend(shim.plugins);

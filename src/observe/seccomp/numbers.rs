@@ -254,7 +254,17 @@ pub fn asks(number: i64) -> Option<super::Question> {
         | libc::SYS_getpgid
         | libc::SYS_getsid
         | GETPGRP => Question::Process,
-        libc::SYS_sysinfo | libc::SYS_fstatfs => Question::System,
+        // What another process says; `fakeroot` asks its own about owners.
+        libc::SYS_sysinfo
+        | libc::SYS_fstatfs
+        | libc::SYS_msgget
+        | libc::SYS_msgsnd
+        | libc::SYS_msgrcv
+        | libc::SYS_msgctl
+        | libc::SYS_semget
+        | libc::SYS_semop
+        | libc::SYS_semtimedop
+        | libc::SYS_semctl => Question::System,
         libc::SYS_uname => Question::Host,
         _ => return None,
     })

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use crate::link::failure;
-use crate::log_layout::{Entry, kind};
+use crate::log_layout::{Entry, fact, kind};
 use crate::note;
 use crate::raw::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFDIR, S_IFLNK};
 
@@ -212,8 +212,9 @@ before! {
     fn mq_open(name: Path, flags: i32, mode: u32, attributes: Any) -> i32, note::incomplete(b"opened a message queue", raw::bytes(name));
     fn __mq_open_2(name: Path, flags: i32) -> i32, note::incomplete(b"opened a message queue", raw::bytes(name));
     fn shmget(key: i32, len: usize, flags: i32) -> i32, note::incomplete(b"opened shared memory", b"");
-    fn msgget(key: i32, flags: i32) -> i32, note::incomplete(b"opened a message queue", b"");
-    fn semget(key: i32, count: i32, flags: i32) -> i32, note::incomplete(b"opened a shared semaphore", b"");
+    fn msgget(key: i32, flags: i32) -> i32, note::fact(fact::SYSTEM);
+    fn msgrcv(queue: i32, out: Any, len: usize, kind: isize, flags: i32) -> isize, note::fact(fact::SYSTEM);
+    fn semget(key: i32, count: i32, flags: i32) -> i32, note::fact(fact::SYSTEM);
     fn pidfd_getfd(process: i32, fd: i32, flags: u32) -> i32, note::incomplete(b"took another process's descriptor", b"");
     fn acct(path: Path) -> i32, note::incomplete(b"switched accounting", b"");
     fn quotactl(command: i32, special: Path, id: i32, address: Any) -> i32, note::incomplete(b"asked for quotas", b"");

@@ -6,6 +6,7 @@ use core::arch::{asm, global_asm};
 use core::mem::MaybeUninit;
 
 use crate::log_layout::FileStat;
+use crate::old_stat::{EPERM, old_stat};
 
 pub const AT_FDCWD: i32 = -100;
 pub const AT_EMPTY_PATH: i32 = 0x1000;
@@ -266,6 +267,10 @@ pub unsafe fn stat(dirfd: i32, path: *const u8, flags: i32) -> Result<FileStat, 
         [fd_argument(dirfd), path as usize, flags as usize, 0x7ff, out.as_mut_ptr() as usize, 0];
     // SAFETY: the kernel writes one `statx` to `out`; the caller vouches for the path.
     let result = unsafe { call(number::STATX, args) };
+    if [EPERM, ENOSYS].contains(&(-result as u16)) && result < 0 {
+        // SAFETY: the caller's promise.
+        return unsafe { old_stat(fd_argument(dirfd), path, flags) };
+    }
     if result < 0 {
         return Err(-result as u16);
     }

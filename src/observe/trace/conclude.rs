@@ -27,6 +27,7 @@ impl Trace {
     fn add_programs(&mut self, events: &[Event], lost: Option<String>) {
         let programs = Programs::of(events);
         self.seen.images = programs.images;
+        self.seen.starts = programs.starts;
         if let Some(reason) = lost.or(programs.missing) {
             self.seen.incomplete.get_or_insert(reason);
         }

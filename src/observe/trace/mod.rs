@@ -143,7 +143,7 @@ fn written(what: &What) -> Option<&Path> {
         | What::Make { path, errno: 0, .. } => path,
         _ => return None,
     };
-    let is_file = !path.starts_with("/dev") && !pseudo::is_pseudo_file(path);
+    let is_file = !pseudo::is_device(path) && !pseudo::is_pseudo_file(path);
     is_file.then_some(path)
 }
 
@@ -369,7 +369,7 @@ impl Trace {
             }
             What::GetEnv { name } => self.asked(event.pid, name),
             What::Time { caller } if watches_clock(caller) => {}
-            What::Time { .. } => self.fact(Fact::Time),
+            What::Time { .. } => self.asked_time(event.pid),
             What::LocalTime => self.fact(Fact::LocalTime),
             What::Network => self.fact(Fact::Network),
             What::Session => self.fact(Fact::UnrepeatableInput),
@@ -425,6 +425,12 @@ impl Trace {
         };
         let image = caller.or_else(|| self.images.get(&event.pid)).cloned().unwrap_or_default();
         self.seen.unsteady.insert((unsteady, image));
+    }
+
+    fn asked_time(&mut self, process: u32) {
+        let image = self.images.get(&process).cloned().unwrap_or_default();
+        self.seen.timers.insert(image);
+        self.fact(Fact::Time);
     }
 
     fn asked_state(&mut self, plugin: &Path, file: &FileStat) {
