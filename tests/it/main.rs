@@ -33,6 +33,7 @@ mod hunt;
 mod interrupted;
 mod limits;
 mod links;
+mod memory;
 mod noise;
 mod oracle;
 mod other_caches;
