@@ -51,4 +51,5 @@ mod storm;
 mod terminals;
 mod unusual_tools;
 mod upkeep;
+mod watcher;
 mod wrong_hits;
