@@ -26,7 +26,12 @@ const QUIET_NS: i64 = 3_600_000_000_000;
 
 /// Nanoseconds since the epoch, now.
 pub fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_epoch_ns(SystemTime::now())
+}
+
+/// Nanoseconds since the epoch, at that time.
+pub fn since_epoch_ns(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 

@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::file_states::names_directory;
-use super::file_states::{Absences, Absent, World, now_ns};
+use super::file_states::{Absences, Absent, World, now_ns, since_epoch_ns};
 use super::inputs::{Inputs, has_twins};
 use super::lookahead::KnownAbsent;
 use super::path_walker::c_path;
@@ -29,6 +29,7 @@ use crate::probe::judge::{Environment, Streams, standard_input};
 use crate::record::{self, BlobRef};
 use crate::shm::cpu;
 use crate::shm::raw::{self, FileState};
+use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::digest::digest_link;
 use crate::store::draft::{Directory, Draft, Input, Output, Variable};
@@ -236,7 +237,7 @@ impl Lesson<'_> {
         if seen.how == Made::Modified && seen.existed_before {
             return Err(NotStored::InputModified);
         }
-        if !is_as_seen(seen, &state) {
+        if !is_as_seen(seen, &state) && !self.is_as_left(seen, &state) {
             return Err(NotStored::OutputChanged);
         }
         let file = std::fs::File::open(&seen.path).map_err(|_| NotStored::OutputChanged)?;
@@ -259,6 +260,14 @@ impl Lesson<'_> {
             | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
             | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
+    }
+
+    /// Whether an output that a program may have had open at its end has not changed since the tool's.
+    fn is_as_left(&self, seen: &crate::observe::Output, now: &FileState) -> bool {
+        let is_same_file = |then: Stat| (then.dev, then.ino) == (now.stat.dev, now.stat.ino);
+        seen.is_open_to_the_end
+            && seen.stat.is_none_or(is_same_file)
+            && now.stat.ctime_ns.max(now.stat.mtime_ns) <= since_epoch_ns(self.ended.ended_at)
     }
 
     /// The directories of the outputs: their stamps are others after each run.
@@ -368,7 +377,7 @@ impl Lesson<'_> {
 fn is_as_seen(seen: &crate::observe::Output, now: &FileState) -> bool {
     seen.stat.is_some_and(|then| {
         let ctime_ns = if seen.is_shared { now.stat.ctime_ns } else { then.ctime_ns };
-        now.stat == crate::shm::stat::Stat { ctime_ns, ..then }
+        now.stat == Stat { ctime_ns, ..then }
     })
 }
 

@@ -143,6 +143,9 @@ pub struct Output {
     /// Whether the file has, or had, another name in a tree that is left out: its number of links and its change time say
     /// nothing then.
     pub is_shared: bool,
+    /// Whether a program of which only calls are seen may have written it after its last close that was seen, until the
+    /// program's end.
+    pub is_open_to_the_end: bool,
     /// The image that gave it its name; empty if it is not known.
     pub by: PathBuf,
 }

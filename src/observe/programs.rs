@@ -13,6 +13,8 @@ pub struct Programs {
     pub starts: BTreeMap<PathBuf, usize>,
     /// The first that did not report, in words.
     pub missing: Option<String>,
+    /// The first that reported in and did not report its end: a signal killed it.
+    pub killed: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -62,7 +64,10 @@ impl Programs {
                 _ => {}
             }
         }
-        Programs { images, starts, missing: missing(events, &processes) }
+        let is_killed = |process: &&Process| process.image.is_some() && !process.ended;
+        let killed = processes.values().find(is_killed).and_then(|process| process.image);
+        let killed = killed.map(Path::to_path_buf);
+        Programs { missing: missing(events, &processes), images, starts, killed }
     }
 }
 

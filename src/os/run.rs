@@ -12,7 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -54,6 +54,8 @@ pub struct Ended {
     pub left_behind: bool,
     /// From before it was started until its text was passed on.
     pub wall: Duration,
+    /// When its end was seen.
+    pub ended_at: SystemTime,
 }
 
 /// What a tool printed.
@@ -107,6 +109,7 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
         forwarding.forward_to(pidfd);
     }
     let status = ways.attend(&mut tool, &forwarding, meanwhile);
+    let ended_at = SystemTime::now();
     ways.drain();
     let left_behind = ways.leave_relay();
     drop(forwarding);
@@ -115,6 +118,7 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
         text: ways.into_text(),
         left_behind,
         wall: started.elapsed(),
+        ended_at,
     })
 }
 

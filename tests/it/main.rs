@@ -56,4 +56,5 @@ mod terminals;
 mod trust;
 mod unusual_tools;
 mod upkeep;
+mod watcher;
 mod wrong_hits;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::missed::{Missed, attribute, missed};
 use super::{Question, Sight};
 use crate::observe::log::{Event, Log, What};
+use crate::observe::programs::Programs;
 use crate::observe::trace::Trace;
 use crate::observe::{Fact, Observation, Unsteady};
 
@@ -18,6 +19,7 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     let (lost, places) = (shim.lost.clone(), shim_trace.first_places());
     let reported: HashSet<(u32, PathBuf)> = starts(&shim.events).collect();
     let mut calls = Trace::at(places.anew());
+    let killed = Programs::of(&shim.events).killed;
     let by_shim = shim_trace.conclude(shim);
     let events = without_nested(events, &reported);
     let started: Vec<(u32, PathBuf)> = starts(&events).collect();
@@ -61,6 +63,12 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     }
     if !silent.is_empty() {
         whole.facts.insert(Fact::UnseenVariables);
+        // Until their end, which no call shows, they may have written what they had open.
+        whole.outputs.iter_mut().for_each(|output| output.is_open_to_the_end = true);
+    }
+    if let Some(image) = killed.filter(|_| missed.is_empty()) {
+        let reason = format!("program {} did not report its end", image.display());
+        whole.incomplete.get_or_insert(reason);
     }
     if reported.is_empty() || !missed.is_empty() {
         whole.facts.insert(Fact::UnseenPlugins);
@@ -81,12 +89,12 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
     whole.plugins.extend(shim.plugins);
     whole.states.extend(shim.states);
     whole.path_searches.extend(shim.path_searches);
-    // Who looked for it, a system call does not show.
-    let must_be_absent = |path: &Path| {
-        shim.outputs.iter().any(|output| output.must_be_absent && output.path == path)
-    };
     for output in &mut whole.outputs {
-        output.must_be_absent |= must_be_absent(&output.path);
+        for seen in shim.outputs.iter().filter(|seen| seen.path == output.path) {
+            // Who looked for it, a system call does not show; and what is open at a program's end, no call closes.
+            output.must_be_absent |= seen.must_be_absent;
+            output.stat = output.stat.into_iter().chain(seen.stat).max_by_key(|stat| stat.ctime_ns);
+        }
     }
     for image in shim.images {
         if !whole.images.contains(&image) {

@@ -45,7 +45,7 @@ pub const WATCHES_ITSELF: &str = "system calls cannot be watched: the tool watch
 pub struct Watch {
     /// Closing it ends the thread.
     stop: OwnedFd,
-    thread: JoinHandle<(Sight, Option<Listener>)>,
+    thread: JoinHandle<Sight>,
 }
 
 /// What is asked of the kernel that is another at each run.
@@ -99,11 +99,7 @@ impl Watch {
     /// left behind goes on, attended by a process of ours.
     pub fn finish(self) -> Sight {
         drop(self.stop);
-        let Ok((sight, listener)) = self.thread.join() else { return Sight::default() };
-        if let Some(listener) = listener {
-            listener.leave_attendant();
-        }
-        sight
+        self.thread.join().unwrap_or_default()
     }
 }
 
@@ -150,16 +146,16 @@ const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000 };
 const GRACE: Duration = Duration::from_millis(20);
 
 impl Tracer {
-    fn work(mut self, door: Door, stopped: &OwnedFd) -> (Sight, Option<Listener>) {
-        let listener = match door.wait() {
+    fn work(mut self, door: Door, stopped: &OwnedFd) -> Sight {
+        let mut listener = match door.wait() {
             Ok(listener) => listener,
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 self.sight.absent = Some(WATCHED_ALREADY.to_owned());
-                return (self.sight, None);
+                return self.sight;
             }
             Err(error) => {
                 self.sight.absent = Some(format!("system calls cannot be watched: {error}"));
-                return (self.sight, None);
+                return self.sight;
             }
         };
         let is_gone = loop {
@@ -168,19 +164,24 @@ impl Tracer {
                 Waited::Call => self.answer(&listener),
                 Waited::Nothing => {}
                 Waited::Gone => break true,
-                Waited::Stop => break self.see_off(&listener),
+                Waited::Stop => break self.see_off(&mut listener),
             }
             self.glance();
         };
+        if is_gone {
+            listener.end();
+        } else {
+            listener.leave();
+        }
         self.settle(None);
         if !is_gone {
             self.incomplete(0, "a process outlived the tool".to_owned());
         }
-        (self.sight, Some(listener).filter(|_| !is_gone))
+        self.sight
     }
 
     /// The tool has ended: says whether what it started has, too, or does so in a moment.
-    fn see_off(&mut self, listener: &Listener) -> bool {
+    fn see_off(&mut self, listener: &mut Listener) -> bool {
         let end = Instant::now() + GRACE;
         let nap = Timespec { tv_sec: 0, tv_nsec: i64::from(GRACE.subsec_nanos()) };
         while Instant::now() < end {
@@ -195,13 +196,22 @@ impl Tracer {
 
     fn answer(&mut self, listener: &Listener) {
         let Some(asked) = listener.receive() else { return };
-        self.processes.entry(asked.thread).or_insert_with(|| programs::process_of(asked.thread));
+        self.recognize(asked.thread);
         self.settle(Some(asked.thread));
         let came_back = self.clockless.take_if(|(thread, _)| *thread == asked.thread);
         self.note(&asked, listener);
         match came_back {
-            Some((_, clockless)) => clockless.give_up(listener, &asked),
-            None => listener.go_on(&asked),
+            Some((_, clockless)) => clockless.give_up(listener),
+            None => listener.go_on(),
+        }
+    }
+
+    /// Finds out which process a thread belongs to. That of a thread which has ended may not be that of another one with
+    /// its number.
+    fn recognize(&mut self, thread: u32) {
+        let known = self.processes.get(&thread);
+        if known.is_none_or(|process| !watch::is_thread_of(thread, *process)) {
+            self.processes.insert(thread, programs::process_of(thread));
         }
     }
 
@@ -220,7 +230,8 @@ impl Tracer {
     fn settle(&mut self, thread: Option<u32>) {
         let mut waiting = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
-            let returned = thread.is_none_or(|thread| thread == pending.thread);
+            let returned = thread.is_none_or(|thread| thread == pending.thread)
+                || !watch::is_there(pending.thread);
             match pending.settle(returned) {
                 Some(what) => self.event(pending.thread, what),
                 None => waiting.push(pending),
@@ -229,7 +240,10 @@ impl Tracer {
         self.pending = waiting;
         match thread {
             Some(thread) => self.started(thread),
-            None => self.never_started(),
+            None => {
+                self.never_started();
+                self.ended();
+            }
         }
     }
 

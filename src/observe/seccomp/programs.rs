@@ -1,5 +1,6 @@
-//! System calls that start programs, make processes, and end them; and those that close descriptors.
+//! System calls that start programs and make processes, and those that close descriptors.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,7 +10,7 @@ use super::calls::{numbers, word};
 use super::numbers as n;
 use super::place::{Base, Place};
 use super::{Starting, Tracer, inode};
-use crate::observe::log::What;
+use crate::observe::log::{Event, What};
 use crate::observe::log_layout::FileStat;
 use crate::observe::preload::file_stat;
 use crate::observe::pseudo;
@@ -22,7 +23,7 @@ const CLOSE_ON_EXEC: u32 = 4;
 const NAMESPACES: u64 = 0x7e02_0080;
 
 impl Tracer {
-    /// Notes a call that runs or ends something, or closes descriptors. Says whether this is one.
+    /// Notes a call that runs something, or closes descriptors. Says whether this is one.
     pub fn runs(&mut self, asked: &Asked, number: i64) -> bool {
         let [a, b, c, _, e, _] = asked.arguments;
         match number {
@@ -42,13 +43,6 @@ impl Tracer {
             libc::SYS_seccomp => {
                 if b & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
                     self.sight.absent = Some(super::WATCHES_ITSELF.to_owned());
-                }
-            }
-            libc::SYS_exit_group => self.end(asked),
-            libc::SYS_exit => {
-                let threads = fs::read_dir(format!("/proc/{}/task", asked.thread));
-                if threads.is_ok_and(|threads| threads.count() == 1) {
-                    self.end(asked);
                 }
             }
             libc::SYS_close => self.closes(asked, word(a).cast_signed()),
@@ -75,14 +69,6 @@ impl Tracer {
                 self.closes(asked, fd.cast_signed());
             }
         }
-    }
-
-    fn end(&mut self, asked: &Asked) {
-        self.close_between(asked, 0, u32::MAX);
-        let process = process_of(asked.thread);
-        self.event(process, What::Exit);
-        // The kernel may give their numbers to others.
-        self.processes.retain(|_, of| *of != process);
     }
 
     fn execute(&mut self, asked: &Asked, base: Base, address: u64) {
@@ -184,11 +170,27 @@ impl Tracer {
         }
     }
 
-    /// Programs that never made a call.
+    /// Programs that never made a call that is told of, or calls of `execve` that failed and were the last.
     pub fn never_started(&mut self) {
         for (process, starting) in std::mem::take(&mut self.starting) {
+            let path = self.cwd.join(&starting.path);
+            let image = fs::canonicalize(&path).unwrap_or(path);
+            if self.hidden.remove(&process) {
+                self.sight.clockless.insert((process, image.clone()));
+            }
             self.event(process, What::Exec { path: starting.path });
+            let libraries = std::ffi::OsString::new();
+            self.event(process, What::Start { image, libraries, parent: 0 });
         }
+    }
+
+    /// All programs have ended. Whether each did so by itself, calls do not show: see `both.rs`.
+    pub fn ended(&mut self) {
+        let started = |event: &Event| matches!(event.what, What::Start { .. });
+        let events = &self.sight.events;
+        let ended: BTreeSet<u32> =
+            events.iter().filter(|event| started(event)).map(|event| event.pid).collect();
+        self.sight.events.extend(ended.into_iter().map(|pid| Event { pid, what: What::Exit }));
     }
 }
 

@@ -76,6 +76,7 @@ impl Trace {
                             existed_before,
                             must_be_absent,
                             is_shared,
+                            is_open_to_the_end: false,
                             by,
                         };
                         outputs.push((order, output));

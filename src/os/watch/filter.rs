@@ -14,8 +14,10 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::Listener;
+use super::shared::Notice;
 use crate::shm::clock::kernel_is_at_least;
 
 /// Before Linux 5.5 a call that was told of could not be let go on.
@@ -41,7 +43,10 @@ pub struct Filter {
 
 /// Where the filter's listener will come out.
 #[derive(Debug)]
-pub struct Door(OwnedFd);
+pub struct Door {
+    way: OwnedFd,
+    notice: Notice,
+}
 
 /// A filter that lets `harmless` calls pass unseen, and the place where its listener is waited for.
 pub fn prepare(harmless: &[i64], privileges: Privileges) -> io::Result<(Filter, Door)> {
@@ -50,15 +55,19 @@ pub fn prepare(harmless: &[i64], privileges: Privileges) -> io::Result<(Filter, 
     }
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let (way, door) = socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
-    Ok((Filter { program: program(harmless), privileges, way }, Door(door)))
+    let door = Door { way: door, notice: Notice::new()? };
+    Ok((Filter { program: program(harmless), privileges, way }, door))
 }
 
 impl Filter {
-    /// Has the command install the filter in its child. A child that gets none runs without.
+    /// Has the command install the filter in its child, which dies if the thread that starts it does. A child that gets no
+    /// filter runs without.
     pub(crate) fn install_in(&self, command: &mut Command) -> io::Result<()> {
         let (program, privileges) = (self.program.clone(), self.privileges);
         let way = self.way.try_clone()?;
+        let parent = getpid();
         let install = move || {
+            die_with(parent)?;
             install_and_tell(&program, privileges, way.as_fd());
             Ok(())
         };
@@ -75,12 +84,12 @@ impl Door {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        recvmsg(&self.0, &mut [IoSliceMut::new(&mut errno)], &mut control, flags)?;
+        recvmsg(&self.way, &mut [IoSliceMut::new(&mut errno)], &mut control, flags)?;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(mut descriptors) = message
                 && let Some(listener) = descriptors.next()
             {
-                return Ok(Listener::new(listener));
+                return Ok(Listener::new(listener, self.notice));
             }
         }
         match i32::from_le_bytes(errno) {
@@ -88,6 +97,12 @@ impl Door {
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
     }
+}
+
+/// Should the parent be killed, so is this process. What it starts is not: see `attendant.rs`.
+fn die_with(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
 }
 
 /// Between fork and exec: system calls only.

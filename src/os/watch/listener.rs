@@ -1,18 +1,22 @@
 //! What the kernel asks: each call that a watched process is about to make, until we let it go on.
 //!
-//! Whoever holds a listener must answer as long as one watched process lives: without it their calls fail.
+//! Whoever holds a listener must answer as long as one watched process lives: without it their calls fail. Should we die,
+//! the attendant does so. Read next: `attendant.rs`.
 
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::filter::is_native;
+use super::attendant::Attendant;
+use super::shared::Notice;
+
+/// How many attendants one listener gets, one after the other: they are small, and somebody who kills so many means it.
+const ATTENDANTS_MAX: usize = 8;
 
 /// A call that waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
-    id: u64,
+    pub(super) id: u64,
     /// The thread that makes it.
     pub thread: u32,
     /// Its number; `None` if it is made as another machine's programs do.
@@ -34,12 +38,18 @@ pub enum Waited {
     Gone,
 }
 
-/// Where the kernel asks.
+/// Where the kernel asks. Dropped, it is left to the attendant, as it is if we are killed.
 #[derive(Debug)]
-pub struct Listener(OwnedFd);
+pub struct Listener {
+    listener: OwnedFd,
+    notice: Notice,
+    attendant: Option<Attendant>,
+    attendants: usize,
+}
 
 impl Listener {
-    pub(super) fn new(listener: OwnedFd) -> Listener {
+    /// With an attendant, if one can be had.
+    pub(super) fn new(listener: OwnedFd, notice: Notice) -> Listener {
         let flags: u64 = 1;
         // A process and we then take turns on one processor instead of waking each other on two: several times as fast.
         // Kernels that do not know it just refuse.
@@ -47,27 +57,45 @@ impl Listener {
         unsafe {
             libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, flags)
         };
-        Listener(listener)
+        let mut listener = Listener { listener, notice, attendant: None, attendants: 0 };
+        listener.find_attendant();
+        listener
+    }
+
+    /// Starts an attendant in the place of one that has died, or of none.
+    fn find_attendant(&mut self) {
+        if let Some(dead) = self.attendant.take() {
+            dead.bury();
+        }
+        while self.attendant.is_none() && self.attendants < ATTENDANTS_MAX {
+            self.attendants += 1;
+            self.attendant = Attendant::begin(self.listener.as_fd(), &self.notice).ok();
+        }
     }
 
     /// Waits for a call, until `stop` has something to read, for at most `time`.
-    pub fn wait(&self, stop: Option<BorrowedFd>, time: Option<&Timespec>) -> Waited {
-        let own = self.0.as_fd();
-        let mut both = [
-            PollFd::new(&own, PollFlags::IN),
-            PollFd::from_borrowed_fd(stop.unwrap_or(own), PollFlags::IN),
-        ];
-        let count = if stop.is_some() { 2 } else { 1 };
-        let Some(fds) = both.get_mut(..count) else { return Waited::Nothing };
-        if poll(fds, time).is_err() {
+    pub fn wait(&mut self, stop: Option<BorrowedFd>, time: Option<&Timespec>) -> Waited {
+        let own = self.listener.as_fd();
+        let death = self.attendant.as_ref().map(Attendant::death);
+        // In the place of one that is not there stands the listener once more.
+        let watched = |fd: Option<BorrowedFd<'_>>| fd.unwrap_or(own).as_raw_fd();
+        let mut fds = [own.as_raw_fd(), watched(stop), watched(death)].map(|fd| {
+            // SAFETY: all are open as long as `self` and `stop` are borrowed.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            PollFd::from_borrowed_fd(fd, PollFlags::IN)
+        });
+        if poll(&mut fds, time).is_err() {
             return Waited::Nothing;
         }
-        let told = |at: usize| fds.get(at).map_or(PollFlags::empty(), PollFd::revents);
-        if told(0).contains(PollFlags::IN) {
+        let [call, stopped, died] = fds.map(|fd| fd.revents());
+        if death.is_some() && !died.is_empty() {
+            self.find_attendant();
+        }
+        if call.contains(PollFlags::IN) {
             Waited::Call
-        } else if told(0).intersects(PollFlags::HUP | PollFlags::ERR) {
+        } else if call.intersects(PollFlags::HUP | PollFlags::ERR) {
             Waited::Gone
-        } else if told(1).is_empty() {
+        } else if stop.is_none() || stopped.is_empty() {
             Waited::Nothing
         } else {
             Waited::Stop
@@ -76,58 +104,33 @@ impl Listener {
 
     /// The next call; `None` if its process has died meanwhile.
     pub fn receive(&self) -> Option<Asked> {
-        // SAFETY: all-zero bytes are a valid `seccomp_notif`, and the kernel demands them.
-        let mut notice: libc::seccomp_notif = unsafe { MaybeUninit::zeroed().assume_init() };
-        let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
-        // SAFETY: `notice` has room for what the kernel writes: this request's size is part of its number.
-        let answer = unsafe { libc::ioctl(self.0.as_raw_fd(), request as _, &raw mut notice) };
-        let number = Some(i64::from(notice.data.nr)).filter(|_| is_native(notice.data.arch));
-        (answer == 0).then_some(Asked {
-            id: notice.id,
-            thread: notice.pid,
-            number,
-            arguments: notice.data.args,
-        })
+        self.notice.receive(self.listener.as_fd()).then(|| self.notice.asked())
     }
 
     /// Whether the call still waits: otherwise its thread's number may be somebody else's by now.
     pub fn is_waiting(&self, asked: &Asked) -> bool {
         let request = libc::SECCOMP_IOCTL_NOTIF_ID_VALID;
         // SAFETY: the kernel reads the eight bytes of the id.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), request as _, &raw const asked.id) == 0 }
+        unsafe { libc::ioctl(self.listener.as_raw_fd(), request as _, &raw const asked.id) == 0 }
     }
 
-    /// Lets the call happen as it was asked for.
-    pub fn go_on(&self, asked: &Asked) {
-        let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1);
-        let mut answer = libc::seccomp_notif_resp { id: asked.id, val: 0, error: 0, flags };
-        let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
-        // A process that has died needs no answer.
-        // SAFETY: `answer` is a whole structure of ours.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), request as _, &raw mut answer) };
+    /// Lets the call that was received last happen as it was asked for.
+    pub fn go_on(&self) {
+        self.notice.go_on(self.listener.as_fd());
     }
 
-    /// Leaves a process behind that lets every call go on, as long as a watched process lives.
-    pub fn leave_attendant(self) {
-        // SAFETY: the child makes only async-signal-safe calls, allocates nothing and ends in `_exit`.
-        if unsafe { libc::fork() } != 0 {
-            return;
+    /// Nothing is asked any more: no watched process is left.
+    pub fn end(mut self) {
+        if let Some(attendant) = self.attendant.take() {
+            attendant.dismiss();
         }
-        // In a session of its own no terminal and no group's signal reaches it.
-        let _ = rustix::process::setsid();
-        crate::os::descriptors::close_all_but([self.0.as_raw_fd()]);
-        let _ = rustix::process::chdir("/");
-        loop {
-            match self.wait(None, None) {
-                Waited::Call => {
-                    if let Some(asked) = self.receive() {
-                        self.go_on(&asked);
-                    }
-                }
-                Waited::Nothing | Waited::Stop => {}
-                // SAFETY: ends this process at once; nothing of it is needed any more.
-                Waited::Gone => unsafe { libc::_exit(0) },
-            }
+    }
+
+    /// Leaves what is left of the tool to the attendant.
+    pub fn leave(mut self) {
+        if self.attendant.is_none() {
+            self.attendants = 0;
+            self.find_attendant();
         }
     }
 }

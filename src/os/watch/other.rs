@@ -9,7 +9,7 @@ use std::ptr;
 
 use rustix::io::Errno;
 
-use super::{Asked, Listener};
+use super::Listener;
 
 /// Why memory could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,20 @@ pub fn read_memory(thread: u32, address: u64, into: &mut [u8]) -> Result<usize, 
         Some(libc::EFAULT | libc::ESRCH) => Unread::Missing,
         _ => Unread::Forbidden,
     })
+}
+
+/// Whether a thread with this number is there.
+pub fn is_there(thread: u32) -> bool {
+    // SAFETY: signal 0 only asks.
+    let answer = unsafe { libc::syscall(libc::SYS_tkill, thread, 0) };
+    answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Whether a thread with this number is there, and is one of this process.
+pub fn is_thread_of(thread: u32, process: u32) -> bool {
+    // SAFETY: signal 0 only asks.
+    let answer = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
+    answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
 fn write_word(process: i32, address: usize, word: usize) -> bool {
@@ -92,12 +106,12 @@ impl Clockless {
         Start::Ahead
     }
 
-    /// It makes the call `asked` instead of becoming the program: lets both go.
-    pub fn give_up(self, listener: &Listener, asked: &Asked) {
+    /// It makes a call instead of becoming the program: lets both go.
+    pub fn give_up(self, listener: &Listener) {
         let none = ptr::null_mut::<libc::c_void>();
         // SAFETY: touches no memory of ours.
         unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, self.process, none, 0_usize) };
-        listener.go_on(asked);
+        listener.go_on();
         let mut told = MaybeUninit::<libc::siginfo_t>::zeroed();
         let flags = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | libc::__WALL;
         let id = self.process.cast_unsigned();
