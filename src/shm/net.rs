@@ -5,7 +5,7 @@
 
 use core::cell::UnsafeCell;
 
-use super::syscall;
+use super::{mask, syscall};
 
 /// The kernel's `struct sigaction`.
 #[repr(C)]
@@ -57,7 +57,7 @@ pub unsafe fn arm_for_the_end(end: unsafe extern "C" fn()) {
     }
 }
 
-/// Puts back the dispositions that were there before [`arm`].
+/// Puts back the dispositions that were there before [`arm`], and the signal mask if the fault came while signals waited.
 ///
 /// # Safety
 /// The process must have one thread only, and [`arm`] must have been called.
@@ -65,4 +65,5 @@ pub unsafe fn disarm() {
     for (i, signal) in SIGNALS.into_iter().enumerate() {
         sigaction(signal, SAVED.0.get().cast::<Action>().wrapping_add(i), core::ptr::null_mut());
     }
+    mask::release();
 }

@@ -40,6 +40,31 @@ pub(super) const EXIT_GROUP: usize = 231;
 #[cfg(target_arch = "aarch64")]
 pub(super) const EXIT_GROUP: usize = 94;
 
+/// `close(fd)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const CLOSE: usize = 3;
+/// `close(fd)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const CLOSE: usize = 57;
+/// `rt_sigprocmask(how, new, old, set_len)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const RT_SIGPROCMASK: usize = 14;
+/// `rt_sigprocmask(how, new, old, set_len)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const RT_SIGPROCMASK: usize = 135;
+/// `rt_sigpending(set, set_len)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const RT_SIGPENDING: usize = 127;
+/// `rt_sigpending(set, set_len)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const RT_SIGPENDING: usize = 136;
+/// `rt_sigtimedwait(set, info, timeout, set_len)`.
+#[cfg(target_arch = "x86_64")]
+pub(super) const RT_SIGTIMEDWAIT: usize = 128;
+/// `rt_sigtimedwait(set, info, timeout, set_len)`.
+#[cfg(target_arch = "aarch64")]
+pub(super) const RT_SIGTIMEDWAIT: usize = 137;
+
 /// One system call; the result is negative on error.
 ///
 /// # Safety

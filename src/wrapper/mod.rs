@@ -94,16 +94,35 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
         Ok(false) => return invocation.pass_through(&store, PassReason::StandardInput),
         Err(error) => return invocation.cannot_run(&error),
     }
-    if !invocation.config.recache && invocation.look(&store, &asked, before) {
+    let looked = match before {
+        _ if invocation.config.recache => Looked::Missed,
+        Before::Unwritable => Looked::Unwritable,
+        _ => invocation.look(&store, &asked, before),
+    };
+    if looked == Looked::Hit {
         return 0;
     }
     if let Err(error) = asked.give_source_back() {
         return invocation.cannot_run(&error);
     }
+    if looked == Looked::Unwritable {
+        return invocation.pass_through(&store, PassReason::UnwritableText);
+    }
     match invocation.observers(&store, &policy) {
         Some(observers) => invocation.miss(&store, &asked, &policy, observers),
         None => invocation.pass_through(&store, PassReason::NoObserver),
     }
+}
+
+/// How a look-up ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// All is delivered.
+    Hit,
+    /// Nothing is.
+    Missed,
+    /// Something was found whose text cannot be written.
+    Unwritable,
 }
 
 /// A tool that was asked for, found.
@@ -227,8 +246,8 @@ impl Invocation {
         self.become_tool(reason.name())
     }
 
-    /// Looks the command up, by stamps unless that was done before, and then by content; whether it was delivered.
-    fn look(&self, store: &Store, asked: &Asked, before: Before) -> bool {
+    /// Looks the command up, by stamps unless that was done before, and then by content.
+    fn look(&self, store: &Store, asked: &Asked, before: Before) -> Looked {
         let Asked { command, environment, source } = asked;
         let mut arena = vec![0; ARENA_BYTES];
         let unread = match before {
@@ -253,19 +272,21 @@ impl Invocation {
             match why {
                 Undelivered::Corrupt => store.count_error(InternalError::Corrupt),
                 Undelivered::Failed(_) => store.count_error(InternalError::Deliver),
+                Undelivered::Unwritable => return Looked::Unwritable,
                 Undelivered::Gone
                 | Undelivered::Special
                 | Undelivered::NoRoom
-                | Undelivered::OverLimit => {}
+                | Undelivered::OverLimit
+                | Undelivered::Interrupted => {}
             }
         }
-        false
+        Looked::Missed
     }
 
-    fn was_hit(&self, how: &str, asked: &Asked) -> bool {
+    fn was_hit(&self, how: &str, asked: &Asked) -> Looked {
         asked.source.iter().for_each(Source::leave_behind);
         self.log.line(format_args!("{how}: {}", self.program.display()));
-        true
+        Looked::Hit
     }
 
     fn observers<'a>(&'a self, store: &'a Store, policy: &Policy) -> Option<Observers<'a>> {

@@ -96,6 +96,14 @@ impl Lesson<'_> {
         self.observation.images.iter().any(|image| !reads_variables_by_name(image))
     }
 
+    /// Whether a program or a plugin ran that no policy names, whatever the policy of the command says.
+    pub(super) fn runs_unknown_objects(&self) -> bool {
+        let observation = self.observation;
+        self.runs_unknown_programs()
+            || observation.facts.contains(&Fact::UnseenPlugins)
+            || observation.plugins.iter().any(|plugin| !reads_variables_by_name(plugin))
+    }
+
     /// Whether the machine's name and its kernel may be in the result.
     pub(super) fn shows_host(&self) -> bool {
         let has_foreign_code = self.has_foreign_code();

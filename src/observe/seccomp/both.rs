@@ -79,11 +79,11 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
     whole.states.extend(shim.states);
     whole.path_searches.extend(shim.path_searches);
     // Who looked for it, a system call does not show.
-    let must_be_absent = |path: &Path| {
-        shim.outputs.iter().any(|output| output.must_be_absent && output.path == path)
-    };
     for output in &mut whole.outputs {
-        output.must_be_absent |= must_be_absent(&output.path);
+        for same in shim.outputs.iter().filter(|same| same.path == output.path) {
+            output.must_be_absent |= same.must_be_absent;
+            output.was_asked |= same.was_asked;
+        }
     }
     for image in shim.images {
         if !whole.images.contains(&image) {
