@@ -121,7 +121,7 @@ fn an_output_that_is_appended_to() {
 /// As many as a record holds; the first ones small, the last one large.
 #[test]
 fn any_number_of_outputs() {
-    for count in [255, 256, 257, 3000] {
+    for count in [256, 257, 600] {
         let scratch = Scratch::new();
         let (mut draft, path) = scratch.recorded(b"one of many");
         let first = draft.outputs[0].clone();

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::cache::Cache;
 use crate::project::Project;
 use crate::random::Random;
+use crate::rustc;
 use crate::tools;
 
 /// An object of 20 MB.
@@ -44,7 +45,7 @@ impl Scene {
         if !tools::have(tool) {
             return None;
         }
-        let (cache, project) = (Cache::new(), Project::new());
+        let (cache, project) = (rustc::cache(), Project::new());
         project.write("a.c", SOURCE);
         project.write("a.rs", RUST_SOURCE);
         let call = || project.call(&cache, line);

@@ -2,6 +2,7 @@
 
 use crate::cache::{Cache, Outcome};
 use crate::project::Project;
+use crate::rustc;
 use crate::tools;
 
 /// A pipe that nobody reads, as standard error or standard output.
@@ -36,7 +37,7 @@ fn project() -> Project {
 /// Each line with each redirection, first as a hit and then as the first call of all.
 fn check(lines: &[String], setups: &[&str]) {
     for line in lines.iter().filter(|line| tools::have(line.split(' ').next().unwrap())) {
-        let (cache, project) = (Cache::new(), project());
+        let (cache, project) = (rustc::cache(), project());
         let call = |setup: &str| project.call(&cache, line).after(setup);
         call(":").check().expect_miss();
         call(":").check().expect_hit();
@@ -50,7 +51,7 @@ fn check(lines: &[String], setups: &[&str]) {
             call(":").check().expect_hit();
         }
         for setup in setups {
-            let cache = Cache::new();
+            let cache = rustc::cache();
             for _ in 0..2 {
                 let seen = project.call(&cache, line).after(setup).check();
                 assert!(!seen.outcome.is_hit(), "{line}: {setup}");

@@ -10,7 +10,7 @@ use super::missed::{Missed, missed};
 use super::{Question, Sight};
 use crate::observe::log::{Event, Log, What};
 use crate::observe::trace::Trace;
-use crate::observe::{Fact, Observation, Unsteady};
+use crate::observe::{Fact, Observation, Output, Unsteady};
 
 /// Both views of a run as one, and what the shim missed.
 pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Missed>) {
@@ -62,6 +62,13 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     }
     if reported.is_empty() || !missed.is_empty() {
         whole.facts.insert(Fact::UnseenPlugins);
+    }
+    if silent.is_empty() {
+        // The shim looks itself before each change; that it did shows as a call of the program's.
+        for output in &mut whole.outputs {
+            let is_same = |same: &Output| same.path == output.path;
+            output.was_asked &= !by_shim.outputs.iter().any(is_same);
+        }
     }
     add_from_shim(&mut whole, by_shim);
     (whole, missed)
