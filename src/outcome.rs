@@ -55,6 +55,9 @@ named! {
         NoWorkingDirectory = "no_working_directory",
         /// Standard output or standard error is closed: what a tool makes of that, no other call can use.
         ClosedStream = "closed_stream",
+        /// There is a result, but its text cannot be written (a full disk, a pipe without a reader): what the tool makes of
+        /// that, only the tool knows.
+        UnwritableText = "unwritable_text",
     }
 }
 

@@ -248,15 +248,14 @@ impl Lesson<'_> {
         if world.vouches(&path, &state, world.taken_ns) {
             self.store.note_digest(&state, &blob.digest);
         }
-        // What an unknown program makes may depend on what was there (`ar r`, a script that makes what is missing).
-        let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
-        let may_ask = self.policy.reads_old_outputs() || !is_known;
+        let may_ask = self.may_depend_on_place(seen);
         // What writes without cutting off does not replace, and neither does what would have read it.
         let must_be_absent = seen.must_be_absent;
         let flags = when(mode != plain_mode, record::SET_MODE)
             | when(must_be_absent, record::ONLY_IF_ABSENT)
             | when(self.policy.replaces(&seen.path) && !must_be_absent, record::REPLACES)
             | when(compilers::is_crate(&seen.path), record::LIBRARY)
+            | when(seen.how == Made::Renamed, record::NAMED_WHOLE)
             | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
             | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
         Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
@@ -268,6 +267,15 @@ impl Lesson<'_> {
         seen.is_open_to_the_end
             && seen.stat.is_none_or(is_same_file)
             && now.stat.ctime_ns.max(now.stat.mtime_ns) <= since_epoch_ns(self.ended.ended_at)
+    }
+
+    /// Whether what was made may depend on what stood in its place: an unknown program made it, or another output, and could
+    /// tell (`ar r`, a script that makes what is missing).
+    fn may_depend_on_place(&self, seen: &crate::observe::Output) -> bool {
+        let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
+        let is_unknown =
+            if self.policy.reads_old_outputs() { self.runs_unknown_objects() } else { !is_known };
+        is_unknown && seen.was_asked
     }
 
     /// The directories of the outputs: their stamps are others after each run.

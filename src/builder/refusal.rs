@@ -130,6 +130,18 @@ impl Lesson<'_> {
         self.observation.images.iter().any(|image| !reads_variables_by_name(image))
     }
 
+    /// Whether a program or a plugin ran that no policy names, whatever the policy of the command says.
+    pub(super) fn runs_unknown_objects(&self) -> bool {
+        let observation = self.observation;
+        if self.runs_unknown_programs() || observation.facts.contains(&Fact::UnseenPlugins) {
+            return true;
+        }
+        let mut plugins = observation.plugins.iter().filter(|it| !reads_variables_by_name(it));
+        let images = observation.images.iter();
+        let wanted: Vec<PathBuf> = images.flat_map(|image| libraries(image, observation)).collect();
+        plugins.any(|plugin| !wanted.contains(plugin))
+    }
+
     /// Whether the machine's name and its kernel may be in the result.
     pub(super) fn shows_host(&self) -> bool {
         let has_foreign_code = self.has_foreign_code();

@@ -9,6 +9,7 @@ mod memory;
 
 use core::cell::UnsafeCell;
 
+use ibid::probe::deliver::Undelivered;
 use ibid::probe::{self, Answer, Before};
 use ibid::shm::start::Start;
 use ibid::shm::words::{Ordering, Word};
@@ -33,6 +34,7 @@ pub fn before() -> Before {
     match BEFORE.load(Ordering::Relaxed) {
         0 => Before::NotLooked,
         1 => Before::Missed,
+        3 => Before::Unwritable,
         _ => Before::Faulted,
     }
 }
@@ -119,6 +121,7 @@ unsafe extern "C" fn ibid_probe(stack: *const usize) {
     });
     let before = match answer {
         Some(Answer::Hit(_)) => raw::exit(0),
+        Some(Answer::Undelivered(Undelivered::Unwritable)) => Before::Unwritable,
         Some(Answer::Miss | Answer::Undelivered(_)) => Before::Missed,
         None => Before::NotLooked,
     };
@@ -126,7 +129,7 @@ unsafe extern "C" fn ibid_probe(stack: *const usize) {
     ibid_disarm();
 }
 
-/// A fault when all outputs are delivered: only counting is left, and the tool must not run as well.
+/// A fault when all is delivered: only counting is left, and the tool must not run as well.
 unsafe extern "C" fn ibid_end() {
     raw::exit(0);
 }

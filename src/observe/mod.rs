@@ -140,6 +140,9 @@ pub struct Output {
     /// Whether the result may follow from nothing having been there: the tool looked for it in vain in order to read it, or
     /// would not have replaced it.
     pub must_be_absent: bool,
+    /// Whether the tree could tell what was there before it wrote: it asked for it, listed the directory, or did what
+    /// succeeds in one case only.
+    pub was_asked: bool,
     /// Whether the file has, or had, another name in a tree that is left out: its number of links and its change time say
     /// nothing then.
     pub is_shared: bool,

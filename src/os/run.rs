@@ -25,6 +25,7 @@ use super::status::Status;
 use super::stream::{PIECE_BYTES, Piece, Stream, is_same_file};
 use super::watch::Filter;
 use crate::shm::raw::{self, Limited};
+use crate::shm::text::can_take;
 
 /// A tool to run.
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +149,9 @@ enum Seen {
     PerhapsItsEnd,
 }
 
+/// Text that is longer is rare.
+const USUAL_TEXT_BYTES: u64 = 1 << 20;
+
 /// How long to sleep before something else is done for the first time; each time a tenth longer, up to the longest: when
 /// the tool ends, what it did in the last tenth of its time is left at most.
 const NAP_NS: i64 = 2_000_000;
@@ -183,10 +187,12 @@ impl Ways {
         Ok(ways)
     }
 
-    /// A way to `target`; none where no pseudo-terminal can be had, or a limit of file sizes may keep us from writing what the
-    /// tool would fail to write: then the tool gets ours, and its text is not seen.
+    /// A way to `target`; none where no pseudo-terminal can be had, or where the tool itself may fail to write (a limit of file
+    /// sizes, a full disk, a pipe without a reader): then the tool gets ours, and its text is not seen.
     fn way(&mut self, target: BorrowedFd<'static>) -> io::Result<Option<(Stream, OwnedFd)>> {
-        if raw::outgrows(raw::limit(Limited::FileBytes), target, self.room_bytes as u64) {
+        let outgrows =
+            raw::outgrows(raw::limit(Limited::FileBytes), target, self.room_bytes as u64);
+        if outgrows || !can_take(target, USUAL_TEXT_BYTES) {
             self.lost = true;
             return Ok(None);
         }

@@ -2,10 +2,12 @@
 //!
 //! A blob is copied to private memory, and what is written is that copy: other processes may change what is mapped.
 //! It never writes over what a tool would treat in a way of its own (a symlink, a second link, a strange mode, a
-//! directory, a device): that is not delivered, and the tool runs. Read next: `mod.rs`.
+//! directory, a device): that is not delivered, and the tool runs. Signals wait meanwhile: nothing that is half written
+//! stands under an output's name when the process ends. Read next: `mod.rs`, `shm/mask.rs`.
 
 use core::ffi::CStr;
 
+use bytemuck::{Pod, Zeroable};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::record::{self, BlobRef, Output, Record};
@@ -15,6 +17,7 @@ use crate::shm::layout::Kind;
 use crate::shm::map::was_bridged;
 use crate::shm::raw::{self, AsFd, Errno, Limited, Stream};
 use crate::shm::segments::{Entry, Place, Segments};
+use crate::shm::{mask, text};
 
 /// Finds the entry of a blob that is not where the record's hint says.
 pub type FindBlob<'s> = dyn Fn(&[u8; 32]) -> Option<Place> + 's;
@@ -45,14 +48,17 @@ pub enum Undelivered {
     OverLimit,
     /// An output could not be written; what had been created is removed again.
     Failed(Errno),
+    /// A text cannot be written where it is to go: what comes of that, only the tool knows. Looking for another record is in
+    /// vain.
+    Unwritable,
+    /// A signal came while outputs were written, but did not end the process.
+    Interrupted,
 }
 
 /// A smaller file that is no library is seldom read again, and then quickly.
 const NOTED_BYTES_MIN: u64 = 64 << 10;
 /// How much of a large blob is copied, checked and written at a time: fits the second-level cache.
 const PIECE_BYTES: usize = 64 << 10;
-/// The most outputs of one record.
-const OUTPUTS_MAX: usize = 256;
 
 impl<'s> Blobs<'s> {
     /// The entry of a blob, by the record's hint or by the index.
@@ -115,13 +121,30 @@ fn pour(
         hasher.update(piece);
         raw::write_all(file, piece).map_err(Undelivered::Failed)?;
         done += piece.len() as u64;
+        if mask::is_end_waiting() {
+            return Err(Undelivered::Interrupted);
+        }
     }
     let is_right = hasher.digest128().to_le_bytes() == blob.sum && !was_bridged();
     if is_right { Ok(()) } else { Err(Undelivered::Corrupt) }
 }
 
-/// Delivers all outputs and texts by way of `scratch`. `delivered` is called when all outputs are there, before any text
-/// is written; from then on it cannot fail.
+/// What is known of an output's place.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Spot {
+    /// Whether something stood there (0 or 1).
+    is_occupied: u64,
+    /// The file that was delivered there, by device and inode; both 0 before.
+    device: u64,
+    inode: u64,
+}
+
+/// A text to replay, and where to.
+type Text<'t> = (&'t [u8], Stream);
+
+/// Delivers all outputs and texts by way of `scratch`. `delivered` is called when all of them are written. After an error
+/// the tool can run: what had been made where nothing was is removed again, what took the place of a file stays.
 pub fn deliver(
     record: &Record<'_>,
     blobs: Blobs<'_>,
@@ -129,53 +152,117 @@ pub fn deliver(
     scratch: &mut [u8],
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
-    let mut occupied = [false; OUTPUTS_MAX];
-    let limit_bytes = raw::limit(Limited::FileBytes);
-    if record.outputs().len() > OUTPUTS_MAX {
-        return Err(Undelivered::Corrupt);
+    let (spots, scratch) = spots(record.outputs().len(), scratch).ok_or(Undelivered::NoRoom)?;
+    look_at_places(record, blobs, spots)?;
+    let (stdout, stderr) = (&record.head.stdout, &record.head.stderr);
+    for (text, stream) in [(stdout, Stream::Output), (stderr, Stream::Error)] {
+        let len_bytes = text.len_bytes;
+        if raw::outgrows(raw::limit(Limited::FileBytes), raw::standard(stream), len_bytes) {
+            return Err(Undelivered::OverLimit);
+        }
+        if len_bytes > 0 && !text::can_take(raw::standard(stream), len_bytes) {
+            return Err(Undelivered::Unwritable);
+        }
     }
-    for (slot, output) in occupied.iter_mut().zip(record.outputs()) {
+    let (stdout, scratch) = copy(blobs.entry(stdout)?, stdout, scratch)?;
+    let (stderr, scratch) = copy(blobs.entry(stderr)?, stderr, scratch)?;
+    mask::hold();
+    let result = write_outputs(record, spots, blobs, creation_mask, scratch)
+        .and_then(|()| write_texts([(stdout, Stream::Output), (stderr, Stream::Error)]));
+    if result.is_err() {
+        mask::forget_those_of_writes();
+        remove_outputs(record, spots);
+    }
+    mask::release();
+    if result.is_ok() {
+        delivered();
+    }
+    result
+}
+
+/// Takes a table for so many outputs from `scratch`.
+fn spots(len: usize, scratch: &mut [u8]) -> Option<(&mut [Spot], &mut [u8])> {
+    let bytes = len.checked_mul(size_of::<Spot>())?.checked_add(align_of::<Spot>())?;
+    let (table, rest) = scratch.split_at_mut_checked(bytes)?;
+    let (_, spots, _) = bytemuck::pod_align_to_mut::<u8, Spot>(table);
+    Some((spots.get_mut(..len)?, rest))
+}
+
+/// Looks at everything that may keep an output from being delivered; nothing is touched.
+fn look_at_places(
+    record: &Record<'_>,
+    blobs: Blobs<'_>,
+    spots: &mut [Spot],
+) -> Result<(), Undelivered> {
+    let limit_bytes = raw::limit(Limited::FileBytes);
+    for (spot, output) in spots.iter_mut().zip(record.outputs()) {
         let output = output.ok_or(Undelivered::Corrupt)?;
         let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
-        *slot = is_occupied(path, &output)?;
+        let is_occupied = u64::from(is_occupied(path, &output)?);
+        *spot = Spot { is_occupied, device: 0, inode: 0 };
         blobs.entry(&output.blob)?;
         if output.blob.len_bytes > limit_bytes {
             return Err(Undelivered::OverLimit);
         }
     }
-    let (stdout, stderr) = (&record.head.stdout, &record.head.stderr);
-    for (text, stream) in [(stdout, Stream::Output), (stderr, Stream::Error)] {
-        if raw::outgrows(limit_bytes, raw::standard(stream), text.len_bytes) {
-            return Err(Undelivered::OverLimit);
+    Ok(())
+}
+
+fn write_outputs(
+    record: &Record<'_>,
+    spots: &mut [Spot],
+    blobs: Blobs<'_>,
+    creation_mask: u32,
+    scratch: &mut [u8],
+) -> Result<(), Undelivered> {
+    for (at, (spot, output)) in spots.iter_mut().zip(record.outputs().flatten()).enumerate() {
+        if at > 0 && mask::is_end_waiting() {
+            return Err(Undelivered::Interrupted);
         }
-    }
-    let (stdout, scratch) = copy(blobs.entry(stdout)?, stdout, scratch)?;
-    let (stderr, scratch) = copy(blobs.entry(stderr)?, stderr, scratch)?;
-    for (at, output) in record.outputs().flatten().enumerate() {
-        let occupied = occupied.get(at).copied().unwrap_or(true);
-        if let Err(why) = write_output(record, &output, occupied, blobs, creation_mask, scratch) {
-            for output in record.outputs().flatten().take(at) {
-                let _ = record.string(output.path).map(raw::unlink);
-            }
-            return Err(why);
-        }
-    }
-    delivered();
-    for (text, stream) in [(stdout, Stream::Output), (stderr, Stream::Error)] {
-        // A reader that has gone away is the user's wish; a full disk behind `2>file` loses the tool's text as well.
-        let _ = raw::write_all(raw::standard(stream), text);
+        let is_occupied = spot.is_occupied != 0;
+        (spot.device, spot.inode) =
+            write_output(record, &output, is_occupied, blobs, creation_mask, &mut *scratch)?;
     }
     Ok(())
+}
+
+/// Writes the texts. What waits of signals comes before: a stream may take its time.
+fn write_texts(texts: [Text<'_>; 2]) -> Result<(), Undelivered> {
+    if texts.iter().all(|(text, _)| text.is_empty()) {
+        return Ok(());
+    }
+    mask::hold_those_of_writes();
+    let mut written = [0; 2];
+    for (at, (text, stream)) in texts.into_iter().enumerate() {
+        let result;
+        (written[at], result) = raw::write_counted(raw::standard(stream), text);
+        if result.is_err() {
+            // The tool says all of it again.
+            for ((_, stream), written) in texts.into_iter().zip(written) {
+                text::take_back(raw::standard(stream), written);
+            }
+            return Err(Undelivered::Unwritable);
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was delivered where nothing had been.
+fn remove_outputs(record: &Record<'_>, spots: &[Spot]) {
+    for (spot, output) in spots.iter().zip(record.outputs().flatten()) {
+        if spot.is_occupied == 0
+            && spot.inode != 0
+            && let Some(path) = record.string(output.path)
+        {
+            raw::unlink_if(path, (spot.device, spot.inode));
+        }
+    }
 }
 
 /// What stands at an output's place: nothing, or a plain file such as the tool itself would have left there.
 fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
     let appends = output.flags & record::ONLY_IF_ABSENT != 0;
     match raw::lstat(path) {
-        // The tool would append to a piece that we had written before a fault.
-        Err(Errno::NOENT) if appends && output.blob.len_bytes > PIECE_BYTES as u64 => {
-            Err(Undelivered::Special)
-        }
         Err(Errno::NOENT) if output.flags & record::ONLY_IF_PRESENT == 0 => Ok(false),
         Err(_) => Err(Undelivered::Special),
         Ok(state) => {
@@ -188,51 +275,136 @@ fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
     }
 }
 
+/// Writes an output; its device and inode.
 fn write_output(
     record: &Record<'_>,
     output: &Output,
-    occupied: bool,
+    is_occupied: bool,
     blobs: Blobs<'_>,
     creation_mask: u32,
     scratch: &mut [u8],
-) -> Result<(), Undelivered> {
+) -> Result<(u64, u64), Undelivered> {
     let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
     let blob = &output.blob;
     let entry = blobs.entry(blob)?;
-    let large = entry.as_ref().filter(|_| blob.len_bytes > PIECE_BYTES as u64);
     // What fits is checked before anything is touched: a page that is gone shows here, not between creating a file and
     // filling it.
-    let small = match large {
-        Some(_) => &[],
-        None => copy(entry, blob, &mut *scratch)?.0,
+    let (bytes, scratch) = match entry {
+        Some(entry) if blob.len_bytes > PIECE_BYTES as u64 => (Bytes::Large(entry), scratch),
+        entry => copy(entry, blob, scratch).map(|(bytes, rest)| (Bytes::Small(bytes), rest))?,
     };
-    let file = create(path, output.create_mode, occupied).map_err(Undelivered::Failed)?;
-    let mut result = match large {
-        Some(entry) => pour(entry, blob, file.as_fd(), scratch),
-        None => raw::write_all(file.as_fd(), small).map_err(Undelivered::Failed),
-    };
-    let is_other_mode =
+    let sets_mode =
         output.flags & record::SET_MODE != 0 && output.mode != output.create_mode & !creation_mask;
-    if result.is_ok() && is_other_mode {
-        result = raw::set_mode(file.as_fd(), output.mode).map_err(Undelivered::Failed);
-    }
-    match result {
-        Ok(()) => note_digest(&file, output, blobs.digests),
-        Err(_) => {
-            let _ = raw::unlink(path);
+    let new = New { path, output, bytes, sets_mode, is_occupied };
+    let whole = match output.flags & (record::NAMED_WHOLE | record::ONLY_IF_ABSENT) {
+        0 => None,
+        _ => new.write_whole(scratch)?,
+    };
+    let file = match whole {
+        Some(file) => file,
+        None => new.write_in_place(scratch)?,
+    };
+    let state = raw::stat_fd(file.as_fd()).map_err(Undelivered::Failed)?;
+    note_digest(&file, &state, output, blobs.digests);
+    let id = (state.stat.dev, state.stat.ino);
+    file.close().map_err(|error| {
+        raw::unlink_if(path, id);
+        Undelivered::Failed(error)
+    })?;
+    Ok(id)
+}
+
+/// An output's bytes.
+enum Bytes<'b> {
+    /// Copied and checked.
+    Small(&'b [u8]),
+    /// Still in their entry.
+    Large(Entry<'b>),
+}
+
+/// An output that is to be written.
+struct New<'n> {
+    path: &'n CStr,
+    output: &'n Output,
+    bytes: Bytes<'n>,
+    sets_mode: bool,
+    is_occupied: bool,
+}
+
+impl New<'_> {
+    /// Under its name from the beginning; removed again if not all of it could be written.
+    fn write_in_place(&self, scratch: &mut [u8]) -> Result<raw::Handle, Undelivered> {
+        let (flags, len_bytes) = (self.output.flags, self.output.blob.len_bytes);
+        if flags & record::ONLY_IF_ABSENT != 0 && len_bytes > PIECE_BYTES as u64 {
+            // After a fault the tool would append to what is there.
+            return Err(Undelivered::Special);
         }
+        let file = create(self.path, self.output.create_mode, self.is_occupied)
+            .map_err(Undelivered::Failed)?;
+        self.fill(&file, scratch).inspect_err(|_| {
+            if let Ok(state) = raw::stat_fd(file.as_fd()) {
+                raw::unlink_if(self.path, (state.stat.dev, state.stat.ino));
+            }
+        })?;
+        Ok(file)
     }
-    result
+
+    /// As a file that gets its name when it is whole; `None` where the system has no such files.
+    fn write_whole(&self, scratch: &mut [u8]) -> Result<Option<raw::Handle>, Undelivered> {
+        let (directory, scratch) = directory_of(self.path, scratch).ok_or(Undelivered::NoRoom)?;
+        let Ok(file) = raw::create_unnamed(directory, self.output.create_mode) else {
+            return Ok(None);
+        };
+        self.fill(&file, scratch)?;
+        let mut named = Err(Errno::EXIST);
+        if !self.is_occupied {
+            named = raw::give_name(file.as_fd(), self.path);
+        }
+        if named == Err(Errno::EXIST) {
+            let _ = raw::unlink(self.path);
+            named = raw::give_name(file.as_fd(), self.path);
+        }
+        Ok(named.is_ok().then_some(file))
+    }
+
+    fn fill(&self, file: &raw::Handle, scratch: &mut [u8]) -> Result<(), Undelivered> {
+        match &self.bytes {
+            Bytes::Small(bytes) => {
+                raw::write_all(file.as_fd(), bytes).map_err(Undelivered::Failed)?;
+            }
+            Bytes::Large(entry) => pour(entry, &self.output.blob, file.as_fd(), scratch)?,
+        }
+        if self.sets_mode {
+            raw::set_mode(file.as_fd(), self.output.mode).map_err(Undelivered::Failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The directory of `path`, written to `scratch`, and what is left of that.
+fn directory_of<'a>(path: &CStr, scratch: &'a mut [u8]) -> Option<(&'a CStr, &'a mut [u8])> {
+    let path = path.to_bytes();
+    let directory = match path.iter().rposition(|byte| *byte == b'/') {
+        None => b".",
+        // The root's slash belongs to it.
+        Some(at) => path.get(..at.max(1))?,
+    };
+    let (bytes, rest) = scratch.split_at_mut_checked(directory.len() + 1)?;
+    bytes.get_mut(..directory.len())?.copy_from_slice(directory);
+    *bytes.last_mut()? = 0;
+    Some((CStr::from_bytes_with_nul(bytes).ok()?, rest))
 }
 
 /// Notes the digest of a library or another large output, so that the look-up by content of what is made from it need not
 /// read it again.
-fn note_digest(file: &raw::Handle, output: &Output, digests: DigestTable<'_>) {
+fn note_digest(
+    file: &raw::Handle,
+    state: &raw::FileState,
+    output: &Output,
+    digests: DigestTable<'_>,
+) {
     let is_noted = output.flags & record::LIBRARY != 0 || output.blob.len_bytes >= NOTED_BYTES_MIN;
-    if is_noted
-        && let Ok(state) = raw::stat_fd(file.as_fd())
-        && clock::tells_changes_apart(file.as_fd())
-    {
+    if is_noted && clock::tells_changes_apart(file.as_fd()) {
         digests.enter(&state.stat.stamp(), &output.blob.digest);
     }
 }

@@ -58,7 +58,7 @@ pub fn cold_part<'a>(
     is_right.then_some((Cold(cold), rest))
 }
 
-/// Looks a command up and delivers what is found. `delivered` is called before the first output is touched.
+/// Looks a command up and delivers what is found. `delivered` is called when all is written.
 pub fn look(
     cache: &Cache,
     command: &Command,
@@ -82,6 +82,7 @@ pub fn look(
                 count_hit(cache, &record, by);
                 return Answer::Hit(by);
             }
+            Err(Undelivered::Unwritable) => return Answer::Undelivered(Undelivered::Unwritable),
             Err(why) => answer = Answer::Undelivered(why),
         }
     }
@@ -148,10 +149,12 @@ pub enum Before {
     Missed = 1,
     /// The look-up came upon bytes that are not there (a cut file, a full disk): the cache is not to be touched again.
     Faulted = 2,
+    /// The text of a record cannot be written: the tool is to run without another look.
+    Unwritable = 3,
 }
 
 /// The whole hit, before libc starts; `None` if nothing could be looked up. `delivered` is called when all
-/// outputs are there, before any text is written: from then on the tool must not run.
+/// outputs and texts are written: from then on the tool must not run.
 pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce()) -> Option<Answer> {
     let call = Call::read(&start)?;
     let environment = Environment(start);

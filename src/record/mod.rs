@@ -202,6 +202,9 @@ pub const REPLACES: u32 = 8;
 /// Other invocations are made from it: its digest is noted when it is delivered.
 pub const LIBRARY: u32 = 16;
 
+/// The tool gave it its name when its content was whole, by `rename`: so does a delivery.
+pub const NAMED_WHOLE: u32 = 32;
+
 /// What the portable look-up compares of an input (cold part).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -12,7 +12,7 @@ use linux_raw_sys::general::{
     kernel_sigaction as Action, kernel_sigset_t,
 };
 
-use super::syscall;
+use super::{mask, syscall};
 
 const NO_SIGNALS: kernel_sigset_t = kernel_sigset_t { sig: [0] };
 const NOTHING: Action =
@@ -66,7 +66,7 @@ pub unsafe fn arm_for_the_end(end: unsafe extern "C" fn()) {
     }
 }
 
-/// Puts back the dispositions that were there before [`arm`].
+/// Puts back the dispositions that were there before [`arm`], and the signal mask if the fault came while signals waited.
 ///
 /// # Safety
 /// The process must have one thread only, and [`arm`] must have been called.
@@ -74,4 +74,5 @@ pub unsafe fn disarm() {
     for (i, signal) in SIGNALS.into_iter().enumerate() {
         sigaction(signal, SAVED.0.get().cast::<Action>().wrapping_add(i), core::ptr::null_mut());
     }
+    mask::release();
 }

@@ -6,8 +6,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    __NR_exit_group, __NR_getcwd, __NR_getgroups, __NR_statx, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT,
-    S_IFREG,
+    __NR_close, __NR_exit_group, __NR_getcwd, __NR_getgroups, __NR_statx, S_IFCHR, S_IFDIR,
+    S_IFLNK, S_IFMT, S_IFREG,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::fd::{AsFd, BorrowedFd};
@@ -34,6 +34,21 @@ impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor stays open as long as the handle lives.
         unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+impl Handle {
+    /// Closes the file; some file systems say only then that what was written could not be kept (a quota on NFS).
+    pub fn close(self) -> Result<(), Errno> {
+        let file = core::mem::ManuallyDrop::new(self);
+        // SAFETY: the descriptor is ours, and is not used after this.
+        let result =
+            unsafe { syscall::call(__NR_close, [file.0.cast_unsigned() as usize, 0, 0, 0, 0]) };
+        // Interrupted: the descriptor is closed all the same.
+        if result >= 0 || result == -(Errno::INTR.raw_os_error() as isize) {
+            return Ok(());
+        }
+        Err(Errno::from_raw_os_error(i32::try_from(-result).unwrap_or(Errno::IO.raw_os_error())))
     }
 }
 
@@ -227,12 +242,51 @@ pub fn create(path: &CStr, mode: u32) -> Result<Handle, Errno> {
     rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).map(Handle::from)
 }
 
+/// Creates a file without a name, for writing, on the file system of `directory`.
+pub fn create_unnamed(directory: &CStr, mode: u32) -> Result<Handle, Errno> {
+    let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+    rustix::fs::open(directory, flags, Mode::from_raw_mode(mode)).map(Handle::from)
+}
+
+/// Gives a file without a name the name `path`, where nothing may be. Needs `/proc`.
+pub fn give_name(file: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+    const DIRECTORY: &[u8] = b"/proc/self/fd/";
+    const DIGITS: usize = 10;
+    let mut link = [0; DIRECTORY.len() + DIGITS + 1];
+    let mut begin = link.len() - 1;
+    let mut number = file.as_raw_fd().cast_unsigned();
+    loop {
+        begin -= 1;
+        link[begin] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    begin -= DIRECTORY.len();
+    link[begin..begin + DIRECTORY.len()].copy_from_slice(DIRECTORY);
+    let link = CStr::from_bytes_with_nul(&link[begin..]).map_err(|_| Errno::INVAL)?;
+    rustix::fs::linkat(CWD, link, CWD, path, AtFlags::SYMLINK_FOLLOW)
+}
+
 /// Writes all of `bytes` to `file`.
-pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+pub fn write_all(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Errno> {
+    write_counted(file, bytes).1
+}
+
+/// Writes `bytes` to `file`; how many were written, and why not all of them.
+pub fn write_counted(file: BorrowedFd<'_>, bytes: &[u8]) -> (usize, Result<(), Errno>) {
+    let mut left = bytes;
+    let result = write_on(file, &mut left);
+    (bytes.len() - left.len(), result)
+}
+
+/// Writes `bytes` to `file`, and takes away from them what is written.
+fn write_on(file: BorrowedFd<'_>, bytes: &mut &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
+        match rustix::io::write(file, *bytes) {
             Ok(0) => return Err(Errno::IO),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
+            Ok(written) => *bytes = bytes.get(written..).unwrap_or(&[]),
             Err(Errno::INTR) => {}
             // A standard stream may be one that does not block (a terminal that somebody else has set so).
             Err(Errno::AGAIN) => {
@@ -247,6 +301,13 @@ pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
 /// Removes the name `path`.
 pub fn unlink(path: &CStr) -> Result<(), Errno> {
     rustix::fs::unlink(path)
+}
+
+/// Removes the name `path` if it is still a name of this file, by device and inode.
+pub fn unlink_if(path: &CStr, file: (u64, u64)) {
+    if lstat(path).is_ok_and(|now| (now.stat.dev, now.stat.ino) == file) {
+        let _ = unlink(path);
+    }
 }
 
 /// Sets the permission bits of `file`.

@@ -95,6 +95,17 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     statuses.find(|status| *status != 0).unwrap_or(0)
 }
 
+/// How a look-up ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// All is delivered.
+    Hit,
+    /// Nothing is.
+    Missed,
+    /// Something was found whose text cannot be written.
+    Unwritable,
+}
+
 /// A tool that was asked for, found.
 struct Invocation {
     call: Call,
@@ -193,11 +204,19 @@ impl Invocation {
 
     /// Looks a step up, and runs it if it is not found; its status.
     fn run_step(&self, store: &Store, step: &mut Step, before: Before) -> u8 {
-        if !self.config.recache && self.look(store, &step.request, before) {
+        let looked = match before {
+            _ if self.config.recache => Looked::Missed,
+            Before::Unwritable => Looked::Unwritable,
+            _ => self.look(store, &step.request, before),
+        };
+        if looked == Looked::Hit {
             return 0;
         }
         if let Err(error) = step.request.give_source_back() {
             return self.cannot_run(&error);
+        }
+        if looked == Looked::Unwritable {
+            return self.pass_through(store, PassReason::UnwritableText);
         }
         match self.observers(store, step) {
             Some(observers) => self.miss(store, step, observers),
@@ -205,8 +224,8 @@ impl Invocation {
         }
     }
 
-    /// Looks the command up, by stamps unless that was done before, and then by content; whether it was delivered.
-    fn look(&self, store: &Store, request: &Request, before: Before) -> bool {
+    /// Looks the command up, by stamps unless that was done before, and then by content.
+    fn look(&self, store: &Store, request: &Request, before: Before) -> Looked {
         let Request { command, environment, source } = request;
         let mut arena = vec![0; ARENA_BYTES];
         let unread = match before {
@@ -231,23 +250,25 @@ impl Invocation {
             match why {
                 Undelivered::Corrupt => store.count_error(InternalError::Corrupt),
                 Undelivered::Failed(_) => store.count_error(InternalError::Deliver),
+                Undelivered::Unwritable => return Looked::Unwritable,
                 Undelivered::Gone
                 | Undelivered::Special
                 | Undelivered::NoRoom
-                | Undelivered::OverLimit => {}
+                | Undelivered::OverLimit
+                | Undelivered::Interrupted => {}
             }
         }
-        false
+        Looked::Missed
     }
 
     fn may_store(&self, store: &Store) -> bool {
         !self.config.readonly && !store.is_read_only()
     }
 
-    fn was_hit(&self, how: &str, request: &Request) -> bool {
+    fn was_hit(&self, how: &str, request: &Request) -> Looked {
         request.source.iter().for_each(Source::leave_behind);
         self.log.line(format_args!("{how}: {}", self.program.display()));
-        true
+        Looked::Hit
     }
 
     fn observers<'a>(&'a self, store: &'a Store, step: &'a Step) -> Option<Observers<'a>> {

@@ -56,6 +56,9 @@ pub fn look(
                 }
                 return Portable::Hit;
             }
+            Err(Undelivered::Unwritable) => {
+                return Portable::Undelivered(Undelivered::Unwritable);
+            }
             Err(why) => outcome = Portable::Undelivered(why),
         }
     }

@@ -1,7 +1,8 @@
 //! Wrong hits of archivers and linkers, which are cached through `ibid exec --`: run until it hits, change one thing, run
 //! again.
 //!
-//! What a link makes is removed before each run: of a tool that no policy knows, what was there before counts.
+//! What a link makes is removed before each run, but where what is there already is the question: it counts only for a
+//! program that no policy knows and that asked.
 
 use crate::cases;
 use crate::scene::Scene;
@@ -121,10 +122,43 @@ cases! {
     thin_archive: AR,
         |s| { object(s, "f", "int f(void) { return 1; }\\n"); s.exec(); s.remove_before_each("l.a"); s.args("rcsDT l.a f.o"); },
         |s| { object(s, "f", "int fff(void) { return 2; }\\n"); };
+    a_program_is_there_already: LINKERS,
+        |s| { object(s, "f", "int f(void) { return 1; }\\n"); link(s, "f.o"); s.keep("p"); },
+        |s| { object(s, "f", "int f(void) { return 2; }\\n"); };
+    a_shared_object_is_there_already: LINKERS,
+        |s| { object(s, "f", "int f(void) { return 1; }\\n"); s.exec(); s.args("-shared f.o -o libf.so"); },
+        |s| { object(s, "f", "int f(void) { return 2; }\\n"); };
+    a_relocatable_object_is_there_already: LD,
+        |s| { object(s, "f", "int f(void) { return 1; }\\n"); s.exec(); s.args("-r f.o -o p"); },
+        |s| { object(s, "f", "int f(void) { return 2; }\\n"); };
+    a_preprocessed_text_is_there_already: &["gcc"],
+        |s| { s.write("a.c", "int a = 1;\n"); s.exec(); s.args("-E a.c -o a.i"); },
+        |s| { s.write("a.c", "int a = 2;\n"); };
+    code_of_protoc_is_there_already: &["protoc"],
+        |s| { s.write("x.proto", "syntax = \"proto3\"; message A { int32 x = 1; }\n"); s.exec(); s.args("--cpp_out=. x.proto"); },
+        |s| { s.write("x.proto", "syntax = \"proto3\"; message A { int32 y = 1; }\n"); };
+    an_unknown_program_that_replaces: &["dash"],
+        |s| { s.tool("./cc.sh"); s.write_program("cc.sh", "#!/bin/dash\ngcc -c a.c -o b.o\n"); s.write("a.c", "int a = 1;\n"); s.exec(); s.may_hit_or_not(); },
+        |s| { s.write("a.c", "int a = 2;\n"); };
     an_archive_is_there_already: AR,
         |s| { object(s, "f", "int f(void) { return 1; }\\n"); object(s, "g", "int g(void) { return 1; }\\n"); s.exec(); s.args("rcsD l.a f.o"); s.sh("ar rcsD l.a g.o"); s.never_hits(); },
         |s| { s.sh("rm l.a && ar rcsD l.a f.o g.o"); };
     an_archive_appears: AR,
         |s| { object(s, "f", "int f(void) { return 1; }\\n"); object(s, "g", "int g(void) { return 1; }\\n"); s.exec(); s.remove_before_each("l.a"); s.args("rcsD l.a f.o"); },
         |s| { s.keep("l.a"); s.sh("ar rcsD l.a g.o"); s.never_hits(); };
+    a_script_that_makes_what_is_missing: &["dash"],
+        |s| { s.tool("./make.sh"); s.write_program("make.sh", "#!/bin/dash\n[ -e out ] && echo again >out || echo first >out\n"); s.exec(); s.remove_before_each("out"); s.may_hit_or_not(); },
+        |s| { s.keep("out"); s.write("out", "old"); };
+    a_script_that_lists_what_is_there: &["dash"],
+        |s| { s.tool("./list.sh"); s.write_program("list.sh", "#!/bin/dash\nset -- *.txt; echo $# >out.txt\n"); s.write("a.txt", ""); s.exec(); s.remove_before_each("out.txt"); s.may_hit_or_not(); },
+        |s| { s.keep("out.txt"); s.write("out.txt", "old"); };
+    a_script_that_does_not_overwrite: &["dash"],
+        |s| { s.tool("./keep.sh"); s.write_program("keep.sh", "#!/bin/dash\nset -C; { echo new >out; } 2>/dev/null || :\n"); s.exec(); s.remove_before_each("out"); s.may_hit_or_not(); },
+        |s| { s.keep("out"); s.write("out", "old"); };
+    a_script_that_appends: &["dash"],
+        |s| { s.tool("./add.sh"); s.write_program("add.sh", "#!/bin/dash\necho more >>out\n"); s.exec(); s.remove_before_each("out"); s.may_hit_or_not(); },
+        |s| { s.keep("out"); s.write("out", "old"); };
+    a_script_that_removes_first: &["dash"],
+        |s| { s.tool("./anew.sh"); s.write_program("anew.sh", "#!/bin/dash\nrm out 2>/dev/null && echo again >out || echo first >out\n"); s.exec(); s.remove_before_each("out"); s.may_hit_or_not(); },
+        |s| { s.keep("out"); s.write("out", "old"); };
 }

@@ -11,7 +11,7 @@ use super::{Question, Sight};
 use crate::observe::log::{Event, Log, What};
 use crate::observe::programs::Programs;
 use crate::observe::trace::Trace;
-use crate::observe::{Fact, Observation, Unsteady};
+use crate::observe::{Fact, Observation, Output, Unsteady};
 
 /// Both views of a run as one, and what the shim missed.
 pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Missed>) {
@@ -73,6 +73,13 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     if reported.is_empty() || !missed.is_empty() {
         whole.facts.insert(Fact::UnseenPlugins);
     }
+    if silent.is_empty() {
+        // The shim looks itself before each change; that it did shows as a call of the program's.
+        for output in &mut whole.outputs {
+            let is_same = |same: &Output| same.path == output.path;
+            output.was_asked &= !by_shim.outputs.iter().any(is_same);
+        }
+    }
     add_from_shim(&mut whole, by_shim);
     (whole, missed)
 }
@@ -93,6 +100,7 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
         for seen in shim.outputs.iter().filter(|seen| seen.path == output.path) {
             // Who looked for it, a system call does not show; and what is open at a program's end, no call closes.
             output.must_be_absent |= seen.must_be_absent;
+            output.was_asked |= seen.was_asked;
             output.stat = output.stat.into_iter().chain(seen.stat).max_by_key(|stat| stat.ctime_ns);
         }
     }

@@ -126,7 +126,9 @@ impl Tracer {
         let moved = match from.lstat() {
             Ok(moved) => moved,
             Err(errno) => {
-                return self.event(asked.thread, What::Look { path: from.spelled, errno });
+                let (from, to) = (from.spelled, to.spelled);
+                let what = What::Rename { from, to, errno, existed: false, stat: None };
+                return self.event(asked.thread, what);
             }
         };
         let before = to.lstat().ok();
@@ -164,7 +166,7 @@ impl Tracer {
         let Some(place) = self.place(asked, base, address) else { return };
         match place.lstat() {
             Ok(before) => self.pend(asked, place, Some(before), Change::Remove),
-            Err(errno) => self.event(asked.thread, What::Look { path: place.spelled, errno }),
+            Err(errno) => self.event(asked.thread, What::Remove { path: place.spelled, errno }),
         }
     }
 

@@ -54,6 +54,50 @@ fn append_where_nothing_was() {
     assert!(what.misses("tmp"), "{:?}", what.absences);
 }
 
+/// What the tree would have taken away cannot have been read: mold renames the old output, reads it, makes a new one.
+#[test]
+fn what_was_to_be_removed_is_not_looked_for() {
+    let place = Place::new();
+    for away in ["rename(\"o\", \"old\")", "unlink(\"o\")", "remove(\"o\")"] {
+        for make in [
+            "open(\"o\", O_RDONLY); close(creat(\"n\", 0666)); rename(\"n\", \"o\")",
+            "fclose(fopen(\"o\", \"a\"))",
+        ] {
+            let what = place.observe_c(&format!("{away}; {make}"));
+            let output = what.outputs.iter().find(|output| output.path.as_os_str() == "o");
+            let output = output.expect("an output");
+            assert!(!output.existed_before && !output.must_be_absent, "{away} {make}");
+            // It knows that nothing was there.
+            assert!(output.was_asked);
+            fs::remove_file(place.path("o")).expect("it was made");
+        }
+        let what =
+            place.observe_c(&format!("open(\"o\", O_RDONLY); {away}; close(creat(\"o\", 0666))"));
+        assert!(what.outputs[0].must_be_absent, "{away} comes too late");
+        fs::remove_file(place.path("o")).expect("it was made");
+    }
+}
+
+#[test]
+fn what_tells_that_something_is_there() {
+    let place = Place::new();
+    for (act, is_asked) in [
+        ("close(creat(\"o\", 0666))", false),
+        ("close(creat(\"n\", 0666)); rename(\"n\", \"o\")", false),
+        ("fclose(fopen(\"o\", \"w\")); access(\"o\", F_OK)", false),
+        ("access(\"o\", F_OK); close(creat(\"o\", 0666))", true),
+        ("unlink(\"o\"); close(creat(\"o\", 0666))", true),
+        ("opendir(\".\"); close(creat(\"o\", 0666))", true),
+        ("close(open(\"o\", O_CREAT | O_EXCL | O_WRONLY, 0666))", true),
+        ("close(creat(\"n\", 0666)); link(\"n\", \"o\"); unlink(\"n\")", true),
+    ] {
+        let what = place.observe_c(act);
+        let output = what.outputs.iter().find(|output| output.path.as_os_str() == "o");
+        assert_eq!(output.expect("an output").was_asked, is_asked, "{act}");
+        fs::remove_file(place.path("o")).expect("it was made");
+    }
+}
+
 #[test]
 fn gcc_appends_its_report() {
     let place = Place::new();

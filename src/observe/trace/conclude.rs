@@ -2,7 +2,7 @@
 //!
 //! Each name is an input, an absence, an output, or nothing (what was made and removed). Read next: `../loader.rs`.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENOENT, Inode, Own, OwnKind, Trace};
 use crate::observe::log::{Event, Log};
@@ -38,7 +38,9 @@ impl Trace {
         let links = |inode: Option<Inode>, inodes: &FxHashMap<Inode, Vec<Key>>| {
             inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
         };
-        for file in std::mem::take(&mut self.files).into_values() {
+        let listed = self.files.iter().filter(|(_, file)| file.listed);
+        let listed: FxHashSet<Key> = listed.map(|(key, _)| key.clone()).collect();
+        for (key, file) in std::mem::take(&mut self.files) {
             if file.was_read {
                 let (path, stat) = (file.path.clone(), file.stat);
                 self.seen.inputs.push(Input { path, stat, was_asked: file.exists });
@@ -65,6 +67,11 @@ impl Trace {
                     if own.kind == OwnKind::Other || has_links || own.has_unshown {
                         self.fact(Fact::SideEffect);
                     }
+                    let was_asked = file.exists
+                        || file.absent.is_some()
+                        || file.was_read
+                        || file.was_told
+                        || directory_of(&key).is_some_and(|above| listed.contains(above));
                     if own.kind != OwnKind::Other {
                         let Own { create_mode, how, stat, order, is_shared, by, .. } = own;
                         let (path, must_be_absent) = (file.path, file.must_be_absent);
@@ -75,6 +82,7 @@ impl Trace {
                             stat,
                             existed_before,
                             must_be_absent,
+                            was_asked,
                             is_shared,
                             is_open_to_the_end: false,
                             by,
@@ -88,4 +96,10 @@ impl Trace {
         self.seen.outputs = outputs.into_iter().map(|(_, output)| output).collect();
         self.seen
     }
+}
+
+/// The key of the directory in which a name is.
+fn directory_of(key: &[u8]) -> Option<&[u8]> {
+    let at = key.iter().rposition(|byte| *byte == b'/')?;
+    key.get(..at.max(1))
 }

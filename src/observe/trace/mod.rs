@@ -27,6 +27,7 @@ const EEXIST: i32 = 17;
 
 const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
+const O_CREAT: u32 = 0o100;
 const O_EXCL: u32 = 0o200;
 const O_TRUNC: u32 = 0o1000;
 
@@ -60,6 +61,10 @@ struct File {
     listed: bool,
     /// What the tree did depends on nothing having been there.
     must_be_absent: bool,
+    /// The tree wanted it away (removed, renamed) and found nothing: that nothing is there later says nothing more.
+    was_cleared: bool,
+    /// Whether something was there showed by the outcome of a call that would have failed otherwise.
+    was_told: bool,
     /// Once the tree has made, renamed or removed it: whether something was there before that.
     touched: Option<bool>,
     /// What is there now by the tree's doing.
@@ -300,8 +305,18 @@ impl Trace {
 
     /// A path was to be read, and nothing was there: what the tree makes there itself may follow from that.
     fn wanted(&mut self, path: &Path) {
-        if let Some(file) = self.foreign(path, None) {
+        if let Some(file) = self.foreign(path, None).filter(|file| !file.was_cleared) {
             file.must_be_absent = true;
+        }
+    }
+
+    /// A path was to be removed, or to be renamed, and could not be.
+    fn kept(&mut self, path: &Path, errno: i32) {
+        self.look(path, errno);
+        if errno == ENOENT
+            && let Some(file) = self.foreign(path, None)
+        {
+            file.was_cleared = true;
         }
     }
 
@@ -350,7 +365,7 @@ impl Trace {
             What::Rename { from, to, errno: 0, existed, stat } => {
                 self.renamed(from, to, *existed, stat.as_ref());
             }
-            What::Rename { from, errno, .. } => self.look(from, *errno),
+            What::Rename { from, errno, .. } => self.kept(from, *errno),
             What::Link { from, to, errno: 0, stat } => self.linked(from, to, stat.as_ref()),
             What::Link { errno, .. } if *errno != EEXIST => {}
             What::Link { to, errno, .. } => self.look(to, *errno),
@@ -360,7 +375,7 @@ impl Trace {
             }
             What::Make { path, errno, .. } => self.look(path, *errno),
             What::Remove { path, errno: 0 } => self.removed(path),
-            What::Remove { path, errno } => self.look(path, *errno),
+            What::Remove { path, errno } => self.kept(path, *errno),
             What::Attributes { path, stat, is_shown } => {
                 self.restyled(path, stat.as_ref(), *is_shown);
             }

@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{
-    O_ACCMODE, O_EXCL, O_TRUNC, O_WRONLY, Own, OwnKind, S_IFDIR, S_IFMT, S_IFREG, Trace, inode,
-    shown,
+    O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_WRONLY, Own, OwnKind, S_IFDIR, S_IFMT, S_IFREG, Trace,
+    inode, shown,
 };
 use crate::observe::log_layout::FileStat;
 use crate::observe::places::Key;
@@ -86,8 +86,10 @@ impl Trace {
         };
         let file = self.file(&path);
         let was_read = file.was_read;
-        // What the tree itself has removed cannot have been there.
-        let how = if !existed && file.touched.is_some() { Made::Created } else { how };
+        file.was_told |= file.touched.is_none() && flags & (O_CREAT | O_EXCL) != O_CREAT;
+        // What the tree itself has removed, or would have, cannot have been there.
+        let is_cleared = file.touched.is_some() || file.was_cleared;
+        let how = if !existed && is_cleared { Made::Created } else { how };
         if file.own.is_none() {
             file.must_be_absent |= how == Made::Modified && !existed;
             let mut own = Own::new(OwnKind::File, how, mode);
@@ -201,6 +203,9 @@ impl Trace {
         }
         own.how = Made::Created;
         own.inode = stat.map(inode);
+        if let Some(file) = self.foreign(to, None) {
+            file.was_told = true;
+        }
         self.make(to, false, own);
         if let Some(stat) = stat {
             self.closed(stat);
@@ -210,7 +215,9 @@ impl Trace {
     pub(super) fn removed(&mut self, path: &Path) {
         let key = self.key(path);
         let own = self.unmake(&key);
-        self.file(path).touched.get_or_insert(true);
+        let file = self.file(path);
+        file.was_told |= file.touched.is_none();
+        file.touched.get_or_insert(true);
         // The other name's inode has a new change time; only the file system knows it.
         for key in own
             .and_then(|own| own.inode)
