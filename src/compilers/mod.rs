@@ -19,7 +19,7 @@ mod rustc;
 mod variables;
 
 pub use crates::{is_crate, passed_over};
-pub use names::{family, is_tool_name, is_wrapper};
+pub use names::{asks_idly, family, is_tool_name, is_wrapper};
 pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.

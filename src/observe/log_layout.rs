@@ -145,7 +145,7 @@ pub mod fact {
 
     /// Whether it comes with its process.
     pub const fn has_process(fact: u32) -> bool {
-        fact == HOST || fact >= CLOCK && fact != STATE
+        fact == HOST || fact == TIME || fact >= CLOCK && fact != STATE
     }
 }
 

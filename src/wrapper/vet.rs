@@ -9,7 +9,7 @@ use super::inputs::Shows;
 use super::learn::Lesson;
 use super::trust::libraries;
 use super::world::{World, is_shared_object, was_set_back};
-use crate::compilers::{Family, StandardInput, is_wrapper, reads_variables_by_name};
+use crate::compilers::{Family, StandardInput, asks_idly, is_wrapper, reads_variables_by_name};
 use crate::observe::{Fact, Unsteady, is_job_server};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
@@ -72,7 +72,7 @@ impl Lesson<'_> {
                         || reads_variables_by_name(image)
                         || is_wrapper(image) && *unsteady != Unsteady::System)
             };
-            if is_idle {
+            if is_idle || asks_idly(image) {
                 return None;
             }
             match unsteady {
