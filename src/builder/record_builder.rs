@@ -180,7 +180,8 @@ impl Lesson<'_> {
         let host = self.shows_host().then_some(record::HOST);
         for flags in [record::LOADER].into_iter().chain(whole).chain(host) {
             let value = self.environment.digest(b"", flags);
-            variables.push(Variable { name: CString::default(), value, flags });
+            let name = if flags == record::LOADER { c"LD_*" } else { c"" }.to_owned();
+            variables.push(Variable { name, value, flags });
         }
         Ok(variables)
     }

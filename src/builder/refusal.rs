@@ -12,7 +12,7 @@ use super::driver;
 use super::file_states::{World, is_shared_object, was_set_back};
 use super::inputs::Shows;
 use super::record_builder::Lesson;
-use crate::compilers::{StandardInput, is_wrapper, reads_variables_by_name, shells};
+use crate::compilers::{StandardInput, asks_idly, is_wrapper, reads_variables_by_name, shells};
 use crate::observe::{Fact, Observation, Unsteady, is_job_server, libraries};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
@@ -87,7 +87,7 @@ impl Lesson<'_> {
                         || reads_variables_by_name(image)
                         || is_wrapper(image) && *unsteady != Unsteady::System)
             };
-            if is_idle {
+            if is_idle || asks_idly(image) {
                 return None;
             }
             match unsteady {

@@ -20,7 +20,7 @@ pub mod shells;
 mod variables;
 
 pub use crates::{is_crate, passed_over};
-pub use names::{LAUNCHERS, compiles_c, is_launcher, is_tool, is_tool_name, is_wrapper};
+pub use names::{LAUNCHERS, asks_idly, compiles_c, is_launcher, is_tool, is_tool_name, is_wrapper};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
 

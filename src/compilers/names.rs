@@ -75,6 +75,12 @@ pub fn compiles_c(tool: &OsStr) -> bool {
     matches!(family(tool), Some(Family::Gcc | Family::Clang))
 }
 
+/// Whether a program's own questions for the time, random numbers and the machine cannot enter what it says: macros run
+/// cargo to find their package; it seeds its tables and sets its network library up.
+pub fn asks_idly(image: &Path) -> bool {
+    image.file_name() == Some(OsStr::new("cargo"))
+}
+
 /// The family of a tool, by the last part of its path.
 pub(super) fn family(tool: &OsStr) -> Option<Family> {
     let name = Path::new(tool).file_name()?.to_str()?;

@@ -50,8 +50,8 @@ const LEVELS: &[&str] = &["x86-64-v4", "x86-64-v3", "x86-64-v2"];
 /// How many variants stand one below the other.
 const VARIANT_DEPTH_MAX: usize = 4;
 /// What `$LIB` and `$PLATFORM` may stand for.
-const LIB: &[&str] = &["lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib"];
-const PLATFORM: &[&str] = &["x86_64", "haswell", "xeon_phi", "aarch64"];
+const LIB: &[&[u8]] = &[b"lib/x86_64-linux-gnu", b"lib/aarch64-linux-gnu", b"lib64", b"lib"];
+const PLATFORM: &[&[u8]] = &[b"x86_64", b"haswell", b"xeon_phi", b"aarch64"];
 
 /// What was found out already. It is asked more than once: while the tool runs, and when all is over.
 #[derive(Debug, Default)]
@@ -393,14 +393,14 @@ fn expand(text: &[u8], origin: &Path) -> Vec<PathBuf> {
             };
             braced.and_then(|it| it.strip_prefix(b"}")).or(plain.filter(is_whole))
         };
-        let origin = [origin.to_str().unwrap_or_default()];
-        let stands_for: [(&str, &[&str]); 3] =
+        let origin = [origin.as_os_str().as_bytes()];
+        let stands_for: [(&str, &[&[u8]]); 3] =
             [("ORIGIN", &origin), ("LIB", LIB), ("PLATFORM", PLATFORM)];
         let found = stands_for.iter().find_map(|(name, values)| Some((token(name)?, *values)));
         match found.filter(|_| *byte == b'$') {
             Some((after, values)) => {
                 let with = |start: &Vec<u8>| {
-                    values.iter().map(|it| [start, it.as_bytes()].concat()).collect::<Vec<_>>()
+                    values.iter().map(|it| [start, *it].concat()).collect::<Vec<_>>()
                 };
                 done = done.iter().flat_map(with).collect();
                 rest = after;

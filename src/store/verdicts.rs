@@ -34,7 +34,7 @@ pub enum Trust {
     Both,
     /// Not known: its next run is to be watched by both.
     Open,
-    /// The shim missed something in one run: it is watched by both until that is seen again, or is not.
+    /// The shim missed something in one run: later ones are watched by both.
     Doubt,
     /// Not known, and cannot be found out here: the system calls cannot be watched.
     Unproven,

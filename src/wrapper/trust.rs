@@ -46,7 +46,7 @@ pub struct Part {
 impl Part {
     /// Of a command with this key and these arguments.
     pub fn of(key: &[u8], args: &[OsString]) -> Part {
-        const PLACES: [&[u8]; 6] = [b"-o", b"-I", b"-D", b"-U", b"-L", b"-l"];
+        const PLACES: [&[u8]; 5] = [b"-I", b"-D", b"-U", b"-L", b"-l"];
         let options = args.iter().map(|arg| arg.as_bytes());
         let options = options.filter(|arg| {
             arg.starts_with(b"-") && !PLACES.iter().any(|place| arg.starts_with(place))
@@ -291,8 +291,9 @@ impl<'a> Observers<'a> {
         if self.circumstances.has_auditor || self.trust() == Some(Trust::Both) {
             return;
         }
-        let narrow = self.finding().filter(|verdict| verdict.trust != Trust::Preload);
-        if let Some(part) = narrow.map(|verdict| &verdict.scope.part).filter(|it| !it.is_empty()) {
+        // A doubt stays: it was about another command of the kind, perhaps.
+        let narrow = self.finding().filter(|verdict| verdict.trust == Trust::Open);
+        if let Some(part) = narrow.map(|verdict| &verdict.scope.part) {
             self.record(&self.tool, seen, Trust::Preload, reason.clone(), part);
         }
         let code = self.unproven_code(seen);

@@ -161,7 +161,7 @@ fn the_loaders_own_account() {
     let rounds = if std::env::var_os("IBID_TEST_LONG").is_some() { 60 } else { 8 };
     let (mut ran, mut failed) = (0, 0);
     for seed in 1..=rounds {
-        let mut numbers = Numbers(seed * 0x9e37_79b9_7f4a_7c15 | 1);
+        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15) | 1);
         let place = Place::new();
         build(&mut numbers, &place);
         for _ in 0..12 {
