@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use rustc_hash::FxHashMap;
 
 use super::Fact;
+use super::library_names::library_names;
 use super::locale;
 use super::log::{Event, What};
 use super::trace::Trace;
 use crate::env;
 use crate::os::elf::{self, Elf, ReadAt as _, Tag};
+use crate::os::library_cache;
 
 const ENOENT: i32 = 2;
 const ZONES: &str = "/usr/share/zoneinfo";
@@ -51,9 +53,10 @@ pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
     for name in ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES"] {
         trace.seen.variables.insert(name.into());
     }
-    probe(trace, Path::new("/etc/ld.so.cache"));
+    probe(trace, Path::new(library_cache::PATH));
     probe(trace, Path::new("/etc/ld.so.preload"));
     add_searches(trace, events);
+    trace.seen.library_names = library_names(events, trace.searches.searched.keys());
     let is_named = |event: &Event| matches!(event.what, What::LocaleName { .. });
     if trace.seen.facts.contains(&Fact::Locale) || events.iter().any(is_named) {
         let mut known = std::mem::take(&mut trace.searches.locale);

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::shm::stat::Stat;
 
+mod library_names;
 mod loader;
 mod locale;
 pub mod log;
@@ -57,6 +58,9 @@ pub struct Observation {
     pub states: BTreeSet<((u64, u64), PathBuf)>,
     /// Images (as the kernel names them, `/proc/self/exe`) of all programs that were run, the tool's own first.
     pub images: Vec<PathBuf>,
+    /// The names that the loader may have asked its cache for, if nobody else read that: what counts of the cache, which
+    /// is one of the `inputs`, is what it answers for these.
+    pub library_names: Option<BTreeSet<OsString>>,
     /// Programs that were looked up by name in `PATH`.
     pub path_searches: BTreeSet<OsString>,
     /// What was done that needs a decision, see [`Fact`].

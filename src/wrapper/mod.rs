@@ -8,10 +8,12 @@ mod asked;
 mod explain;
 mod inputs;
 mod learn;
+mod libraries;
 mod log;
 pub mod portable;
 mod trust;
 mod tryout;
+mod twins;
 mod vet;
 mod ways;
 mod world;
@@ -86,7 +88,7 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if is_mute() {
         return invocation.pass_through(&store, PassReason::ClosedStream);
     }
-    let Some(mut asked) = Asked::new(start, call) else {
+    let Some(mut asked) = Asked::new(start, call, &invocation.config) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
     match asked.read_source(&policy) {
@@ -362,7 +364,6 @@ impl Invocation {
             environment: &asked.environment,
             policy,
             found: &self.found,
-            config_path: self.config.config_path.as_deref(),
             observation: &observation,
             ended,
             outset,

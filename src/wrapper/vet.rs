@@ -9,7 +9,7 @@ use super::inputs::Shows;
 use super::learn::Lesson;
 use super::trust::libraries;
 use super::world::{World, is_shared_object, was_set_back};
-use crate::compilers::{Family, StandardInput, is_wrapper, reads_variables_by_name};
+use crate::compilers::{Family, StandardInput, Times, is_wrapper, reads_variables_by_name};
 use crate::observe::{Fact, Unsteady, is_job_server};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
@@ -165,15 +165,23 @@ impl Lesson<'_> {
     }
 
     pub(super) fn is_judged_by_stamps_only(&self) -> bool {
+        self.times() == Times::All
+    }
+
+    /// Of which files the times may have entered the result.
+    pub(super) fn times(&self) -> Times {
         // Which files foreign code asked about, only the shim knows.
         let is_unseen = self.observation.facts.contains(&Fact::UnseenVariables);
         // A script before the compiler may compare times of files that the compiler reads.
         let is_compiler = self.policy.family != Family::Rustc;
-        self.policy.reads_metadata
-            || is_unseen && self.has_foreign_code()
+        if is_unseen && self.has_foreign_code()
             || is_compiler && self.runs_unknown_programs()
             || self.observation.facts.contains(&Fact::LocalTime)
-            || self.has_input(&[b".gch", b".pch", b".pcm"])
+        {
+            return Times::All;
+        }
+        let inputs = self.observation.inputs.iter().map(|input| &*input.path);
+        self.policy.times(&self.observation.images, inputs)
     }
 
     /// Also where the command line does not show it: options may come from a variable or from a file of options.

@@ -31,6 +31,7 @@ mod group;
 mod house;
 mod hunt;
 mod interrupted;
+mod irrelevant;
 mod limits;
 mod links;
 mod oracle;

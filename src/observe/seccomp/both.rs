@@ -57,7 +57,10 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
         };
         whole.unsteady.insert((unsteady, image));
     }
-    if !silent.is_empty() {
+    if silent.is_empty() {
+        // Of all opens of the loader's cache that the kernel saw, the shim saw those that are not the loader's.
+        whole.library_names.clone_from(&by_shim.library_names);
+    } else {
         whole.facts.insert(Fact::UnseenVariables);
     }
     if reported.is_empty() || !missed.is_empty() {
