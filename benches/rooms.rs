@@ -21,6 +21,7 @@ use ibid::observe::preload::Preload;
 use ibid::probe::command::{Call, Command};
 use ibid::probe::content::Contents;
 use ibid::probe::judge::{By, Environment, judge};
+use ibid::probe::settings::Settings;
 use ibid::probe::{Answer, deliver_record, hot_part, look};
 use ibid::record::{self, BlobRef, Cold, Record};
 use ibid::shm::access::Access;
@@ -79,6 +80,7 @@ impl Room {
                 stamp: state.stat.stamp(),
                 digest: *blake3::hash(text.as_bytes()).as_bytes(),
                 group: u32::try_from(number).expect("a few thousand"),
+                times: 0,
             }
         };
         let variable = |number: usize| Variable {
@@ -122,7 +124,8 @@ fn start(args: usize) -> Start {
 }
 
 fn command(start: Start) -> Command<'static> {
-    Command::kept(start, Call::read(&start).expect("a tool is named")).expect("a directory")
+    let call = Call::read(&start).expect("a tool is named");
+    Command::kept(start, call, &Settings::default()).expect("a directory")
 }
 
 fn keys(criterion: &mut Criterion) {
@@ -138,7 +141,9 @@ fn keys(criterion: &mut Criterion) {
     let call = Call::read(&start).expect("a tool is named");
     let mut buffer = vec![0; 8 << 10];
     group.bench_function("command", |bencher| {
-        bencher.iter(|| Command::new(black_box(start), call, &mut buffer).is_some());
+        bencher.iter(|| {
+            Command::new(black_box(start), call, &Settings::default(), &mut buffer).is_some()
+        });
     });
 }
 

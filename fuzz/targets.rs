@@ -12,6 +12,7 @@ use ibid::index::cache::Cache;
 use ibid::probe::command::{Call, Command};
 use ibid::probe::content::Contents;
 use ibid::probe::judge::{Environment, judge};
+use ibid::probe::settings::Settings;
 use ibid::probe::{Answer, look};
 use ibid::record::{Cold, Record};
 use ibid::shm::access::Access;
@@ -31,7 +32,7 @@ fn start(number: usize) -> Start {
 
 fn command(start: Start) -> Command<'static> {
     let call = Call::read(&start).expect("a tool is named");
-    Command::kept(start, call).expect("a working directory")
+    Command::kept(start, call, &Settings::default()).expect("a working directory")
 }
 
 /// Any bytes as a record: the first two say where its cold part begins.

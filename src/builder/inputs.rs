@@ -2,14 +2,18 @@
 //!
 //! What has changed since the tool saw it, or is too young to vouch, is a reason not to store. Read next: `path_walker.rs`.
 
-use std::ffi::CString;
+use std::collections::BTreeSet;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file_states::{World, is_shared_object};
+use super::library_answers::Libraries;
 use super::path_walker::c_path;
-use crate::compilers::{is_crate, is_launcher};
+use crate::compilers::{Times, is_crate, is_launcher, is_precompiled, is_remade};
+use crate::os::library_cache;
 use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw::{self, FileState};
@@ -39,31 +43,29 @@ impl Shows {
 pub struct Inputs<'a> {
     store: &'a Store,
     started_ns: i64,
-    by_stamps_only: bool,
+    times: Times,
     shows: Shows,
     groups: FxHashMap<(u64, u64), u32>,
     contents: FxHashSet<CString>,
     /// What was noted so far.
     pub list: Vec<Input>,
+    /// When each of them was modified last, ns since the epoch.
+    pub mtimes_ns: Vec<i64>,
 }
 
 impl<'a> Inputs<'a> {
     /// None yet, of a tool that started at `started_ns` (ns since the epoch). Files whose state alone was asked for count by
-    /// their stamps and contents where the whole record goes `by_stamps_only`.
-    pub fn new(
-        store: &'a Store,
-        started_ns: i64,
-        by_stamps_only: bool,
-        shows: Shows,
-    ) -> Inputs<'a> {
+    /// their stamps and contents where `times` do.
+    pub fn new(store: &'a Store, started_ns: i64, times: Times, shows: Shows) -> Inputs<'a> {
         Inputs {
             store,
             started_ns,
-            by_stamps_only,
+            times,
             shows,
             groups: FxHashMap::default(),
             contents: FxHashSet::default(),
             list: Vec::new(),
+            mtimes_ns: Vec::new(),
         }
     }
 
@@ -72,7 +74,8 @@ impl<'a> Inputs<'a> {
         let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         let group = *self.groups.entry((state.stat.dev, state.stat.ino)).or_insert(next);
         let stamp = state.stat.stamp();
-        self.list.push(Input { path, kind, mode: state.mode, stamp, digest, group });
+        self.mtimes_ns.push(state.stat.mtime_ns);
+        self.list.push(Input { path, kind, mode: state.mode, stamp, digest, group, times: 0 });
     }
 
     /// A record must not give anybody what the tool could not have read for him.
@@ -114,15 +117,42 @@ impl<'a> Inputs<'a> {
         world.ways.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
         // Two spellings of one file may be the same in plain.
         if self.contents.insert(spelled.clone()) {
-            let shows_state = self.shows.include(path, &state, was_asked);
+            let shows_state = self.shows.include(path, &state, was_asked)
+                || self.times == Times::AllButPrecompiled && !is_precompiled(path);
             let kind = match shows_state {
                 true => record::METADATA,
-                false if is_crate(path) => record::REMADE,
+                false if is_remade(path) => record::REMADE,
                 false => record::CONTENT,
             };
             self.push(spelled, kind, &state, digest);
         }
         Ok(())
+    }
+
+    /// Notes the loader's cache by what it answers for `names`; these answers, or nothing if it is not understood.
+    pub fn library_cache(
+        &mut self,
+        world: &mut World,
+        names: &BTreeSet<OsString>,
+    ) -> Result<Option<Vec<(CString, CString)>>, NotStored> {
+        let path = Path::new(library_cache::PATH);
+        let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
+        let Some(libraries) = Libraries::read() else { return Ok(None) };
+        let names = names.iter().map(|name| name.as_bytes());
+        let Some(answers) = libraries.answers(names) else { return Ok(None) };
+        let state = libraries.state;
+        let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
+        if !is_older || !world.vouches(&spelled, &state, self.started_ns) {
+            return Err(NotStored::InputTooNew);
+        }
+        self.vet(&state)?;
+        world.ways.walk(path.parent().unwrap_or(path));
+        let mut hasher = blake3::Hasher::new();
+        for text in answers.iter().flat_map(|(name, found)| [name, found]) {
+            hasher.update(text.to_bytes_with_nul());
+        }
+        self.push(spelled, record::ANSWERS, &state, *hasher.finalize().as_bytes());
+        Ok(Some(answers))
     }
 
     /// Notes a directory whose names were read.
@@ -183,7 +213,7 @@ impl<'a> Inputs<'a> {
             Some(Ok(behind)) => (record::LEADS, behind),
             Some(Err(_)) => return Ok(()),
         };
-        if state.is_regular() && self.by_stamps_only {
+        if state.is_regular() && self.times != Times::Ignored {
             return self.content(world, path, None, true);
         }
         if state.is_regular() && self.shows.include(path, &state, true) {
@@ -192,13 +222,4 @@ impl<'a> Inputs<'a> {
         self.push(spelled, kind, &state, [0; 32]);
         Ok(())
     }
-}
-
-/// Whether two files have the same content: gcc takes them for one under `#pragma once` if their times are the same too.
-pub fn has_twins(inputs: &[Input]) -> bool {
-    let mut files = FxHashMap::default();
-    inputs
-        .iter()
-        .filter(|input| matches!(input.kind, record::CONTENT | record::REMADE))
-        .any(|input| *files.entry(input.digest).or_insert(input.group) != input.group)
 }

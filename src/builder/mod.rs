@@ -5,8 +5,10 @@
 //! `lookahead.rs`.
 
 pub mod driver;
+pub mod equal_contents;
 pub mod file_states;
 mod inputs;
+pub mod library_answers;
 pub mod lookahead;
 pub mod path_walker;
 pub mod record_builder;

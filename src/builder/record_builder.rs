@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::equal_contents::note_times;
 use super::file_states::names_directory;
 use super::file_states::{Absences, Absent, World, now_ns, since_epoch_ns};
-use super::inputs::{Inputs, has_twins};
+use super::inputs::Inputs;
 use super::lookahead::KnownAbsent;
 use super::path_walker::c_path;
 use super::search::search;
@@ -20,6 +21,7 @@ use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Made, Observation};
 use crate::os::input::Source;
+use crate::os::library_cache;
 use crate::os::path::Found;
 use crate::os::run::{Ended, Text};
 use crate::os::unnamed::Waiting;
@@ -32,7 +34,7 @@ use crate::shm::raw::{self, FileState};
 use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::digest::digest_link;
-use crate::store::draft::{Directory, Draft, Input, Output, Variable};
+use crate::store::draft::{Directory, Draft, Output, Variable};
 
 /// A run of a tool, and all that is known of it.
 pub struct Lesson<'a> {
@@ -46,8 +48,6 @@ pub struct Lesson<'a> {
     pub policy: &'a Policy,
     /// How the tool was found.
     pub found: &'a Found,
-    /// The configuration file, if a path for it is known.
-    pub config_path: Option<&'a Path>,
     /// What the tool was seen to do.
     pub observation: &'a Observation,
     /// How it ended.
@@ -112,9 +112,12 @@ impl Lesson<'_> {
             stderr: self.blob(&text.stderr)?,
             inputs: Vec::new(),
         };
-        draft.inputs = self.inputs(world, &unusable, &mut draft.directories, &written)?;
-        let twins_matter = self.policy.equal_contents_matter();
-        draft.flags |= when(twins_matter && has_twins(&draft.inputs), record::STAMPS_ONLY);
+        let mtimes_ns = self.inputs(world, &unusable, &mut draft, &written)?;
+        if self.policy.equal_contents_matter()
+            && !note_times(&mut draft.inputs, &mtimes_ns, self.command.bytes())
+        {
+            draft.flags |= record::STAMPS_ONLY;
+        }
         Ok(draft)
     }
 
@@ -156,12 +159,7 @@ impl Lesson<'_> {
             let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY);
             names.insert(name.clone(), flags);
         }
-        // What we ourselves went by: where the configuration file is, and where the tool was found.
-        let is_named = self.environment.value(b"IBID_CONFIG").is_some_and(|path| !path.is_empty());
-        let places = if is_named { 1 } else { 3 };
-        for name in [env::IBID_CONFIG, env::XDG_CONFIG_HOME, env::HOME].into_iter().take(places) {
-            names.insert(name.into(), 0);
-        }
+        // What we ourselves went by to find the tool.
         if !self.command.call().tool.to_bytes().contains(&b'/') {
             names.insert(env::PATH.into(), 0);
         }
@@ -255,7 +253,7 @@ impl Lesson<'_> {
         let flags = when(mode != plain_mode, record::SET_MODE)
             | when(must_be_absent, record::ONLY_IF_ABSENT)
             | when(self.policy.replaces(&seen.path) && !must_be_absent, record::REPLACES)
-            | when(compilers::is_crate(&seen.path), record::LIBRARY)
+            | when(compilers::is_remade(&seen.path), record::LIBRARY)
             | when(seen.how == Made::Renamed, record::NAMED_WHOLE)
             | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
             | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
@@ -300,9 +298,8 @@ impl Lesson<'_> {
         let no_entry = rustix::io::Errno::NOENT.raw_os_error();
         let observed = self.observation.absences.iter().map(|a| (a.path.as_path(), a.errno));
         let searched = self.found.absent.iter().map(|(path, errno)| (path.as_path(), *errno));
-        let config = self.config_path.filter(|path| !path.exists()).map(|path| (path, no_entry));
         let (mut absent, mut unusable) = (Vec::new(), Vec::new());
-        for (path, errno) in observed.chain(searched).chain(config) {
+        for (path, errno) in observed.chain(searched) {
             if path.as_os_str().is_empty() {
                 continue;
             }
@@ -325,28 +322,33 @@ impl Lesson<'_> {
         compilers::passed_over(self.policy, &args, found, &self.observation.plugins)
     }
 
+    /// Puts the inputs into `draft`, and gives the times when they were modified last.
     fn inputs(
         &self,
         mut world: World,
         unusable: &[PathBuf],
-        directories: &mut Vec<Directory>,
+        draft: &mut Draft,
         written: &HashSet<(u64, u64)>,
-    ) -> Result<Vec<Input>, NotStored> {
-        let by_stamps_only = self.is_judged_by_stamps_only();
+    ) -> Result<Vec<i64>, NotStored> {
+        let directories = &mut draft.directories;
         let started_ns = self.outset.started_ns;
-        let mut inputs = Inputs::new(self.store, started_ns, by_stamps_only, self.shows());
+        let mut inputs = Inputs::new(self.store, started_ns, self.times(), self.shows());
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
         };
         let passed_over = self.passed_over();
         for input in &self.observation.inputs {
+            if input.path == Path::new(library_cache::PATH)
+                && let Some(names) = &self.observation.library_names
+                && let Some(answers) = inputs.library_cache(&mut world, names)?
+            {
+                draft.searches.extend(answers);
+                continue;
+            }
             // lld opens the file that it replaces, in order to remove it in the background.
             if !is_replaced(&input.path) && !passed_over.contains(&&*input.path) {
                 inputs.content(&mut world, &input.path, input.stat, input.was_asked)?;
             }
-        }
-        if let Some(path) = self.config_path.filter(|path| path.exists()) {
-            inputs.content(&mut world, path, None, false)?;
         }
         for path in &self.observation.listings {
             inputs.listing(&mut world, path)?;
@@ -377,7 +379,8 @@ impl Lesson<'_> {
         for (path, state) in places.ok_or(NotStored::InputChanged)? {
             inputs.push(path, record::EXISTS, &state, [0; 32]);
         }
-        Ok(inputs.list)
+        draft.inputs = inputs.list;
+        Ok(inputs.mtimes_ns)
     }
 }
 

@@ -12,7 +12,9 @@ use super::driver;
 use super::file_states::{World, is_shared_object, was_set_back};
 use super::inputs::Shows;
 use super::record_builder::Lesson;
-use crate::compilers::{StandardInput, asks_idly, is_wrapper, reads_variables_by_name, shells};
+use crate::compilers::{
+    StandardInput, Times, asks_idly, is_wrapper, reads_variables_by_name, shells,
+};
 use crate::observe::{Fact, Observation, Unsteady, is_job_server, libraries};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
@@ -209,13 +211,21 @@ impl Lesson<'_> {
     }
 
     pub(super) fn is_judged_by_stamps_only(&self) -> bool {
+        self.times() == Times::All
+    }
+
+    /// Of which files the times may have entered the result.
+    pub(super) fn times(&self) -> Times {
         // Which files foreign code asked about, only the shim knows.
         let is_unseen = self.observation.facts.contains(&Fact::UnseenVariables);
-        self.policy.reads_metadata
-            || is_unseen && self.has_foreign_code()
+        if is_unseen && self.has_foreign_code()
             || self.policy.unknown_programs_see_times() && self.runs_unknown_programs()
             || self.observation.facts.contains(&Fact::LocalTime)
-            || self.has_input(&[b".gch", b".pch", b".pcm"])
+        {
+            return Times::All;
+        }
+        let inputs = self.observation.inputs.iter().map(|input| &*input.path);
+        self.policy.times(&self.observation.images, inputs)
     }
 
     /// Also where the command line does not show it: options may come from a variable or from a file of options.

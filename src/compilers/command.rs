@@ -142,6 +142,7 @@ struct Typed {
     device: bool,
     cpu: bool,
     metadata: bool,
+    precompiled: bool,
     plugin: bool,
     llvm: bool,
     modules: bool,
@@ -170,6 +171,7 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
             reads_metadata: typed.metadata
                 || source.is_header
                 || typed.until == Some(Until::Precompile),
+            uses_precompiled: typed.precompiled,
             standard_input: if source.path.as_os_str() == "-" {
                 StandardInput::Source
             } else {
@@ -284,6 +286,7 @@ impl Typed {
                 Effect::Foreign => self.unparsed = true,
                 Effect::Stop(until) => self.stop_at(until),
                 Effect::Cpu => self.cpu = true,
+                Effect::Metadata if is_use(option) => self.precompiled = true,
                 Effect::Metadata => self.metadata = true,
                 Effect::Plugin => self.plugin = true,
                 Effect::Modules(on) => self.modules = on,
@@ -312,7 +315,7 @@ impl Typed {
     fn pass(&mut self, word: &OsStr) {
         self.cpu |= self.passed == "-target-cpu" && word == "native";
         let extension = Path::new(word).extension().and_then(OsStr::to_str).unwrap_or_default();
-        self.metadata |= METADATA_EXTENSIONS.contains(&extension);
+        self.precompiled |= METADATA_EXTENSIONS.contains(&extension);
         self.effects(&word.to_string_lossy());
         word.clone_into(&mut self.passed);
     }
@@ -392,6 +395,13 @@ impl Typed {
         name.push(extension);
         Some(name.into())
     }
+}
+
+/// Whether an option names a precompiled header or module to use.
+fn is_use(option: &str) -> bool {
+    ["-fmodule-file", "-fmodule-map-file", "-fprebuilt-module-path", "-include-pch"]
+        .into_iter()
+        .any(|prefix| option.starts_with(prefix))
 }
 
 /// `-oX` is `-o X`, but a few options of Darwin begin like that.

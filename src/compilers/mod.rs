@@ -14,6 +14,7 @@ mod command;
 mod crates;
 mod gcc;
 mod names;
+mod precompiled;
 mod response;
 mod rustc;
 pub mod shells;
@@ -21,6 +22,7 @@ mod variables;
 
 pub use crates::{is_crate, passed_over};
 pub use names::{LAUNCHERS, asks_idly, compiles_c, is_launcher, is_tool, is_tool_name, is_wrapper};
+pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
 
@@ -68,8 +70,10 @@ pub struct Policy {
     pub depfile: Option<PathBuf>,
     /// Whether the result depends on the CPU on which the tool runs (`-march=native`), or may.
     pub depends_on_cpu: bool,
-    /// Whether file times or inode numbers may enter the result (PCH, modules, unknown tools): judge by stamps only.
+    /// Whether file times or inode numbers may enter the result (PCH or a module is made, unknown tools): judge by stamps only.
     pub reads_metadata: bool,
+    /// Whether it uses a precompiled header or module, as far as the command line shows.
+    pub uses_precompiled: bool,
     /// What the tool does with standard input.
     pub standard_input: StandardInput,
     /// Whether foreign code (a plugin) runs inside the tool, so that what is known of the tool's image says nothing.
@@ -94,6 +98,7 @@ impl Policy {
             depfile: None,
             depends_on_cpu: false,
             reads_metadata: false,
+            uses_precompiled: false,
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,

@@ -35,7 +35,8 @@ fn expected(family: Family, verdict: &str) -> Decision {
         .collect();
     let (output, facts) = said.split_first().expect("an output");
     let known = |fact: &String| {
-        ["cpu", "metadata", "foreign", "stdin", "source", "question"].contains(&fact.as_str())
+        ["cpu", "metadata", "precompiled", "foreign", "stdin", "source", "question"]
+            .contains(&fact.as_str())
             || ["dep=", "private=", "unlisted="].iter().any(|start| fact.starts_with(start))
     };
     assert!(facts.iter().all(known), "{verdict}");
@@ -48,6 +49,7 @@ fn expected(family: Family, verdict: &str) -> Decision {
         depfile: after("dep=").next(),
         depends_on_cpu: has("cpu"),
         reads_metadata: has("metadata"),
+        uses_precompiled: has("precompiled"),
         standard_input: match (has("source"), has("stdin")) {
             (true, _) => StandardInput::Source,
             (false, true) => StandardInput::Perhaps,

@@ -9,10 +9,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Fact;
+use super::library_names::library_names;
 use super::log::{Event, What};
 use super::trace::Trace;
 use super::{locale, search};
 use crate::env;
+use crate::os::library_cache;
 
 const ENOENT: i32 = 2;
 const ZONES: &str = "/usr/share/zoneinfo";
@@ -20,9 +22,11 @@ const ZONES: &str = "/usr/share/zoneinfo";
 pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
     // Those whose names begin with `LD_` always count.
     trace.seen.variables.insert("GLIBC_TUNABLES".into());
-    probe(trace, Path::new("/etc/ld.so.cache"));
+    probe(trace, Path::new(library_cache::PATH));
     probe(trace, Path::new("/etc/ld.so.preload"));
     search::add_searches(trace, events);
+    let names = library_names(events, trace.searches.objects.directories());
+    trace.seen.library_names = names;
     let is_named = |event: &Event| matches!(event.what, What::LocaleName { .. });
     if trace.seen.facts.contains(&Fact::Locale) || events.iter().any(is_named) {
         let mut known = std::mem::take(&mut trace.searches.locale);

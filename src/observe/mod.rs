@@ -12,6 +12,7 @@ use crate::shm::stat::Stat;
 
 pub mod circumstances;
 mod libraries;
+mod library_names;
 mod loader;
 mod locale;
 pub mod log;
@@ -65,6 +66,9 @@ pub struct Observation {
     pub starts: BTreeMap<PathBuf, usize>,
     /// Those of them that called `time()`; an empty path is one that is not known.
     pub timers: BTreeSet<PathBuf>,
+    /// The names that the loader may have asked its cache for, if nobody else read that: what counts of the cache, which
+    /// is one of the `inputs`, is what it answers for these.
+    pub library_names: Option<BTreeSet<OsString>>,
     /// Programs that were looked up by name in `PATH`.
     pub path_searches: BTreeSet<OsString>,
     /// What was done that needs a decision, see [`Fact`].

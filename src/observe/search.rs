@@ -64,6 +64,13 @@ pub struct Known {
     cache: Option<Vec<u8>>,
 }
 
+impl Known {
+    /// All directories in which objects were looked for.
+    pub fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        self.tried.values().flatten()
+    }
+}
+
 /// What the dynamic section of an object says about the search.
 #[derive(Debug, Default, Clone)]
 struct Dynamic {

@@ -7,6 +7,7 @@ pub mod elf;
 pub mod exec;
 pub mod file_system;
 pub mod input;
+pub mod library_cache;
 pub mod map;
 pub mod path;
 pub mod run;

@@ -7,6 +7,7 @@ use core::ops::Range;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use super::settings::Settings;
 use crate::shm::raw;
 use crate::shm::start::Start;
 
@@ -90,17 +91,21 @@ pub struct Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Asks the process, and writes the command's bytes into `buffer`; with what is left of it. `None` if there is no
+    /// Asks the process, and writes the command's bytes, with the `settings` that change what a tool writes, into `buffer`; with what is left of it. `None` if there is no
     /// working directory that can be named, or not enough room.
-    pub fn new(start: Start, call: Call, buffer: &'a mut [u8]) -> Option<(Self, &'a mut [u8])> {
+    pub fn new(
+        start: Start,
+        call: Call,
+        settings: &Settings,
+        buffer: &'a mut [u8],
+    ) -> Option<(Self, &'a mut [u8])> {
         let creation_mask = raw::creation_mask();
         let mut text = Text { buffer, len: 0 };
         text.piece(INVOCATION)?;
         text.piece(&creation_mask.to_le_bytes())?;
         text.piece(&[u8::from(call.forced), u8::from(call.masquerade), NO_SOURCE, 0])?;
-        for name in SETTINGS {
-            text.field(start.variable(name).map_or(&[][..], CStr::to_bytes))?;
-        }
+        text.field(settings.root)?;
+        text.field(if settings.is_remapped { b"auto" } else { b"" })?;
         let directory = text.directory()?;
         text.field(call.tool.to_bytes())?;
         for arg in start.args().skip(call.first) {
@@ -151,12 +156,11 @@ impl<'a> Command<'a> {
 #[cfg(feature = "std")]
 impl Command<'static> {
     /// As [`Command::new`], with a buffer of its own, which lives as long as the arguments themselves.
-    pub fn kept(start: Start, call: Call) -> Option<Self> {
+    pub fn kept(start: Start, call: Call, settings: &Settings) -> Option<Self> {
         let len = |field: &CStr| field.count_bytes() + size_of::<u64>();
-        let settings = SETTINGS.iter().filter_map(|name| start.variable(name)).map(len);
-        let strings: usize = settings.chain(start.args().map(len)).sum();
-        let buffer = std::vec![0; strings + PATH_BYTES_MAX + 64];
-        Some(Command::new(start, call, buffer.leak())?.0)
+        let strings: usize = start.args().map(len).sum();
+        let buffer = std::vec![0; strings + settings.root.len() + PATH_BYTES_MAX + 128];
+        Some(Command::new(start, call, settings, buffer.leak())?.0)
     }
 }
 
@@ -185,9 +189,6 @@ const HAS_SOURCE: u8 = 1;
 pub fn has_source(recorded: &[u8]) -> bool {
     recorded.get(SOURCE_MARK_AT) == Some(&HAS_SOURCE)
 }
-
-/// Settings of ours that change what a tool writes.
-const SETTINGS: [&[u8]; 2] = [b"IBID_ROOT", b"IBID_REMAP"];
 
 /// The command's bytes while they are written.
 struct Text<'a> {

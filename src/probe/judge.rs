@@ -265,7 +265,7 @@ fn judge_variables<'a>(record: &Record<'a>, now: &Environment) -> Result<(), Dif
 fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<'a>> {
     let path = record.string(input.path).ok_or(Difference::Damaged)?;
     let (agrees, difference) = match input.kind {
-        record::CONTENT | record::REMADE | record::METADATA => {
+        record::CONTENT | record::REMADE | record::METADATA | record::ANSWERS => {
             (raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Input(path))
         }
         record::LINK => {

@@ -1,7 +1,7 @@
 //! The hit: key, judge, deliver; nothing else happens on this way, and nothing is allocated.
 //!
 //! Before libc starts `before_libc` is called with the start-up stack; after it the wrapper walks the same steps.
-//! Read next: `command.rs`, `judge.rs`, `content.rs`, `deliver.rs`.
+//! Read next: `settings.rs`, `command.rs`, `judge.rs`, `content.rs`, `deliver.rs`.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -17,11 +17,13 @@ pub mod command;
 pub mod content;
 pub mod deliver;
 pub mod judge;
+pub mod settings;
 
 use command::{Call, Command};
 use content::Contents;
 use deliver::{Blobs, Undelivered};
 use judge::{By, Difference, Environment};
+use settings::Settings;
 
 /// How a look-up by what is known of files without reading them ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,9 +171,10 @@ pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce()) -> 
         return None;
     }
     // Never closed: the process ends here or runs the tool, and unmapping takes longer than the kernel's own sweep.
-    let by_group = environment.value(b"IBID_SHARE") == Some(b"group");
-    let cache = ManuallyDrop::new(Cache::open(cache_directory(&environment, arena)?, by_group)?);
-    let (command, arena) = Command::new(start, call, arena)?;
+    let (settings, arena) = Settings::read(&environment, arena)?;
+    let directory = cache_directory(&environment, arena)?;
+    let cache = ManuallyDrop::new(Cache::open(directory, settings.is_shared)?);
+    let (command, arena) = Command::new(start, call, &settings, arena)?;
     Some(look(&cache, &command, &environment, arena, delivered))
 }
 

@@ -146,6 +146,10 @@ pub const METADATA: u32 = 5;
 /// knows its content.
 pub const REMADE: u32 = 6;
 
+/// As [`CONTENT`], of the loader's cache: with another stamp it counts as the same if it gives the recorded answers (see
+/// [`Search`]).
+pub const ANSWERS: u32 = 7;
+
 /// A directory whose stamp vouches for names in it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -213,11 +217,13 @@ pub struct Proof {
     pub digest: [u8; 32],
     /// Inputs with the same number were one and the same file.
     pub group: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Of inputs with equal content, where their times count among each other: which of them had the same modification
+    /// time, see `wrapper/twins.rs`; else zero.
+    pub times: u32,
 }
 
-/// A program that was searched in `PATH` (cold part).
+/// What was searched by name (cold part): a program in `PATH` or, its name behind the path of the loader's cache and a slash, a
+/// library in that.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct Search {

@@ -236,6 +236,26 @@ fn open_at(dir: BorrowedFd<'_>, name: &CStr, access: OFlags) -> Result<Handle, E
     rustix::fs::openat(dir, name, flags, Mode::empty()).map(Handle::from)
 }
 
+/// Opens a file of the user's for reading.
+pub fn open_read(path: &CStr) -> Result<Handle, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    rustix::fs::open(path, flags, Mode::empty()).map(Handle::from)
+}
+
+/// Reads what is left of `file` into `buffer`; its length in bytes, that of the buffer if it does not fit.
+pub fn read_all(file: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut len = 0;
+    while let Some(free) = buffer.get_mut(len..).filter(|free| !free.is_empty()) {
+        match rustix::io::read(file, free) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
 /// Creates `path`, where nothing may be, for writing.
 pub fn create(path: &CStr, mode: u32) -> Result<Handle, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;

@@ -89,6 +89,7 @@ fn inputs(record: &Record<'_>, cold: &Cold<'_>, strings: &mut Strings<'_>) -> Op
             stamp: input.stamp,
             digest: proof.digest,
             group: proof.group,
+            times: proof.times,
         })
     };
     record.inputs().map(input).collect()

@@ -35,7 +35,7 @@ pub struct Draft {
     pub directories: Vec<Directory>,
     /// Absences that are looked at one by one: path and error number.
     pub absences: Vec<(CString, u32)>,
-    /// Programs that were searched in `PATH`: name, and what was found (empty: nothing).
+    /// What was searched by name, see [`record::Search`]: name, and what was found (empty: nothing).
     pub searches: Vec<(CString, CString)>,
     /// What is to be written, in this order.
     pub outputs: Vec<Output>,
@@ -71,6 +71,8 @@ pub struct Input {
     pub digest: [u8; 32],
     /// Inputs with the same number are one and the same file.
     pub group: u32,
+    /// See [`Proof::times`].
+    pub times: u32,
 }
 
 /// A directory that vouches for names.
@@ -176,7 +178,7 @@ impl Draft {
         let proofs: Vec<_> = self
             .inputs
             .iter()
-            .map(|input| Proof { digest: input.digest, group: input.group, reserved: 0 })
+            .map(|input| Proof { digest: input.digest, group: input.group, times: input.times })
             .collect();
         head.proofs = cold.table(&proofs);
         let searches: Vec<_> = self

@@ -43,7 +43,7 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
         Ok(store) => store,
         Err(error) => return miss(format!("no cache: {error}")),
     };
-    let Some(mut request) = Request::new(start, call) else {
+    let Some(mut request) = Request::new(start, call, &invocation.config) else {
         return miss("no working directory".into());
     };
     if !request.read_source(&policy).is_ok_and(|is_known| is_known) {

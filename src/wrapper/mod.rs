@@ -83,7 +83,7 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if is_mute() {
         return invocation.pass_through(&store, PassReason::ClosedStream);
     }
-    let Some(mut plan) = Plan::new(start, call, policy) else {
+    let Some(mut plan) = Plan::new(start, call, &invocation.config, policy) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
     match plan.read_sources() {
@@ -366,7 +366,6 @@ impl Invocation {
             environment: &step.request.environment,
             policy: &step.policy,
             found: &self.found,
-            config_path: self.config.config_path.as_deref(),
             observation: &observation,
             ended,
             outset,

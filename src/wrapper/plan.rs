@@ -7,6 +7,7 @@ use std::io;
 
 use super::request::Request;
 use crate::compilers::Policy;
+use crate::config::Config;
 use crate::probe::command::Call;
 use crate::shm::start::Start;
 
@@ -25,8 +26,8 @@ pub struct Step {
 
 impl Plan {
     /// The whole command as one step; `None` if this process has no working directory.
-    pub fn new(start: Start, call: Call, policy: Policy) -> Option<Plan> {
-        let request = Request::new(start, call)?;
+    pub fn new(start: Start, call: Call, config: &Config, policy: Policy) -> Option<Plan> {
+        let request = Request::new(start, call, config)?;
         Some(Plan { steps: vec![Step { request, policy }] })
     }
 

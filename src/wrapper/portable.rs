@@ -9,7 +9,9 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::builder::equal_contents::Times;
 use crate::builder::file_states::{World, is_shared_object, names_directory};
+use crate::builder::library_answers::{Libraries, asked};
 use crate::builder::path_walker::c_path;
 use crate::builder::search::search;
 use crate::probe::command::Command;
@@ -86,6 +88,9 @@ struct Now<'a> {
     searches: HashMap<CString, CString>,
     states: HashMap<(CString, bool), Option<FileState>>,
     digests: HashMap<CString, Option<[u8; 32]>>,
+    libraries: Option<Option<Libraries>>,
+    /// Whether the record that is judged goes by stamps only.
+    is_by_stamps: bool,
 }
 
 impl<'a> Now<'a> {
@@ -98,6 +103,8 @@ impl<'a> Now<'a> {
             searches: HashMap::new(),
             states: HashMap::new(),
             digests: HashMap::new(),
+            libraries: None,
+            is_by_stamps: false,
         }
     }
 
@@ -105,12 +112,14 @@ impl<'a> Now<'a> {
     fn judge(&mut self, entry: &Entry<'_>, arena: &mut [u8]) -> Option<(Draft, bool)> {
         let (record, rest) = hot_part(entry, arena)?;
         let is_this = record.command() == Some(self.command.bytes());
-        if record.has(record::STAMPS_ONLY) || !is_this {
+        if !is_this {
             return None;
         }
+        self.is_by_stamps = record.has(record::STAMPS_ONLY);
         judge::judge_machine(&record, self.command).ok()?;
         let (cold, _) = cold_part(entry, &record, rest)?;
         let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
+        self.refresh_searches(&draft)?;
         self.refresh_variables(&mut draft)?;
         if leads_elsewhere(&draft) {
             return None;
@@ -130,11 +139,17 @@ impl<'a> Now<'a> {
         Some((draft, vouches))
     }
 
-    /// Compares the environment, and takes over what may differ: `PATH`, since its searches are repeated; a `PWD` that
-    /// did not name the working directory then and does not now, since no tool makes anything of such a one.
-    fn refresh_variables(&mut self, draft: &mut Draft) -> Option<()> {
+    /// The loader's cache, read when it is asked for first.
+    fn libraries(&mut self) -> Option<&Libraries> {
+        self.libraries.get_or_insert_with(Libraries::read).as_ref()
+    }
+
+    /// Whether all that was searched by name is found where it was.
+    fn refresh_searches(&mut self, draft: &Draft) -> Option<()> {
         let environment = self.environment;
-        for (name, found) in &draft.searches {
+        let is_library = |(name, _): &&(CString, CString)| asked(name).is_some();
+        let (libraries, programs): (Vec<_>, Vec<_>) = draft.searches.iter().partition(is_library);
+        for (name, found) in programs {
             let now = self
                 .searches
                 .entry(name.clone())
@@ -143,14 +158,27 @@ impl<'a> Now<'a> {
                 return None;
             }
         }
+        if libraries.is_empty() {
+            return Some(());
+        }
+        let names = libraries.iter().filter_map(|(name, _)| asked(name));
+        let now = self.libraries()?.answers(names)?;
+        now.iter().eq(libraries).then_some(())
+    }
+
+    /// Compares the environment, and takes over what may differ: `PATH`, since its searches are repeated; a `PWD` that
+    /// did not name the working directory then and does not now, since no tool makes anything of such a one.
+    fn refresh_variables(&mut self, draft: &mut Draft) -> Option<()> {
+        let environment = self.environment;
         let has_text = draft.flags & record::HAS_TEXT != 0;
         for variable in &mut draft.variables {
             let value = environment.value(variable.name.to_bytes());
             let now = environment.digest(variable.name.to_bytes(), variable.flags);
             let directory = self.command.directory();
             let is_free = variable.flags & record::TEXT_ONLY != 0 && !has_text
-                || variable.name.to_bytes() == b"PATH"
-                || is_searched(&variable.name)
+                || !self.is_by_stamps && variable.name.to_bytes() == b"PATH"
+                || !self.is_by_stamps
+                    && is_searched(&variable.name)
                     && variable.flags & record::NAMES_DIRECTORY == 0
                     && !value.is_some_and(|value| names_directory(value, directory));
             if now != variable.value && !is_free {
@@ -173,8 +201,12 @@ impl<'a> Now<'a> {
     /// Compares an input's content, and takes over its stamp; whether that tells the content from any later one.
     fn refresh_input(&mut self, input: &mut Input, same: &mut Sameness) -> Option<bool> {
         let is_itself = matches!(input.kind, record::LINK | record::EXISTS);
-        let state = self.state(&input.path, is_itself)?;
-        if !same.agrees(input.group, (state.stat.dev, state.stat.ino)) {
+        let state = match input.kind {
+            // Its answers were compared, see `refresh_searches`.
+            record::ANSWERS => self.libraries()?.state,
+            _ => self.state(&input.path, is_itself)?,
+        };
+        if !same.agrees(input, &state) {
             return None;
         }
         let stamp = state.stat.stamp();
@@ -185,12 +217,17 @@ impl<'a> Now<'a> {
         if stamp == input.stamp {
             return Some(true);
         }
+        // Then only the loader's cache may differ.
+        if self.is_by_stamps && input.kind != record::ANSWERS {
+            return None;
+        }
         let taken_ns = self.world.taken_ns;
         let vouches = self.world.vouches(&input.path, &state, taken_ns);
         let digest = match input.kind {
             record::CONTENT | record::REMADE if state.is_regular() => {
                 self.digest(&input.path, &state, vouches)
             }
+            record::ANSWERS => Some(input.digest),
             record::LINK if state.is_symlink() => digest_link(&input.path),
             record::LISTING if state.is_directory() => digest_listing(&input.path)
                 .filter(|_| raw::stat(&input.path).map(|now| now.stat) == Ok(state.stat)),
@@ -237,6 +274,7 @@ impl<'a> Now<'a> {
                     stamp: state.stat.stamp(),
                     digest: [0; 32],
                     group: same.group_of((state.stat.dev, state.stat.ino)),
+                    times: 0,
                 });
             }
             let no_entry = Errno::NOENT.raw_os_error().cast_unsigned();
@@ -283,17 +321,21 @@ fn leads_elsewhere(draft: &Draft) -> bool {
         .any(|path| raw::lstat(path).is_ok_and(|state| state.is_symlink()))
 }
 
-/// Files that were one and the same still are, and others still are others (`#pragma once`).
+/// Files that were one and the same still are, and others still are others (`#pragma once`); and so it is with the times of
+/// those whose times count.
 #[derive(Default)]
 struct Sameness {
     files: HashMap<u32, (u64, u64)>,
     groups: HashMap<(u64, u64), u32>,
+    times: Times,
 }
 
 impl Sameness {
-    fn agrees(&mut self, group: u32, file: (u64, u64)) -> bool {
-        *self.files.entry(group).or_insert(file) == file
-            && *self.groups.entry(file).or_insert(group) == group
+    fn agrees(&mut self, input: &Input, state: &FileState) -> bool {
+        let file = (state.stat.dev, state.stat.ino);
+        *self.files.entry(input.group).or_insert(file) == file
+            && *self.groups.entry(file).or_insert(input.group) == input.group
+            && self.times.agree(input, state.stat.mtime_ns)
     }
 
     /// The number of a file that is noted only now.

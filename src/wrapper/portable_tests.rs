@@ -8,6 +8,7 @@ use super::*;
 use crate::probe::command::Call;
 use crate::probe::content::Contents;
 use crate::probe::judge::Difference;
+use crate::probe::settings::Settings;
 use crate::random::Random;
 use crate::record::{Cold, Record};
 use crate::shm::access::Access;
@@ -36,7 +37,10 @@ impl Scene {
         let words = ["ibid", "gcc", "-c", &round.to_string()].map(OsString::from);
         let start = start_from(words, [("HOME".into(), "/".into())]);
         let call = Call::read(&start).expect("a tool is named");
-        (Command::kept(start, call).expect("a working directory"), Environment(start))
+        (
+            Command::kept(start, call, &Settings::default()).expect("a working directory"),
+            Environment(start),
+        )
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -90,7 +94,15 @@ impl Scene {
         let mut push = |path: CString, kind, state: FileState, digest| {
             let group = same.group_of((state.stat.dev, state.stat.ino));
             let stamp = state.stat.stamp();
-            draft.inputs.push(Input { path, kind, mode: state.mode, stamp, digest, group });
+            draft.inputs.push(Input {
+                path,
+                kind,
+                mode: state.mode,
+                stamp,
+                digest,
+                group,
+                times: 0,
+            });
         };
         for (at, name) in NAMES.into_iter().enumerate() {
             let path = self.spelled(name);
@@ -186,7 +198,8 @@ fn what_is_not_known_in_full_is_a_difference() {
     let (command, environment) = Scene::command(0);
     let digest = *blake3::hash(TEXTS[0].as_bytes()).as_bytes();
     let (kind, stamp) = (record::REMADE, Stamp([7; 16]));
-    let input = Input { path: path.clone(), kind, mode: 0o100_644, stamp, digest, group: 0 };
+    let input =
+        Input { path: path.clone(), kind, mode: 0o100_644, stamp, digest, group: 0, times: 0 };
     let command_bytes = command.bytes().to_vec();
     let draft = Draft { command: command_bytes, inputs: vec![input], ..Draft::default() };
     let encoded = draft.encode();

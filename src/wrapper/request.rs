@@ -3,12 +3,15 @@
 //! Read next: `os/input.rs`, `builder/record_builder.rs`.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 
 use crate::compilers::{Policy, StandardInput};
+use crate::config::{Config, Remap, Share};
 use crate::os::inherited;
 use crate::os::input::Source;
 use crate::probe::command::{Call, Command, KnownInput};
 use crate::probe::judge::{Environment, standard_input};
+use crate::probe::settings::Settings;
 use crate::shm::start::Start;
 
 /// The command and the environment, as keys and the judge need them.
@@ -23,8 +26,15 @@ pub struct Request {
 
 impl Request {
     /// That of this process; `None` if it has no working directory.
-    pub fn new(start: Start, call: Call) -> Option<Request> {
-        let mut command = Command::kept(start, call)?;
+    pub fn new(start: Start, call: Call, config: &Config) -> Option<Request> {
+        let root = config.root.as_ref().map_or(&b""[..], |root| root.as_os_str().as_bytes());
+        let settings = Settings {
+            root,
+            is_remapped: config.remap == Remap::Auto,
+            is_shared: config.share == Share::Group,
+        };
+        let settings = settings.under(&Environment(start));
+        let mut command = Command::kept(start, call, &settings)?;
         if inherited().closed[0] {
             command.input = KnownInput::Closed;
         }

@@ -32,6 +32,7 @@ mod house;
 mod hunt;
 mod interrupted;
 mod interrupted_hits;
+mod irrelevant;
 mod limits;
 mod links;
 mod memory;

@@ -61,7 +61,10 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
         };
         whole.unsteady.insert((unsteady, image));
     }
-    if !silent.is_empty() {
+    if silent.is_empty() {
+        // Of all opens of the loader's cache that the kernel saw, the shim saw those that are not the loader's.
+        whole.library_names.clone_from(&by_shim.library_names);
+    } else {
         whole.facts.insert(Fact::UnseenVariables);
         // Until their end, which no call shows, they may have written what they had open.
         whole.outputs.iter_mut().for_each(|output| output.is_open_to_the_end = true);

@@ -45,6 +45,7 @@ fn draft_of(number: u8, blob: BlobRef) -> Draft {
                 stamp: Stamp([at ^ number; 16]),
                 digest: [at.wrapping_add(number); 32],
                 group: u32::from(at),
+                times: 0,
             })
             .collect(),
         directories: vec![Directory {

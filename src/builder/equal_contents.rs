@@ -1,0 +1,280 @@
+//! Inputs of equal content: a compiler may take one for the other, and leave the second one out.
+//!
+//! gcc does so with files that are to be included once, if their sizes and modification times (in seconds) are equal, too;
+//! clang goes by which file it is, which every look-up compares. So where such a file may be among them, a record keeps
+//! which of them had equal times. Read next: `inputs.rs`, `portable.rs`.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::hash::Hash;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustc_hash::FxHashMap;
+
+use crate::record;
+use crate::shm::raw;
+use crate::store::draft::Input;
+
+/// A larger file is taken for one that may hold anything.
+const TEXT_BYTES_MAX: u64 = 4 << 20;
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Notes which inputs of equal content have equal times, `mtimes_ns` being those of all inputs, where it may count for this
+/// command. False if there are too many of them to be noted.
+pub fn note_times(inputs: &mut [Input], mtimes_ns: &[i64], command: &[u8]) -> bool {
+    let mut sets: FxHashMap<[u8; 32], Vec<usize>> = FxHashMap::default();
+    for (at, input) in inputs.iter().enumerate().filter(|(_, input)| is_read(input)) {
+        sets.entry(input.digest).or_default().push(at);
+    }
+    let is_one_file =
+        |set: &[usize]| set.iter().all(|at| inputs[*at].group == inputs[set[0]].group);
+    sets.retain(|_, set| !is_one_file(set));
+    let twins: Vec<Vec<usize>> = sets.into_values().collect();
+    if twins.is_empty() || !may_be_once_only(inputs, &twins, command) {
+        return true;
+    }
+    for set in twins {
+        let (mut seconds, mut times) = (FxHashMap::default(), FxHashMap::default());
+        for at in set {
+            let time_ns = mtimes_ns[at];
+            let Some(second) = class(&mut seconds, time_ns.div_euclid(SECOND_NS)) else {
+                return false;
+            };
+            let Some(time) = class(&mut times, time_ns) else { return false };
+            inputs[at].times = u32::from(second) << 16 | u32::from(time);
+        }
+    }
+    true
+}
+
+/// Whether it is a file whose content was read.
+fn is_read(input: &Input) -> bool {
+    matches!(input.kind, record::CONTENT | record::REMADE | record::METADATA)
+        && input.digest != [0; 32]
+}
+
+/// A number for each time, from 1 on.
+fn class(classes: &mut FxHashMap<i64, u16>, time: i64) -> Option<u16> {
+    let next = u16::try_from(classes.len() + 1).ok()?;
+    Some(*classes.entry(time).or_insert(next))
+}
+
+/// Whether one of the `twins` may be a file that is included once: it says so itself, or a macro makes it say so, or another
+/// file imports it. Wrong in doubt. (Not covered: a macro that pastes the word `once` together.)
+fn may_be_once_only(inputs: &[Input], twins: &[Vec<usize>], command: &[u8]) -> bool {
+    let words: [&[u8]; 3] = [b"once", b"import", b"charset"];
+    if words.iter().any(|word| contains(command, word)) {
+        return true;
+    }
+    let says = |input: &Input, has: &dyn Fn(&[u8]) -> bool| match text_of(input) {
+        Text::None => false,
+        Text::Unknown => true,
+        Text::Whole(text) => has(&text),
+    };
+    twins.iter().any(|set| says(&inputs[set[0]], &|text| contains(text, b"once")))
+        || inputs.iter().filter(|input| is_read(input)).any(|input| says(input, &marks_others))
+}
+
+/// Whether a file may make another one that is included once: by an `import`, or by a macro with that pragma.
+fn marks_others(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let mut line = Vec::new();
+    while let Some(next) = lines.next() {
+        let words = next.trim_ascii_start();
+        if words.starts_with(b"import")
+            || words.starts_with(b"export") && contains(words, b"import")
+        {
+            return true;
+        }
+        if ![&b"#"[..], b"%:", b"??="].iter().any(|sign| contains(next, sign)) {
+            continue;
+        }
+        line.clear();
+        line.extend_from_slice(next);
+        // A directive goes on behind a comment, over lines if need be.
+        while ends_in_comment(&line)
+            && let Some(next) = lines.next()
+        {
+            line.extend_from_slice(next);
+        }
+        let sign = line.trim_ascii_start().strip_prefix(b"#").unwrap_or(&[]);
+        let is_own = sign.trim_ascii_start().starts_with(b"pragma");
+        if contains(&line, b"import") && has_word(&line, b"import")
+            || !is_own && contains(&line, b"once")
+        {
+            return true;
+        }
+    }
+    false
+}
+
+fn ends_in_comment(line: &[u8]) -> bool {
+    let mut rest = line;
+    while let Some(at) = find(rest, b"/*", 0) {
+        let Some(end) = find(rest, b"*/", at + 2) else { return true };
+        rest = rest.get(end + 2..).unwrap_or(&[]);
+    }
+    false
+}
+
+enum Text {
+    /// A program or library.
+    None,
+    /// What it says cannot be known.
+    Unknown,
+    /// Without the ends of lines that continue.
+    Whole(Vec<u8>),
+}
+
+fn text_of(input: &Input) -> Text {
+    let path = Path::new(OsStr::from_bytes(input.path.to_bytes()));
+    let state = |path: &Path| fs::metadata(path).map(|state| state.len());
+    if state(path).map_or(true, |len| len > TEXT_BYTES_MAX) {
+        return if is_program(path) { Text::None } else { Text::Unknown };
+    }
+    let Ok(bytes) = fs::read(path) else { return Text::Unknown };
+    if !raw::stat(&input.path).is_ok_and(|now| now.stat.stamp() == input.stamp) {
+        return Text::Unknown;
+    }
+    if bytes.starts_with(PROGRAM) { Text::None } else { Text::Whole(joined_lines(&bytes)) }
+}
+
+/// How programs and shared objects begin.
+const PROGRAM: &[u8] = b"\x7fELF";
+
+fn is_program(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut head = [0; 4];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == PROGRAM
+}
+
+/// A word may go on in the next line: behind a backslash (or its trigraph), with blanks after it perhaps.
+fn joined_lines(text: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let bare = line.trim_ascii_end();
+        let bare = bare.strip_suffix(b"\\").or_else(|| bare.strip_suffix(b"??/"));
+        joined.extend_from_slice(bare.filter(|_| line.ends_with(b"\n")).unwrap_or(line));
+    }
+    joined
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    find(text, part, 0).is_some()
+}
+
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    let is_letter =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let mut from = 0;
+    while let Some(at) = find(text, word, from) {
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        if !is_letter(before) && !is_letter(text.get(at + word.len())) {
+            return true;
+        }
+        from = at + 1;
+    }
+    false
+}
+
+fn find(text: &[u8], part: &[u8], from: usize) -> Option<usize> {
+    let first = part.first()?;
+    let mut from = from;
+    loop {
+        let at = from + text.get(from..)?.iter().position(|byte| byte == first)?;
+        if text.get(at..)?.starts_with(part) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+/// Times that were equal still are, and others still differ.
+#[derive(Default)]
+pub struct Times {
+    seconds: Pairs<([u8; 32], u32), ([u8; 32], i64)>,
+    times: Pairs<([u8; 32], u32), ([u8; 32], i64)>,
+}
+
+impl Times {
+    /// Whether an input, modified at `mtime_ns` by now, agrees with those that were asked about before.
+    pub fn agree(&mut self, input: &Input, mtime_ns: i64) -> bool {
+        let digest = input.digest;
+        input.times == 0
+            || self
+                .seconds
+                .agree((digest, input.times >> 16), (digest, mtime_ns.div_euclid(SECOND_NS)))
+                && self.times.agree((digest, input.times & 0xffff), (digest, mtime_ns))
+    }
+}
+
+/// Pairs of which no two share one half only.
+pub struct Pairs<A, B> {
+    ahead: HashMap<A, B>,
+    back: HashMap<B, A>,
+}
+
+impl<A, B> Default for Pairs<A, B> {
+    fn default() -> Self {
+        Pairs { ahead: HashMap::new(), back: HashMap::new() }
+    }
+}
+
+impl<A: Copy + Eq + Hash, B: Copy + Eq + Hash> Pairs<A, B> {
+    /// Whether these two may be a pair.
+    pub fn agree(&mut self, a: A, b: B) -> bool {
+        *self.ahead.entry(a).or_insert(b) == b && *self.back.entry(b).or_insert(a) == a
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_go_on_in_the_next_line() {
+        for text in ["#pragma on\\\nce\n", "#pragma on\\ \t\r\nce", "#pragma on??/\nce"] {
+            assert!(contains(&joined_lines(text.as_bytes()), b"once"), "{text}");
+        }
+        assert!(!contains(&joined_lines(b"on\nce"), b"once"));
+        assert_eq!(joined_lines(b"a\n\\"), b"a\n\\");
+    }
+
+    #[test]
+    fn words_and_parts_of_words() {
+        for (text, is_word) in [
+            ("#import <a.h>", true),
+            ("# /**/ import\"a.h\"", true),
+            ("import", true),
+            ("/* important */ __declspec(dllimport) reimport_", false),
+            ("important import", true),
+            ("", false),
+        ] {
+            assert_eq!(has_word(text.as_bytes(), b"import"), is_word, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_that_mark_others() {
+        for (text, marks) in [
+            ("#pragma once\n# define A 1 /* and\n at all */\nat once\nimportant();\n", false),
+            ("#import \"a.h\"\n", true),
+            (" %: /* a\n b */ import <a.h>\n", true),
+            ("export import <a.h>;\n", true),
+            ("#define O once\n", true),
+            ("#define O /*\n*/ once\n", true),
+            ("#define ONCE _Pragma(\"once\")\n", true),
+        ] {
+            assert_eq!(marks_others(text.as_bytes()), marks, "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs() {
+        let mut pairs = Pairs::default();
+        assert!(pairs.agree(1, 10) && pairs.agree(2, 20) && pairs.agree(1, 10));
+        assert!(!pairs.agree(1, 20) && !pairs.agree(3, 10));
+    }
+}

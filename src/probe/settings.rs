@@ -1,0 +1,185 @@
+//! The settings that a look-up before libc must know: those that change bytes, and those that leave the call to the wrapper.
+//!
+//! The settings file is no input of a record: it is read at each call, here in a strict form and in the wrapper as TOML.
+//! What is not plainly in that form is left to the wrapper, never guessed. Read next: `config.rs`, `command.rs`.
+
+use core::ffi::CStr;
+
+use super::joined;
+use super::judge::Environment;
+use crate::shm::raw::{self, AsFd, Errno};
+
+/// The longest settings file that is read here.
+const FILE_BYTES_MAX: usize = 16 << 10;
+
+/// What the settings come to: the environment over the file over the defaults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settings<'a> {
+    /// The project's root, as it is written; empty if nobody names one.
+    pub root: &'a [u8],
+    /// Whether prefix-map flags are added.
+    pub is_remapped: bool,
+    /// Whether the cache may be one that a group shares.
+    pub is_shared: bool,
+}
+
+impl<'a> Settings<'a> {
+    /// Those of this process. The file is read into `buffer`, of which the rest is given back; `None`: the wrapper must
+    /// look, because of what a setting says or because it was not understood.
+    pub fn read(
+        environment: &Environment,
+        buffer: &'a mut [u8],
+    ) -> Option<(Settings<'a>, &'a mut [u8])> {
+        let opened = path(environment, buffer).map(raw::open_read);
+        let len = match opened {
+            None | Some(Err(Errno::NOENT | Errno::NOTDIR)) => 0,
+            Some(Ok(file)) => {
+                let room = buffer.get_mut(..FILE_BYTES_MAX)?;
+                raw::read_all(file.as_fd(), room).ok().filter(|len| *len < FILE_BYTES_MAX)?
+            }
+            Some(Err(_)) => return None,
+        };
+        let (text, rest) = buffer.split_at_mut_checked(len)?;
+        Some((Settings::parse(text)?.under(environment), rest))
+    }
+
+    /// The same with the variables of `environment` over it.
+    #[must_use]
+    pub fn under(self, environment: &Environment) -> Settings<'a> {
+        let set = |name: &[u8]| environment.value(name).filter(|value| !value.is_empty());
+        Settings {
+            root: set(b"IBID_ROOT").unwrap_or(self.root),
+            is_remapped: set(b"IBID_REMAP").and_then(remap).unwrap_or(self.is_remapped),
+            is_shared: set(b"IBID_SHARE").and_then(share).unwrap_or(self.is_shared),
+        }
+    }
+
+    /// What a settings file says; `None` if that is for the wrapper to find out, or to heed.
+    fn parse(text: &[u8]) -> Option<Settings<'_>> {
+        let mut settings = Settings::default();
+        let mut seen = 0u32;
+        for line in text.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            // Anything else makes TOML refuse the whole file.
+            if !line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+                return None;
+            }
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let (key, value) = entry(line)?;
+            let at = KEYS.iter().position(|known| *known == key)?;
+            // A key that stands there twice makes TOML refuse the file, too.
+            if seen & 1 << at != 0 {
+                return None;
+            }
+            seen |= 1 << at;
+            settings.apply(key, value)?;
+        }
+        Some(settings)
+    }
+
+    fn apply(&mut self, key: &[u8], value: Value<'a>) -> Option<()> {
+        match (key, value) {
+            (b"max_size", Value::Text(_) | Value::Number) | (b"readonly", Value::Switch(_)) => {}
+            (b"recache" | b"disable", Value::Switch(false)) => {}
+            (b"observer", Value::Text(b"preload" | b"seccomp")) => {}
+            (b"root", Value::Text(text)) if is_plain(text) => self.root = text,
+            (b"remap", Value::Text(text)) => self.is_remapped = remap(text)?,
+            (b"share", Value::Text(text)) => self.is_shared = share(text)?,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// All keys of the settings file.
+const KEYS: [&[u8]; 9] = [
+    b"max_size",
+    b"share",
+    b"readonly",
+    b"recache",
+    b"disable",
+    b"root",
+    b"remap",
+    b"observer",
+    b"log",
+];
+
+/// A value as this reader knows it.
+#[derive(Debug, Clone, Copy)]
+enum Value<'a> {
+    Text(&'a [u8]),
+    Switch(bool),
+    Number,
+}
+
+/// `KEY = VALUE`, with a comment behind it perhaps.
+fn entry(line: &[u8]) -> Option<(&[u8], Value<'_>)> {
+    let at = line.iter().position(|byte| *byte == b'=')?;
+    let (key, value) = (line.get(..at)?.trim_ascii_end(), line.get(at + 1..)?.trim_ascii_start());
+    let (value, rest) = match value.strip_prefix(b"\"") {
+        Some(text) => {
+            let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+            // What a backslash means is TOML's business.
+            let rest = text.get(end..)?.strip_prefix(b"\"")?;
+            (Value::Text(text.get(..end)?), rest)
+        }
+        None => {
+            let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'#');
+            let end = value.iter().position(is_end).unwrap_or(value.len());
+            let (word, rest) = value.split_at_checked(end)?;
+            (bare(word)?, rest)
+        }
+    };
+    let rest = rest.trim_ascii_start();
+    (rest.is_empty() || rest.starts_with(b"#")).then_some((key, value))
+}
+
+fn bare(word: &[u8]) -> Option<Value<'_>> {
+    match word {
+        b"true" => Some(Value::Switch(true)),
+        b"false" => Some(Value::Switch(false)),
+        [b'1'..=b'9', rest @ ..] if rest.len() < 18 && rest.iter().all(u8::is_ascii_digit) => {
+            Some(Value::Number)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a path says the same when it is made absolute.
+fn is_plain(path: &[u8]) -> bool {
+    path.strip_prefix(b"/").is_some_and(|rest| {
+        rest.split(|byte| *byte == b'/').all(|part| !part.is_empty() && part != b".")
+    })
+}
+
+fn remap(text: &[u8]) -> Option<bool> {
+    match text {
+        b"auto" => Some(true),
+        b"off" => Some(false),
+        _ => None,
+    }
+}
+
+fn share(text: &[u8]) -> Option<bool> {
+    match text {
+        b"group" => Some(true),
+        b"off" => Some(false),
+        _ => None,
+    }
+}
+
+/// `IBID_CONFIG`, else `$XDG_CONFIG_HOME/ibid/config.toml`, else `$HOME/.config/ibid/config.toml`.
+fn path<'p>(environment: &Environment, buffer: &'p mut [u8]) -> Option<&'p CStr> {
+    let nonempty = |name: &[u8]| environment.value(name).filter(|value| !value.is_empty());
+    let is_absolute = |path: &&[u8]| path.starts_with(b"/");
+    if let Some(file) = nonempty(b"IBID_CONFIG") {
+        joined(file, b"\0", buffer)
+    } else if let Some(directory) = nonempty(b"XDG_CONFIG_HOME").filter(is_absolute) {
+        joined(directory, b"/ibid/config.toml\0", buffer)
+    } else {
+        joined(nonempty(b"HOME").filter(is_absolute)?, b"/.config/ibid/config.toml\0", buffer)
+    }
+}
