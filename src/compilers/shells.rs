@@ -144,7 +144,7 @@ mod tests {
             "#!/bin/sh\nexec gcc \"$@\"\n",
             "#! /bin/bash\nset -e\nset -- -O2 \"$@\"\nexec gcc -DV=${V:-1} \"$@\"\n",
             "#!/usr/bin/env bash\nh=$(stat -c %s a.c)\nif [ \"$#\" -eq 0 ]; then exit 1; fi\ngcc \"${@}\" -DH=$h\n",
-            "#!/bin/sh\ncase $1 in *.c) exec cc \"$@\";; esac\ncd ./d/.. && ./run ../x .\n",
+            "#!/bin/sh\ncase $1 in *.c) exec cc \"$@\";; esac\ncd ./d/.. && ./run ../x\n",
         ] {
             assert!(is_plain(text.as_bytes()), "{text}");
             assert!(!names_unsteady(text.as_bytes()), "{text}");
