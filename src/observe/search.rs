@@ -279,14 +279,20 @@ impl<'a> Search<'_, 'a> {
         None
     }
 
+    /// A path as it is for us.
+    fn here(&self, path: &Path) -> PathBuf {
+        self.start.cwd.unwrap_or(self.trace.cwd()).join(path)
+    }
+
     /// Whether the loader took the object at this path; if not, it looked there.
     fn is_found(&mut self, path: &Path) -> bool {
         if self.mapped.contains(&path) {
             return true;
         }
         if self.known.looked.insert(path.to_owned()) {
-            match fs::metadata(path) {
-                Ok(found) if found.is_file() && File::open(path).is_ok() => {
+            let here = self.here(path);
+            match fs::metadata(&here) {
+                Ok(found) if found.is_file() && File::open(&here).is_ok() => {
                     self.trace.read(path, None);
                 }
                 Ok(_) => self.trace.look(path, 0),
@@ -311,7 +317,7 @@ impl<'a> Search<'_, 'a> {
     fn add_variants(&mut self, directory: &Path, depth: usize, tried: &mut Vec<PathBuf>) {
         for variant in VARIANTS {
             let below = directory.join(variant);
-            match fs::metadata(&below) {
+            match fs::metadata(self.here(&below)) {
                 Err(error) => {
                     self.trace.look(&below, error.raw_os_error().unwrap_or(ENOENT));
                     continue;
@@ -356,7 +362,7 @@ impl<'a> Search<'_, 'a> {
 
     fn load(&mut self, path: &Path, name: &OsStr, loader: Option<usize>) -> Loaded {
         if !self.known.objects.contains_key(path) {
-            let dynamic = Dynamic::read(path);
+            let dynamic = Dynamic::read(&self.here(path));
             if !dynamic.is_understood {
                 let reason = format!("{} has a search path that is not understood", path.display());
                 self.trace.seen.incomplete.get_or_insert(reason);

@@ -179,6 +179,11 @@ impl Trace {
         Trace { places, ..Trace::default() }
     }
 
+    /// Where the tool was started.
+    pub fn cwd(&self) -> &Path {
+        self.places.cwd()
+    }
+
     /// What was known of directories before anything happened.
     pub fn first_places(&self) -> Places {
         self.places.anew()
