@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::ahead::KnownAbsent;
 use super::inputs::{Inputs, has_twins};
+use super::log::Log;
 use super::portable::names_directory;
 use super::ways::c_path;
 use super::world::{Absences, Absent, World, now_ns, since_epoch_ns};
@@ -55,6 +56,8 @@ pub struct Lesson<'a> {
     pub outset: Outset,
     /// The source, if it came by standard input.
     pub source: Option<&'a Source>,
+    /// Where it is said which file is a reason not to store.
+    pub log: &'a Log,
 }
 
 /// What is so when a tool is about to start.
@@ -199,7 +202,7 @@ impl Lesson<'_> {
     fn outputs(&self, world: &mut World) -> Result<Vec<Output>, NotStored> {
         let mut outputs = Vec::new();
         for output in &self.observation.outputs {
-            outputs.push(self.output(world, output)?);
+            outputs.push(self.output(world, output).inspect_err(self.naming(&output.path))?);
         }
         if outputs.is_empty() && !self.policy.is_question {
             return Err(NotStored::NoOutput);
@@ -275,6 +278,11 @@ impl Lesson<'_> {
         self.observation.outputs.iter().filter_map(directory_of).collect()
     }
 
+    /// Says which file a reason is about.
+    fn naming<'p>(&'p self, path: &'p Path) -> impl Fn(&NotStored) + 'p {
+        move |reason| self.log.line(format_args!("{}: {}", reason.name(), path.display()))
+    }
+
     /// Sorts what was looked for in vain; with it come the paths at which something is that could not be used (no
     /// permission): its kind and mode count.
     fn absences(
@@ -292,7 +300,10 @@ impl Lesson<'_> {
                 continue;
             }
             match world.look(path) {
-                Absent::There if errno == no_entry => return Err(NotStored::InputChanged),
+                Absent::There if errno == no_entry => {
+                    self.naming(path)(&NotStored::InputChanged);
+                    return Err(NotStored::InputChanged);
+                }
                 Absent::There => unusable.push(path.to_path_buf()),
                 nowhere => absent.push(nowhere),
             }
@@ -330,14 +341,15 @@ impl Lesson<'_> {
         for input in &self.observation.inputs {
             // lld opens the file that it replaces, in order to remove it in the background.
             if !is_replaced(&input.path) && !passed_over.contains(&&*input.path) {
-                inputs.content(&mut world, &input.path, input.stat, input.was_asked)?;
+                let noted = inputs.content(&mut world, &input.path, input.stat, input.was_asked);
+                noted.inspect_err(self.naming(&input.path))?;
             }
         }
         if let Some(path) = self.config_path.filter(|path| path.exists()) {
-            inputs.content(&mut world, path, None, false)?;
+            inputs.content(&mut world, path, None, false).inspect_err(self.naming(path))?;
         }
         for path in &self.observation.listings {
-            inputs.listing(&mut world, path)?;
+            inputs.listing(&mut world, path).inspect_err(self.naming(path))?;
         }
         let passed = self.found.passed.iter().chain(unusable);
         let spelled =
@@ -349,7 +361,7 @@ impl Lesson<'_> {
             if !passed_over.contains(&&**path)
                 && seen.insert(bare_directory(&plain).as_os_str().to_owned())
             {
-                inputs.existing(&mut world, &plain)?;
+                inputs.existing(&mut world, &plain).inspect_err(self.naming(path))?;
             }
         }
         for directory in directories.iter() {

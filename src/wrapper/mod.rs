@@ -367,6 +367,7 @@ impl Invocation {
             ended,
             outset,
             source: asked.source.as_ref(),
+            log: &self.log,
         };
         let draft = lesson.learn(ahead.into_absent())?;
         self.log.line("learnt");
