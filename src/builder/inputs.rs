@@ -3,7 +3,7 @@
 //! What has changed since the tool saw it, or is too young to vouch, is a reason not to store. Read next: `path_walker.rs`.
 
 use std::collections::BTreeSet;
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -84,6 +84,14 @@ impl<'a> Inputs<'a> {
         if all_may_use { Ok(()) } else { Err(NotStored::PrivateInput) }
     }
 
+    /// Whether a file that was `seen` before only got another name since, or lost one: cargo links a crate to a second name
+    /// while others read it. The change time alone says that something was done to it; its content is compared.
+    fn is_same(&self, path: &CStr, seen: &Stat, now: &FileState) -> bool {
+        let is_shown = Stat { ctime_ns: now.stat.ctime_ns, ..*seen } != now.stat;
+        let known = self.store.known_digest(seen).filter(|_| !is_shown);
+        known.is_some() && known == self.store.digest_file(path, now, false)
+    }
+
     /// Notes a file that was read, in the state in which it was `seen` then, if that is known.
     pub fn content(
         &mut self,
@@ -100,7 +108,7 @@ impl<'a> Inputs<'a> {
         if !state.is_regular() {
             return Err(NotStored::UnrepeatableInput);
         }
-        if seen.is_some_and(|seen| seen != state.stat) {
+        if seen.is_some_and(|seen| seen != state.stat && !self.is_same(&spelled, &seen, &state)) {
             return Err(NotStored::InputChanged);
         }
         // What only the kernel or the loader opened has no stamp of that moment: it must be older than the run.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fmt::Arguments;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,8 @@ pub struct Lesson<'a> {
     pub outset: Outset,
     /// The source, if it came by standard input.
     pub source: Option<&'a Source>,
+    /// Where it is said which file is a reason not to store.
+    pub log: &'a dyn Fn(Arguments<'_>),
 }
 
 /// What is so when a tool is about to start.
@@ -204,7 +207,7 @@ impl Lesson<'_> {
     fn outputs(&self, world: &mut World) -> Result<Vec<Output>, NotStored> {
         let mut outputs = Vec::new();
         for output in &self.observation.outputs {
-            outputs.push(self.output(world, output)?);
+            outputs.push(self.output(world, output).inspect_err(self.naming(&output.path))?);
         }
         if outputs.is_empty() && !self.policy.is_question {
             return Err(NotStored::NoOutput);
@@ -288,6 +291,11 @@ impl Lesson<'_> {
         self.observation.outputs.iter().filter_map(directory_of).collect()
     }
 
+    /// Says which file a reason is about.
+    fn naming<'p>(&'p self, path: &'p Path) -> impl Fn(&NotStored) + 'p {
+        move |reason| (self.log)(format_args!("{}: {}", reason.name(), path.display()))
+    }
+
     /// Sorts what was looked for in vain; with it come the paths at which something is that could not be used (no
     /// permission): its kind and mode count.
     fn absences(
@@ -304,7 +312,10 @@ impl Lesson<'_> {
                 continue;
             }
             match world.look(path) {
-                Absent::There if errno == no_entry => return Err(NotStored::InputChanged),
+                Absent::There if errno == no_entry => {
+                    self.naming(path)(&NotStored::InputChanged);
+                    return Err(NotStored::InputChanged);
+                }
                 Absent::There => unusable.push(path.to_path_buf()),
                 nowhere => absent.push(nowhere),
             }
@@ -347,11 +358,12 @@ impl Lesson<'_> {
             }
             // lld opens the file that it replaces, in order to remove it in the background.
             if !is_replaced(&input.path) && !passed_over.contains(&&*input.path) {
-                inputs.content(&mut world, &input.path, input.stat, input.was_asked)?;
+                let noted = inputs.content(&mut world, &input.path, input.stat, input.was_asked);
+                noted.inspect_err(self.naming(&input.path))?;
             }
         }
         for path in &self.observation.listings {
-            inputs.listing(&mut world, path)?;
+            inputs.listing(&mut world, path).inspect_err(self.naming(path))?;
         }
         for path in &self.found.passed {
             inputs.passed(&mut world, path)?;
@@ -365,7 +377,7 @@ impl Lesson<'_> {
             if !passed_over.contains(&&**path)
                 && seen.insert(bare_directory(&plain).as_os_str().to_owned())
             {
-                inputs.existing(&mut world, &plain)?;
+                inputs.existing(&mut world, &plain).inspect_err(self.naming(path))?;
             }
         }
         for directory in directories.iter() {

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::Store;
 use crate::shm::raw::{self, FileState};
+use crate::shm::stat::Stat;
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -18,6 +19,11 @@ impl Store {
     /// Notes the digest of a file that was seen in `state`; its stamp must vouch for the content.
     pub fn note_digest(&self, state: &FileState, digest: &[u8; 32]) {
         self.cache.volatile.digests().enter(&state.stat.stamp(), digest);
+    }
+
+    /// The digest of a file that was once seen in this state, if it is still known.
+    pub fn known_digest(&self, seen: &Stat) -> Option<[u8; 32]> {
+        self.cache.volatile.digests().find(&seen.stamp())
     }
 
     /// BLAKE3 of the regular file at `path`, which was seen in `state`; `None` if it is another one by now.

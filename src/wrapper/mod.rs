@@ -370,6 +370,7 @@ impl Invocation {
             ended,
             outset,
             source: step.request.source.as_ref(),
+            log: &|line| self.log.line(line),
         };
         let draft = lesson.learn(ahead.into_absent())?;
         self.log.line("learnt");

@@ -153,3 +153,41 @@ fn cleared_while_it_is_used() {
         }
     }
 }
+
+/// Reads, writes, and takes its time before it ends.
+const SLOW: &str = "#include <fcntl.h>\n#include <unistd.h>\n\
+    int main(void) { char text[9]; int in = open(\"in\", O_RDONLY); long n = read(in, text, 9); close(in);\n\
+    int out = creat(\"out\", 0666); write(out, text, n); close(out); usleep(700000); return 0; }\n";
+
+/// cargo gives a crate a second name while others read it.
+#[test]
+fn an_input_that_gets_a_second_name_meanwhile() {
+    let project = Project::with(&[("slow.c", SLOW), ("in", "one")]);
+    let cache = Cache::new();
+    project.shell(&cache, "gcc slow.c -o slow");
+    thread::sleep(std::time::Duration::from_millis(60));
+    let run = |meanwhile: &dyn Fn()| {
+        let _ = std::fs::remove_file(project.at("out"));
+        cache.count(|| {
+            let mut command = cache.ibid(["exec", "--", "./slow"]);
+            command.current_dir(project.path()).stdin(std::process::Stdio::null());
+            let mut child = command.spawn().unwrap();
+            while !project.at("out").exists() {
+                thread::sleep(std::time::Duration::from_millis(5));
+            }
+            // So that it is read, and looked at.
+            thread::sleep(std::time::Duration::from_millis(200));
+            meanwhile();
+            assert!(child.wait().unwrap().success());
+        })
+    };
+    let changed = run(&|| std::fs::write(project.at("in"), "two").unwrap());
+    assert_eq!(changed.get("stored"), 0, "{changed:?}");
+    project.write("in", "one");
+    thread::sleep(std::time::Duration::from_millis(60));
+    let linked = run(&|| project.hard_link("in", "second"));
+    assert_eq!(linked.get("stored"), 1, "{linked:?}");
+    let hit = run(&|| {});
+    assert_eq!(hit.hits(), 1, "{hit:?}");
+    assert_eq!(project.read("out"), b"one");
+}

@@ -63,7 +63,7 @@ fn pause() {
 }
 
 /// How long something may go on before it is taken for endless, on the busiest machine.
-const ENDLESS: Duration = Duration::from_secs(240);
+const ENDLESS: Duration = Duration::from_mins(4);
 
 /// Waits until it is so; if it never is, ends what is at work in the project.
 fn wait_until(project: &Project, what: &str, is_so: impl Fn() -> bool) {

@@ -238,12 +238,11 @@ impl Tracer {
             }
         }
         self.pending = waiting;
-        match thread {
-            Some(thread) => self.started(thread),
-            None => {
-                self.never_started();
-                self.ended();
-            }
+        if let Some(thread) = thread {
+            self.started(thread);
+        } else {
+            self.never_started();
+            self.ended();
         }
     }
 

@@ -41,7 +41,7 @@ pub enum Waited {
 /// Where the kernel asks. Dropped, it is left to the attendant, as it is if we are killed.
 #[derive(Debug)]
 pub struct Listener {
-    listener: OwnedFd,
+    fd: OwnedFd,
     notice: Notice,
     attendant: Option<Attendant>,
     attendants: usize,
@@ -49,15 +49,13 @@ pub struct Listener {
 
 impl Listener {
     /// With an attendant, if one can be had.
-    pub(super) fn new(listener: OwnedFd, notice: Notice) -> Listener {
+    pub(super) fn new(fd: OwnedFd, notice: Notice) -> Listener {
         let flags: u64 = 1;
         // A process and we then take turns on one processor instead of waking each other on two: several times as fast.
         // Kernels that do not know it just refuse.
         // SAFETY: takes a number and touches no memory.
-        unsafe {
-            libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, flags)
-        };
-        let mut listener = Listener { listener, notice, attendant: None, attendants: 0 };
+        unsafe { libc::ioctl(fd.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, flags) };
+        let mut listener = Listener { fd, notice, attendant: None, attendants: 0 };
         listener.find_attendant();
         listener
     }
@@ -69,13 +67,13 @@ impl Listener {
         }
         while self.attendant.is_none() && self.attendants < ATTENDANTS_MAX {
             self.attendants += 1;
-            self.attendant = Attendant::begin(self.listener.as_fd(), &self.notice).ok();
+            self.attendant = Attendant::begin(self.fd.as_fd(), &self.notice).ok();
         }
     }
 
     /// Waits for a call, until `stop` has something to read, for at most `time`.
     pub fn wait(&mut self, stop: Option<BorrowedFd>, time: Option<&Timespec>) -> Waited {
-        let own = self.listener.as_fd();
+        let own = self.fd.as_fd();
         let death = self.attendant.as_ref().map(Attendant::death);
         // In the place of one that is not there stands the listener once more.
         let watched = |fd: Option<BorrowedFd<'_>>| fd.unwrap_or(own).as_raw_fd();
@@ -104,19 +102,19 @@ impl Listener {
 
     /// The next call; `None` if its process has died meanwhile.
     pub fn receive(&self) -> Option<Asked> {
-        self.notice.receive(self.listener.as_fd()).then(|| self.notice.asked())
+        self.notice.receive(self.fd.as_fd()).then(|| self.notice.asked())
     }
 
     /// Whether the call still waits: otherwise its thread's number may be somebody else's by now.
     pub fn is_waiting(&self, asked: &Asked) -> bool {
         let request = libc::SECCOMP_IOCTL_NOTIF_ID_VALID;
         // SAFETY: the kernel reads the eight bytes of the id.
-        unsafe { libc::ioctl(self.listener.as_raw_fd(), request as _, &raw const asked.id) == 0 }
+        unsafe { libc::ioctl(self.fd.as_raw_fd(), request as _, &raw const asked.id) == 0 }
     }
 
     /// Lets the call that was received last happen as it was asked for.
     pub fn go_on(&self) {
-        self.notice.go_on(self.listener.as_fd());
+        self.notice.go_on(self.fd.as_fd());
     }
 
     /// Nothing is asked any more: no watched process is left.
