@@ -117,6 +117,7 @@ pub struct Absence {
 
 /// A file that was written.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
 pub struct Output {
     /// Its final name, as spelled by the tool.
     pub path: PathBuf,
