@@ -304,7 +304,7 @@ pub fn write_counted(file: BorrowedFd<'_>, bytes: &[u8]) -> (usize, Result<(), E
 /// Writes `bytes` to `file`, and takes away from them what is written.
 fn write_on(file: BorrowedFd<'_>, bytes: &mut &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        match rustix::io::write(file, *bytes) {
+        match rustix::io::write(file, bytes) {
             Ok(0) => return Err(Errno::IO),
             Ok(written) => *bytes = bytes.get(written..).unwrap_or(&[]),
             Err(Errno::INTR) => {}
