@@ -410,18 +410,16 @@ fn expand(text: &[u8], origin: &Path) -> Vec<PathBuf> {
         let stands_for: [(&str, &[&[u8]]); 3] =
             [("ORIGIN", &origin), ("LIB", LIB), ("PLATFORM", PLATFORM)];
         let found = stands_for.iter().find_map(|(name, values)| Some((token(name)?, *values)));
-        match found.filter(|_| *byte == b'$') {
-            Some((after, values)) => {
-                let with = |start: &Vec<u8>| {
-                    values.iter().map(|it| [start, *it].concat()).collect::<Vec<_>>()
-                };
-                done = done.iter().flat_map(with).collect();
-                rest = after;
+        if let Some((after, values)) = found.filter(|_| *byte == b'$') {
+            let with =
+                |start: &Vec<u8>| values.iter().map(|it| [start, *it].concat()).collect::<Vec<_>>();
+            done = done.iter().flat_map(with).collect();
+            rest = after;
+        } else {
+            for it in &mut done {
+                it.push(*byte);
             }
-            None => {
-                done.iter_mut().for_each(|it| it.push(*byte));
-                rest = after;
-            }
+            rest = after;
         }
     }
     let all: BTreeSet<Vec<u8>> = done.into_iter().collect();

@@ -142,7 +142,9 @@ fn check(numbers: &mut Numbers, place: &Place) -> bool {
         tried.iter().map(|path| plain(&place.path("").join(path))).collect();
     for path in absent.iter().filter(is_library) {
         let is_there = path.parent().is_some_and(Path::is_dir);
+        // Of what a program loads later, and of names with a slash, the loader gives no such account.
         let by_dlopen = case.contains("libnone.so") || case.contains("dlopen");
+        let by_dlopen = by_dlopen || path.ends_with("d0/libp.so.1") && preload.contains('/');
         assert!(
             !is_there || by_dlopen || real.contains(&plain(path)),
             "{} was not tried\n{case}",
