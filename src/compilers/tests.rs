@@ -6,6 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
+use crate::compilers::names::family;
 use crate::compilers::response::words;
 use crate::env::WORKING_DIRECTORY;
 
