@@ -63,9 +63,9 @@ impl Attendant {
         let _ = waitpid(Some(self.process), WaitOptions::empty());
     }
 
-    /// Forgets one that has died.
+    /// Forgets one that has died, or is about to: its descriptors are closed a moment before.
     pub fn bury(self) {
-        let _ = waitpid(Some(self.process), WaitOptions::NOHANG);
+        let _ = waitpid(Some(self.process), WaitOptions::empty());
     }
 }
 
