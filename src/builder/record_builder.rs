@@ -8,6 +8,7 @@ use std::fmt::Arguments;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use bytemuck::Zeroable as _;
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -20,7 +21,7 @@ use super::path_walker::c_path;
 use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
-use crate::observe::{Made, Observation};
+use crate::observe::{Made, MadeDirectory, Observation};
 use crate::os::input::Source;
 use crate::os::library_cache;
 use crate::os::path::Found;
@@ -206,16 +207,43 @@ impl Lesson<'_> {
 
     fn outputs(&self, world: &mut World) -> Result<Vec<Output>, NotStored> {
         let mut outputs = Vec::new();
+        for made in self.observation.directories.iter().filter(|made| self.is_output(made)) {
+            outputs.push(self.directory(made).inspect_err(self.naming(&made.path))?);
+        }
+        // What is above comes first.
+        outputs.sort_by_key(|output| output.path.count_bytes());
         for output in &self.observation.outputs {
             outputs.push(self.output(world, output).inspect_err(self.naming(&output.path))?);
         }
-        if outputs.is_empty() && !self.policy.is_question {
+        if self.observation.outputs.is_empty() && !self.policy.is_question {
             return Err(NotStored::NoOutput);
         }
         // What a build tool waits for comes last: if we are killed in between, it is missing, and is made again.
         let primary = self.policy.primary_output.as_deref().and_then(c_path);
         outputs.sort_by_key(|output| primary.as_ref() == Some(&output.path));
         Ok(outputs)
+    }
+
+    /// Whether a directory is an output, made where it is not there. Of an unknown program it is not known what it does
+    /// where it is.
+    fn is_output(&self, made: &MadeDirectory) -> bool {
+        made.was_made || !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by)
+    }
+
+    fn directory(&self, made: &MadeDirectory) -> Result<Output, NotStored> {
+        let path = c_path(&made.path).ok_or(NotStored::SideEffect)?;
+        let state = raw::stat(&path).map_err(|_| NotStored::OutputChanged)?;
+        let mode = made.create_mode & 0o777 & !self.command.creation_mask;
+        let is_known = !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by);
+        let is_plain = state.mode & 0o7777 == mode
+            && state.uid == raw::user()
+            && made.create_mode == 0o777
+            && !has_default_acl(&made.path);
+        if !state.is_directory() || made.was_made && !(is_known && is_plain) {
+            return Err(NotStored::SideEffect);
+        }
+        let (flags, blob) = (record::DIRECTORY, BlobRef::zeroed());
+        Ok(Output { path, create_mode: made.create_mode, mode, flags, blob })
     }
 
     fn output(
@@ -282,13 +310,15 @@ impl Lesson<'_> {
 
     /// The directories of the outputs: their stamps are others after each run.
     fn written_directories(&self) -> HashSet<(u64, u64)> {
-        let directory_of = |output: &crate::observe::Output| {
-            let parent = output.path.parent().unwrap_or(Path::new(""));
+        let directory_of = |path: &Path| {
+            let parent = path.parent().unwrap_or(Path::new(""));
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             let state = raw::stat(&c_path(parent)?).ok()?;
             Some((state.stat.dev, state.stat.ino))
         };
-        self.observation.outputs.iter().filter_map(directory_of).collect()
+        let outputs = self.observation.outputs.iter().map(|output| &*output.path);
+        let made = self.observation.directories.iter().map(|made| &*made.path);
+        outputs.chain(made).filter_map(directory_of).collect()
     }
 
     /// Says which file a reason is about.
@@ -371,7 +401,9 @@ impl Lesson<'_> {
         let spelled =
             |directory: &Directory| OsStr::from_bytes(directory.path.to_bytes()).to_owned();
         let mut seen: FxHashSet<OsString> = directories.iter().map(spelled).collect();
-        for path in self.observation.existing.iter().chain(unusable) {
+        let found = self.observation.directories.iter().filter(|made| !self.is_output(made));
+        let found = found.map(|made| &made.path);
+        for path in self.observation.existing.iter().chain(found).chain(unusable) {
             // A directory whose stamp vouches for absences is judged there.
             let plain = world.ways.plain(path);
             if !passed_over.contains(&&**path)

@@ -47,10 +47,13 @@ impl Circumstances {
             hash.update(value);
         };
         for (name, value) in env::all_with_prefix("LD_") {
-            is_plain = false;
             if name.as_bytes() == LIBRARY_PATH {
-                add(LIBRARY_PATH, shape(value.as_bytes()).as_bytes());
+                let shape = shape(value.as_bytes());
+                // As cargo sets it for each rustc.
+                is_plain &= shape == "absolute";
+                add(LIBRARY_PATH, shape.as_bytes());
             } else {
+                is_plain = false;
                 add(name.as_bytes(), value.as_bytes());
                 // Code that is in all programs.
                 for path in value.as_bytes().split(|byte| matches!(byte, b':' | b' ')) {

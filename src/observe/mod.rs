@@ -51,6 +51,8 @@ pub struct Observation {
     pub listings: Vec<PathBuf>,
     /// Files that were written and exist at the end, by their final names, in the order of their last close.
     pub outputs: Vec<Output>,
+    /// Directories that were made, or were to be made and were there; each exists at the end.
+    pub directories: Vec<MadeDirectory>,
     /// Names of variables that were asked for.
     pub variables: BTreeSet<OsString>,
     /// How often one was asked for by name, where it is known by which image: of the job server's variables each time,
@@ -155,6 +157,19 @@ pub struct Output {
     /// program's end.
     pub is_open_to_the_end: bool,
     /// The image that gave it its name; empty if it is not known.
+    pub by: PathBuf,
+}
+
+/// A directory that the tool made, or would have made if it had not been there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeDirectory {
+    /// As spelled by the tool.
+    pub path: PathBuf,
+    /// The mode argument of `mkdir`.
+    pub create_mode: u32,
+    /// Whether it was not there before.
+    pub was_made: bool,
+    /// The image that made it, or tried to; empty if it is not known.
     pub by: PathBuf,
 }
 

@@ -220,10 +220,26 @@ fn write_outputs(
             return Err(Undelivered::Interrupted);
         }
         let is_occupied = spot.is_occupied != 0;
+        if output.flags & record::DIRECTORY != 0 {
+            if !is_occupied {
+                make_directory(record, &output)?;
+            }
+            continue;
+        }
         (spot.device, spot.inode) =
             write_output(record, &output, is_occupied, blobs, creation_mask, &mut *scratch)?;
     }
     Ok(())
+}
+
+/// Makes a directory; one that an identical command has made meanwhile is as good. It stays if the delivery fails: the tool
+/// makes it, too.
+fn make_directory(record: &Record<'_>, output: &Output) -> Result<(), Undelivered> {
+    let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
+    match raw::make_directory(path, output.create_mode) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(Undelivered::Failed(error)),
+    }
 }
 
 /// Writes the texts. What waits of signals comes before: a stream may take its time.
@@ -262,6 +278,13 @@ fn remove_outputs(record: &Record<'_>, spots: &[Spot]) {
 /// What stands at an output's place: nothing, or a plain file such as the tool itself would have left there.
 fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
     let appends = output.flags & record::ONLY_IF_ABSENT != 0;
+    if output.flags & record::DIRECTORY != 0 {
+        return match raw::stat(path) {
+            Err(Errno::NOENT) => Ok(false),
+            Ok(state) if state.is_directory() => Ok(true),
+            _ => Err(Undelivered::Special),
+        };
+    }
     match raw::lstat(path) {
         Err(Errno::NOENT) if output.flags & record::ONLY_IF_PRESENT == 0 => Ok(false),
         Err(_) => Err(Undelivered::Special),
@@ -296,8 +319,10 @@ fn write_output(
     let sets_mode =
         output.flags & record::SET_MODE != 0 && output.mode != output.create_mode & !creation_mask;
     let new = New { path, output, bytes, sets_mode, is_occupied };
+    // What takes more than one `write` gets its name when it is whole, too: a process that is killed leaves no part of it.
+    let is_large = blob.len_bytes > PIECE_BYTES as u64;
     let whole = match output.flags & (record::NAMED_WHOLE | record::ONLY_IF_ABSENT) {
-        0 => None,
+        0 if !is_large => None,
         _ => new.write_whole(scratch)?,
     };
     let file = match whole {

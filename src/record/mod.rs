@@ -209,6 +209,9 @@ pub const LIBRARY: u32 = 16;
 /// The tool gave it its name when its content was whole, by `rename`: so does a delivery.
 pub const NAMED_WHOLE: u32 = 32;
 
+/// A directory, which is made where it is not there; it has no blob.
+pub const DIRECTORY: u32 = 64;
+
 /// What the portable look-up compares of an input (cold part).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -323,6 +323,11 @@ pub fn unlink(path: &CStr) -> Result<(), Errno> {
     rustix::fs::unlink(path)
 }
 
+/// Makes a directory; the file mode creation mask applies.
+pub fn make_directory(path: &CStr, mode: u32) -> Result<(), Errno> {
+    rustix::fs::mkdir(path, Mode::from_raw_mode(mode))
+}
+
 /// Removes the name `path` if it is still a name of this file, by device and inode.
 pub fn unlink_if(path: &CStr, file: (u64, u64)) {
     if lstat(path).is_ok_and(|now| (now.stat.dev, now.stat.ino) == file) {

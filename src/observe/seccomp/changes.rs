@@ -109,8 +109,10 @@ impl Tracer {
             libc::SYS_linkat => self.link(asked, (Base::of(a), b), (Base::of(c), d)),
             n::SYMLINK => self.make(asked, (Base::Working, b), S_IFLNK),
             libc::SYS_symlinkat => self.make(asked, (Base::of(b), c), S_IFLNK),
-            n::MKDIR => self.make(asked, (Base::Working, a), S_IFDIR),
-            libc::SYS_mkdirat => self.make(asked, (Base::of(a), b), S_IFDIR),
+            n::MKDIR => self.make(asked, (Base::Working, a), S_IFDIR | word(b) & 0o7777),
+            libc::SYS_mkdirat => {
+                self.make(asked, (Base::of(a), b), S_IFDIR | word(c) & 0o7777);
+            }
             n::MKNOD => self.make(asked, (Base::Working, a), word(b)),
             libc::SYS_mknodat => self.make(asked, (Base::of(a), b), word(c)),
             n::UNLINK | n::RMDIR => self.remove(asked, (Base::Working, a)),
@@ -156,7 +158,8 @@ impl Tracer {
         let Some(place) = self.place(asked, base, address) else { return };
         match place.lstat() {
             Ok(_) => {
-                self.event(asked.thread, What::Look { path: place.spelled, errno: EEXIST });
+                let path = place.spelled;
+                self.event(asked.thread, What::Make { path, errno: EEXIST, mode });
             }
             Err(_) => self.pend(asked, place, None, Change::Make { mode }),
         }

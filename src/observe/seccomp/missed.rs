@@ -60,6 +60,9 @@ pub fn missed(places: &Places, whole: &Observation, shim: &Observation) -> Vec<M
     for path in &whole.listings {
         check("listed", path, known.has(path, &[Known::Listed]));
     }
+    for directory in &whole.directories {
+        check("made", &directory.path, known.is_there(&directory.path));
+    }
     for output in &whole.outputs {
         check("wrote", &output.path, known.is_written(&output.path));
     }
@@ -121,6 +124,7 @@ impl<'a> Knowledge<'a> {
         seen.listings.iter().for_each(|path| known.add(path, Known::Listed));
         seen.inputs.iter().for_each(|input| known.add(&input.path, Known::Read));
         seen.outputs.iter().for_each(|output| known.add(&output.path, Known::Written));
+        seen.directories.iter().for_each(|made| known.add(&made.path, Known::Exists));
         known
     }
 

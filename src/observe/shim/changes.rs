@@ -147,9 +147,9 @@ after! {
         |r| linked((from_fd, from), (to_fd, to), failure(r));
     fn symlink(target: Path, path: Path) -> i32, |r| made(AT_FDCWD, path, S_IFLNK, failure(r));
     fn symlinkat(target: Path, dirfd: i32, path: Path) -> i32, |r| made(dirfd, path, S_IFLNK, failure(r));
-    fn mkdir(path: Path, mode: u32) -> i32, |r| made(AT_FDCWD, path, S_IFDIR, failure(r));
-    fn mkdirat(dirfd: i32, path: Path, mode: u32) -> i32, |r| made(dirfd, path, S_IFDIR, failure(r));
-    fn mkdtemp(template: Path) -> *mut u8, |r| made(AT_FDCWD, template, S_IFDIR, failure(r));
+    fn mkdir(path: Path, mode: u32) -> i32, |r| made(AT_FDCWD, path, S_IFDIR | mode & 0o7777, failure(r));
+    fn mkdirat(dirfd: i32, path: Path, mode: u32) -> i32, |r| made(dirfd, path, S_IFDIR | mode & 0o7777, failure(r));
+    fn mkdtemp(template: Path) -> *mut u8, |r| made(AT_FDCWD, template, S_IFDIR | 0o700, failure(r));
     fn mknod(path: Path, mode: u32, device: u64) -> i32, |r| made(AT_FDCWD, path, mode, failure(r));
     fn mknodat(dirfd: i32, path: Path, mode: u32, device: u64) -> i32, |r| made(dirfd, path, mode, failure(r));
     fn __xmknod(version: i32, path: Path, mode: u32, device: Any) -> i32, |r| made(AT_FDCWD, path, mode, failure(r));

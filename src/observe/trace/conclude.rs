@@ -8,7 +8,7 @@ use super::{ENOENT, Inode, Own, OwnKind, Trace};
 use crate::observe::log::{Event, Log};
 use crate::observe::places::Key;
 use crate::observe::programs::Programs;
-use crate::observe::{Absence, Fact, Input, Observation, Output, loader};
+use crate::observe::{Absence, Fact, Input, Made, MadeDirectory, Observation, Output, loader};
 
 impl Trace {
     /// What all of it means, `log` being the log of all events that were added.
@@ -48,7 +48,15 @@ impl Trace {
             match (file.touched, file.own) {
                 (None, _) => {
                     if file.exists && !file.was_read && !file.listed {
-                        self.seen.existing.push(file.path.clone());
+                        match file.wanted_directory {
+                            Some((by, create_mode)) => self.seen.directories.push(MadeDirectory {
+                                path: file.path.clone(),
+                                create_mode,
+                                was_made: false,
+                                by,
+                            }),
+                            None => self.seen.existing.push(file.path.clone()),
+                        }
                     }
                     if file.listed {
                         self.seen.listings.push(file.path.clone());
@@ -62,9 +70,22 @@ impl Trace {
                     self.seen.absences.push(Absence { path: file.path, errno: ENOENT });
                 }
                 (Some(false), None) => {}
+                (Some(false), Some(own))
+                    if own.kind == OwnKind::Directory
+                        && own.how == Made::Created
+                        && !own.has_unshown =>
+                {
+                    self.seen.directories.push(MadeDirectory {
+                        path: file.path,
+                        create_mode: own.create_mode,
+                        was_made: true,
+                        by: own.by,
+                    });
+                }
                 (Some(existed_before), Some(own)) => {
                     let has_links = links(own.inode, &self.inodes) > 1;
-                    if own.kind == OwnKind::Other || has_links || own.has_unshown {
+                    let is_file = matches!(own.kind, OwnKind::File | OwnKind::Link);
+                    if !is_file || has_links || own.has_unshown {
                         self.fact(Fact::SideEffect);
                     }
                     let was_asked = file.exists
@@ -72,7 +93,7 @@ impl Trace {
                         || file.was_read
                         || file.was_told
                         || directory_of(&key).is_some_and(|above| listed.contains(above));
-                    if own.kind != OwnKind::Other {
+                    if is_file {
                         let Own { create_mode, how, stat, order, is_shared, by, .. } = own;
                         let (path, must_be_absent) = (file.path, file.must_be_absent);
                         let output = Output {

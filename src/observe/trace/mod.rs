@@ -71,6 +71,8 @@ struct File {
     was_told: bool,
     /// Once the tree has made, renamed or removed it: whether something was there before that.
     touched: Option<bool>,
+    /// The image that tried to make it as a directory when it was there, and the mode argument.
+    wanted_directory: Option<(PathBuf, u32)>,
     /// What is there now by the tree's doing.
     own: Option<Own>,
 }
@@ -97,7 +99,8 @@ enum OwnKind {
     File,
     /// A hard link; a file if the other name is gone at the end.
     Link,
-    /// A symlink, a directory, a device.
+    Directory,
+    /// A symlink, a device.
     Other,
 }
 
@@ -312,6 +315,18 @@ impl Trace {
         }
     }
 
+    /// Something was to be made, and was not.
+    fn not_made(&mut self, path: &Path, errno: i32, mode: u32) {
+        self.look(path, errno);
+        let by = self.images.get(&self.actor).cloned().unwrap_or_default();
+        if errno == EEXIST
+            && mode & S_IFMT == S_IFDIR
+            && let Some(file) = self.foreign(path, None)
+        {
+            file.wanted_directory.get_or_insert((by, mode & !S_IFMT));
+        }
+    }
+
     /// A path was to be read, and nothing was there: what the tree makes there itself may follow from that.
     fn wanted(&mut self, path: &Path) {
         if let Some(file) = self.foreign(path, None).filter(|file| !file.was_cleared) {
@@ -378,11 +393,12 @@ impl Trace {
             What::Link { from, to, errno: 0, stat } => self.linked(from, to, stat.as_ref()),
             What::Link { errno, .. } if *errno != EEXIST => {}
             What::Link { to, errno, .. } => self.look(to, *errno),
-            What::Make { path, errno: 0, .. } => {
-                let own = Own::new(OwnKind::Other, Made::Created, 0);
-                self.make(path, false, own);
+            What::Make { path, errno: 0, mode } => {
+                let is_directory = mode & S_IFMT == S_IFDIR;
+                let kind = if is_directory { OwnKind::Directory } else { OwnKind::Other };
+                self.make(path, false, Own::new(kind, Made::Created, mode & !S_IFMT));
             }
-            What::Make { path, errno, .. } => self.look(path, *errno),
+            What::Make { path, errno, mode } => self.not_made(path, *errno, *mode),
             What::Remove { path, errno: 0 } => self.removed(path),
             What::Remove { path, errno } => self.kept(path, *errno),
             What::Attributes { path, stat, is_shown } => {
