@@ -83,9 +83,8 @@ fn marks_others(text: &[u8]) -> bool {
     let mut line = Vec::new();
     while let Some(next) = lines.next() {
         let words = next.trim_ascii_start();
-        if words.starts_with(b"import")
-            || words.starts_with(b"export") && contains(words, b"import")
-        {
+        let is_import = words.starts_with(b"import") || words.starts_with(b"export");
+        if is_import && has_word(words, b"import") {
             return true;
         }
         if ![&b"#"[..], b"%:", b"??="].iter().any(|sign| contains(next, sign)) {

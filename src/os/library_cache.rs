@@ -57,12 +57,11 @@ impl<'a> LibraryCache<'a> {
             }
             let hwcap = u64::from_le_bytes(entry.get(16..24)?.try_into().ok()?);
             let (flags, version) = (number(entry, 0)?, number(entry, 12)?);
-            let level = match hwcap >> 32 == IS_NUMBERED {
-                true => {
-                    let at = usize::try_from(hwcap & 0xffff_ffff).ok()?.checked_mul(4)?;
-                    self.string(self.hwcaps, at)?
-                }
-                false => b"",
+            let level = if hwcap >> 32 == IS_NUMBERED {
+                let at = usize::try_from(hwcap & 0xffff_ffff).ok()?.checked_mul(4)?;
+                self.string(self.hwcaps, at)?
+            } else {
+                b""
             };
             let number = if level.is_empty() { hwcap } else { 0 };
             answer.extend(format!("{flags:x} {version:x} {number:x} ").bytes());
@@ -171,6 +170,7 @@ mod tests {
 
     /// What `ldconfig -p` lists is what is found here.
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test may ask ldconfig")]
     fn the_cache_of_this_machine() {
         let (Ok(bytes), Ok(listed)) =
             (std::fs::read(PATH), std::process::Command::new("/sbin/ldconfig").arg("-p").output())

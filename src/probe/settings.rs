@@ -82,9 +82,10 @@ impl<'a> Settings<'a> {
 
     fn apply(&mut self, key: &[u8], value: Value<'a>) -> Option<()> {
         match (key, value) {
-            (b"max_size", Value::Text(_) | Value::Number) | (b"readonly", Value::Switch(_)) => {}
-            (b"recache" | b"disable", Value::Switch(false)) => {}
-            (b"observer", Value::Text(b"preload" | b"seccomp")) => {}
+            (b"max_size", Value::Text(_) | Value::Number)
+            | (b"readonly", Value::Switch(_))
+            | (b"recache" | b"disable", Value::Switch(false))
+            | (b"observer", Value::Text(b"preload" | b"seccomp")) => {}
             (b"root", Value::Text(text)) if is_plain(text) => self.root = text,
             (b"remap", Value::Text(text)) => self.is_remapped = remap(text)?,
             (b"share", Value::Text(text)) => self.is_shared = share(text)?,
@@ -119,19 +120,16 @@ enum Value<'a> {
 fn entry(line: &[u8]) -> Option<(&[u8], Value<'_>)> {
     let at = line.iter().position(|byte| *byte == b'=')?;
     let (key, value) = (line.get(..at)?.trim_ascii_end(), line.get(at + 1..)?.trim_ascii_start());
-    let (value, rest) = match value.strip_prefix(b"\"") {
-        Some(text) => {
-            let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-            // What a backslash means is TOML's business.
-            let rest = text.get(end..)?.strip_prefix(b"\"")?;
-            (Value::Text(text.get(..end)?), rest)
-        }
-        None => {
-            let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'#');
-            let end = value.iter().position(is_end).unwrap_or(value.len());
-            let (word, rest) = value.split_at_checked(end)?;
-            (bare(word)?, rest)
-        }
+    let (value, rest) = if let Some(text) = value.strip_prefix(b"\"") {
+        let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        // What a backslash means is TOML's business.
+        let rest = text.get(end..)?.strip_prefix(b"\"")?;
+        (Value::Text(text.get(..end)?), rest)
+    } else {
+        let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'#');
+        let end = value.iter().position(is_end).unwrap_or(value.len());
+        let (word, rest) = value.split_at_checked(end)?;
+        (bare(word)?, rest)
     };
     let rest = rest.trim_ascii_start();
     (rest.is_empty() || rest.starts_with(b"#")).then_some((key, value))

@@ -3,6 +3,7 @@
 //! It serves touched files and another `PATH`. A record that proves true is delivered, and learnt anew with today's
 //! stamps, so that the next look-up is one by stamps. Read next: `store/draft.rs`, `builder/record_builder.rs`.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
@@ -88,7 +89,7 @@ struct Now<'a> {
     searches: HashMap<CString, CString>,
     states: HashMap<(CString, bool), Option<FileState>>,
     digests: HashMap<CString, Option<[u8; 32]>>,
-    libraries: Option<Option<Libraries>>,
+    libraries: OnceCell<Option<Libraries>>,
     /// Whether the record that is judged goes by stamps only.
     is_by_stamps: bool,
 }
@@ -103,7 +104,7 @@ impl<'a> Now<'a> {
             searches: HashMap::new(),
             states: HashMap::new(),
             digests: HashMap::new(),
-            libraries: None,
+            libraries: OnceCell::new(),
             is_by_stamps: false,
         }
     }
@@ -140,8 +141,8 @@ impl<'a> Now<'a> {
     }
 
     /// The loader's cache, read when it is asked for first.
-    fn libraries(&mut self) -> Option<&Libraries> {
-        self.libraries.get_or_insert_with(Libraries::read).as_ref()
+    fn libraries(&self) -> Option<&Libraries> {
+        self.libraries.get_or_init(Libraries::read).as_ref()
     }
 
     /// Whether all that was searched by name is found where it was.
