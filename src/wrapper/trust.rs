@@ -253,9 +253,16 @@ impl<'a> Observers<'a> {
             let name = path.file_name().unwrap_or_default().as_bytes();
             name.windows(3).any(|part| part == b".so")
         };
-        let new = seen.inputs.iter().map(|input| &input.path).filter(is_library).filter(is_new);
-        // Most of them are libraries that a linker read.
-        let new: Vec<&PathBuf> = new.collect();
+        // What a linker read has the stat of that moment; what the loader opened has none.
+        let loaded = seen.inputs.iter().filter(|input| input.stat.is_none());
+        let new = loaded.map(|input| &input.path).filter(is_library).filter(is_new);
+        // One file may have several names (`/lib` is `/usr/lib`).
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut new: Vec<&PathBuf> = new.collect();
+        if !new.is_empty() {
+            let proven: HashSet<PathBuf> = proven.iter().map(|path| real(path)).collect();
+            new.retain(|path| !proven.contains(&real(path)));
+        }
         if new.is_empty() {
             return None;
         }

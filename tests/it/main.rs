@@ -23,6 +23,7 @@ mod contents;
 mod corners;
 mod damage;
 mod deliver;
+mod directories;
 mod face;
 mod first_week;
 mod full_disks;

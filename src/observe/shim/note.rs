@@ -204,7 +204,7 @@ unsafe fn report_in(environment: *const *const u8) {
 pub fn append(entry: &Entry) {
     if let Some(log) = log() {
         let has_pid = match entry.kind {
-            kind::LOAD | kind::GETENV => true,
+            kind::LOAD | kind::GETENV | kind::MAKE => true,
             kind::FACT => fact::has_process(entry.flags),
             kind::OPEN | kind::LOOK | kind::LIST => [&b"/dev/"[..], b"/proc/", b"/sys/"]
                 .iter()
