@@ -131,17 +131,6 @@ impl Ways {
         }
     }
 
-    /// Notes `path` itself, if it is a symlink.
-    pub fn note_link(&mut self, path: &Path) {
-        let Some(spelled) = c_path(path).filter(|_| !self.walked.contains_key(path.as_os_str()))
-        else {
-            return;
-        };
-        if let Some(state) = raw::lstat(&spelled).ok().filter(FileState::is_symlink) {
-            self.links.push((spelled, state));
-        }
-    }
-
     /// All symlinks that were met.
     pub fn links(&self) -> &[(CString, FileState)] {
         &self.links

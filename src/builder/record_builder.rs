@@ -413,7 +413,8 @@ impl Lesson<'_> {
             }
         }
         for directory in directories.iter() {
-            world.ways.note_link(Path::new(OsStr::from_bytes(directory.path.to_bytes())));
+            // Where it leads by a link on the way shows in what is opened there: a tool may ask for the real path.
+            world.ways.walk(Path::new(OsStr::from_bytes(directory.path.to_bytes())));
         }
         for (path, state) in world.ways.links() {
             let digest = digest_link(path).ok_or(NotStored::InputChanged)?;

@@ -221,7 +221,7 @@ pub struct Proof {
     /// Inputs with the same number were one and the same file.
     pub group: u32,
     /// Of inputs with equal content, where their times count among each other: which of them had the same modification
-    /// time, see `wrapper/twins.rs`; else zero.
+    /// time, see `builder/equal_contents.rs`; else zero.
     pub times: u32,
 }
 

@@ -70,6 +70,7 @@ const CALLS_OF_A_HIT: &[&str] = &[
     "exit_group",
     "fchmod",
     "fcntl",
+    "fstatfs",
     "getcwd",
     "geteuid",
     "getpid",

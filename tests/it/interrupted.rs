@@ -20,9 +20,11 @@ const WAITS: &str = "if dir.join(\"wait\").exists() { \
     std::fs::rename(dir.join(\"new\"), dir.join(\"began\")).unwrap(); \
     while dir.join(\"wait\").exists() { std::thread::sleep(std::time::Duration::from_millis(10)); } }";
 
-/// A linker that leaves half an output.
-const LINKER: &str = "#!/bin/sh\nif [ -e wait ]; then printf half > a; echo $PPID > new; mv new began; \
-    while [ -e wait ]; do sleep 0.01; done; fi\nexec cc \"$@\"\n";
+/// A linker that leaves half an output. What names its parent is in a file that it reads only if it waits: a script that
+/// names it is not stored.
+const LINKER: &str = "#!/bin/sh\nif [ -e wait ]; then . ./waits; fi\nexec cc \"$@\"\n";
+const LINKER_WAITS: &str = "printf half > a; echo $PPID > new; mv new began; \
+    while [ -e wait ]; do sleep 0.01; done\n";
 
 #[derive(Debug, Clone, Copy)]
 enum Target {
@@ -52,6 +54,7 @@ fn in_macro() -> Option<Scene> {
 fn in_linker() -> Option<Scene> {
     let scene = Scene::new("fn main() {}\n", "-C linker=./linker")?;
     scene.project.write_program("linker", LINKER);
+    scene.project.write("waits", LINKER_WAITS);
     Some(with(scene, "--emit=dep-info,link"))
 }
 
