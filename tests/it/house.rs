@@ -114,7 +114,7 @@ impl Imports {
                 group.items.iter().for_each(|tree| self.note_use(before, tree));
             }
             syn::UseTree::Name(name) => {
-                self.note(&[&before[..], &[name.ident.to_string()]].concat())
+                self.note(&[&before[..], &[name.ident.to_string()]].concat());
             }
             syn::UseTree::Rename(name) => {
                 self.note(&[&before[..], &[name.ident.to_string()]].concat());

@@ -398,7 +398,7 @@ impl Hunt {
 
     /// Somebody else uses the cache in a way of his own; how that ends does not matter.
     fn odd_run(&mut self) {
-        let tool = if self.source.ends_with(".cc") { "g++" } else { "gcc" };
+        let tool = if self.source == "m.cc" { "g++" } else { "gcc" };
         let line = self.random.pick(ODD_RUNS).replace("TOOL", tool).replace("SOURCE", self.source);
         self.step(&format!("odd: {line}"));
         let ibid = tools::ibid().to_str().unwrap();
@@ -424,7 +424,7 @@ impl Hunt {
         let (output, signal) = (self.project.at("cut.o"), *self.random.pick(&["TERM", "INT"]));
         let delay_us = self.random.below(2500);
         self.step(&format!("interrupt by {signal} after {delay_us} us"));
-        let tool = if self.source.ends_with(".cc") { "g++" } else { "gcc" };
+        let tool = if self.source == "m.cc" { "g++" } else { "gcc" };
         let args = [tool, "-I.", "-Itwo", "-c", self.source, "-o", "cut.o"];
         let whole = {
             let mut bare = self.cache.command(tool);

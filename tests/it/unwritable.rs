@@ -89,7 +89,8 @@ fn silence() {
 /// A reader that goes away in the middle of a text that a pipe does not hold.
 #[test]
 fn a_reader_that_goes_away() {
-    let lines: String = (0..3000).map(|at| format!("#warning number {at}\n")).collect();
+    let lines: Vec<String> = (0..3000).map(|at| format!("#warning number {at}\n")).collect();
+    let lines = lines.concat();
     let (cache, project) = (Cache::new(), Project::with(&[("w.c", &lines)]));
     let line = "gcc -c w.c -o w.o";
     // The text is too long to be shown where this fails.

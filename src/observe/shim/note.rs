@@ -189,7 +189,11 @@ unsafe fn report_in(environment: *const *const u8) {
         kind: kind::START,
         flags: raw::parent_pid(),
         path: [image.unwrap_or(b"?"), b"\0", moved.unwrap_or(b"")],
-        second: [libraries.unwrap_or(b""), b"\0", preload.strip_suffix(own_path()).unwrap_or(preload)],
+        second: [
+            libraries.unwrap_or(b""),
+            b"\0",
+            preload.strip_suffix(own_path()).unwrap_or(preload),
+        ],
         ..Entry::default()
     };
     append(&entry);

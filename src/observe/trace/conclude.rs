@@ -4,7 +4,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{ENOENT, Inode, Own, OwnKind, Trace};
+use super::{ENOENT, File, Inode, Own, OwnKind, Trace};
 use crate::observe::log::{Event, Log};
 use crate::observe::places::Key;
 use crate::observe::programs::Programs;
@@ -40,12 +40,12 @@ impl Trace {
         };
         let listed = self.files.iter().filter(|(_, file)| file.listed);
         let listed: FxHashSet<Key> = listed.map(|(key, _)| key.clone()).collect();
-        for (key, file) in std::mem::take(&mut self.files) {
+        for (key, mut file) in std::mem::take(&mut self.files) {
             if file.was_read {
                 let (path, stat) = (file.path.clone(), file.stat);
                 self.seen.inputs.push(Input { path, stat, was_asked: file.exists });
             }
-            match (file.touched, file.own) {
+            match (file.touched, file.own.take()) {
                 (None, _) => {
                     if file.exists && !file.was_read && !file.listed {
                         match file.wanted_directory {
@@ -88,27 +88,9 @@ impl Trace {
                     if !is_file || has_links || own.has_unshown {
                         self.fact(Fact::SideEffect);
                     }
-                    let was_asked = file.exists
-                        || file.absent.is_some()
-                        || file.was_read
-                        || file.was_told
-                        || directory_of(&key).is_some_and(|above| listed.contains(above));
+                    let is_listed = directory_of(&key).is_some_and(|above| listed.contains(above));
                     if is_file {
-                        let Own { create_mode, how, stat, order, is_shared, by, .. } = own;
-                        let (path, must_be_absent) = (file.path, file.must_be_absent);
-                        let output = Output {
-                            path,
-                            create_mode,
-                            how,
-                            stat,
-                            existed_before,
-                            must_be_absent,
-                            was_asked,
-                            is_shared,
-                            is_open_to_the_end: false,
-                            by,
-                        };
-                        outputs.push((order, output));
+                        outputs.push((own.order, output(*file, own, existed_before, is_listed)));
                     }
                 }
             }
@@ -116,6 +98,24 @@ impl Trace {
         outputs.sort_by_key(|(order, _)| *order);
         self.seen.outputs = outputs.into_iter().map(|(_, output)| output).collect();
         self.seen
+    }
+}
+
+/// What was written at a name, in a directory that was listed or not.
+fn output(file: File, own: Own, existed_before: bool, is_listed: bool) -> Output {
+    let was_asked =
+        file.exists || file.absent.is_some() || file.was_read || file.was_told || is_listed;
+    Output {
+        path: file.path,
+        create_mode: own.create_mode,
+        how: own.how,
+        stat: own.stat,
+        existed_before,
+        must_be_absent: file.must_be_absent,
+        was_asked,
+        is_shared: own.is_shared,
+        is_open_to_the_end: false,
+        by: own.by,
     }
 }
 
