@@ -61,7 +61,8 @@ pub struct Known {
     /// The directories that are tried for a search directory, itself last.
     tried: FxHashMap<PathBuf, Vec<PathBuf>>,
     looked: FxHashSet<PathBuf>,
-    cache: Option<Vec<u8>>,
+    /// All strings of the loader's table, names of objects among them.
+    cache: Option<FxHashSet<Vec<u8>>>,
 }
 
 impl Known {
@@ -354,10 +355,14 @@ impl<'a> Search<'_, 'a> {
 
     /// Whether the loader's table may name an object: then no default directory is searched.
     fn is_in_cache(&mut self, name: &OsStr) -> bool {
-        let cache = self.known.cache.get_or_insert_with(|| fs::read(CACHE).unwrap_or_default());
-        let text = [b"\0", name.as_bytes(), b"\0"].concat();
-        cache.windows(text.len()).any(|window| window == text)
-            && self.mapped.iter().any(|path| path.file_name() == Some(name))
+        if !self.mapped.iter().any(|path| path.file_name() == Some(name)) {
+            return false;
+        }
+        let names = self.known.cache.get_or_insert_with(|| {
+            let table = fs::read(CACHE).unwrap_or_default();
+            table.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+        });
+        names.contains(name.as_bytes())
     }
 
     fn load(&mut self, path: &Path, name: &OsStr, loader: Option<usize>) -> Loaded {

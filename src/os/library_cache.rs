@@ -51,9 +51,10 @@ impl<'a> LibraryCache<'a> {
     /// path, a line for each; empty if nothing. Which of these the loader takes follows from them and from the machine.
     pub fn answer(&self, name: &[u8]) -> Option<Vec<u8>> {
         let mut answer = Vec::new();
-        for entry in self.entries.chunks_exact(ENTRY_LEN_BYTES) {
+        let first = self.first_not_before(name)? * ENTRY_LEN_BYTES;
+        for entry in self.entries.get(first..)?.chunks_exact(ENTRY_LEN_BYTES) {
             if compare(self.string(entry, 4)?, name) != Ordering::Equal {
-                continue;
+                break;
             }
             let hwcap = u64::from_le_bytes(entry.get(16..24)?.try_into().ok()?);
             let (flags, version) = (number(entry, 0)?, number(entry, 12)?);
@@ -70,6 +71,20 @@ impl<'a> LibraryCache<'a> {
             }
         }
         Some(answer)
+    }
+
+    /// Which entry is the first whose name is not before `name` in the table's order, which is the reverse one.
+    fn first_not_before(&self, name: &[u8]) -> Option<usize> {
+        let (mut low, mut high) = (0, self.entries.len() / ENTRY_LEN_BYTES);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let entry = self.entries.get(middle * ENTRY_LEN_BYTES..)?;
+            match compare(self.string(entry, 4)?, name) {
+                Ordering::Greater => low = middle + 1,
+                Ordering::Less | Ordering::Equal => high = middle,
+            }
+        }
+        Some(low)
     }
 
     /// The string at the offset that `table` holds at `at`.

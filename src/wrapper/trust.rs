@@ -24,6 +24,7 @@ use crate::observe::preload::Preload;
 use crate::observe::seccomp::{Missed, WATCHED_ALREADY, WATCHES_ITSELF, Watch};
 use crate::observe::{Fact, LeftOut, Observation, libraries};
 use crate::os::elf::ReadAt as _;
+use crate::os::library_cache;
 use crate::os::watch::{Filter, Privileges};
 use crate::shm::raw::{self, Limited};
 use crate::store::Store;
@@ -251,7 +252,7 @@ impl<'a> Observers<'a> {
         }
         let is_library = |path: &&PathBuf| {
             let name = path.file_name().unwrap_or_default().as_bytes();
-            name.windows(3).any(|part| part == b".so")
+            name.windows(3).any(|part| part == b".so") && **path != Path::new(library_cache::PATH)
         };
         // What a linker read has the stat of that moment; what the loader opened has none.
         let loaded = seen.inputs.iter().filter(|input| input.stat.is_none());
