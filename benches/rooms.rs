@@ -30,7 +30,7 @@ use ibid::shm::start::{Start, start_from};
 use ibid::shm::stat::Stamp;
 use ibid::store::Store;
 use ibid::store::draft::{Draft, Encoded, Input, Output, Variable};
-use ibid::wrapper::portable;
+use ibid::wrapper::content_lookup;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -90,8 +90,8 @@ impl Room {
         };
         Draft {
             command: command.bytes().to_vec(),
-            invocation_key: command.invocation_key(),
-            portable_key: command.portable_key(),
+            direct_key: command.direct_key(),
+            content_key: command.content_key(),
             inputs: (0..inputs).map(input).collect(),
             variables: (0..VARIABLES).step_by(6).map(variable).collect(),
             ..Draft::default()
@@ -134,7 +134,7 @@ fn keys(criterion: &mut Criterion) {
         let start = start(args);
         let command = command(start);
         group.bench_function(BenchmarkId::new("invocation", args), |bencher| {
-            bencher.iter(|| black_box(&command).invocation_key());
+            bencher.iter(|| black_box(&command).direct_key());
         });
     }
     let start = start(10);
@@ -184,7 +184,7 @@ fn hot_parts(criterion: &mut Criterion) {
     for inputs in INPUTS {
         let draft = room.draft(start(10 + inputs), inputs);
         room.store.put_record(&draft).expect("stored");
-        let found = room.store.cache.records(&draft.invocation_key).next();
+        let found = room.store.cache.records(&draft.direct_key).next();
         let (_, entry) = found.expect("published");
         group.throughput(Throughput::Bytes(entry.header.hot_bytes));
         group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
@@ -233,7 +233,8 @@ fn portable_look_ups(criterion: &mut Criterion) {
         let start = start(10 + inputs);
         let (command, environment) = (command(start), Environment(start));
         room.store.put_record(&room.draft(start, inputs)).expect("stored");
-        let mut is_true = || portable::is_true(&room.store, &command, &environment, &mut arena);
+        let mut is_true =
+            || content_lookup::is_true(&room.store, &command, &environment, &mut arena);
         assert!(is_true(), "the record of {inputs} inputs is true");
         group.bench_function(BenchmarkId::new("look_up", inputs), |bencher| {
             bencher.iter(|| assert!(is_true()));
@@ -318,8 +319,8 @@ fn append_records(criterion: &mut Criterion) {
             bencher.iter(|| {
                 // Another invocation each time, as a miss is.
                 number += 1;
-                draft.invocation_key = xxh3_128(&number.to_le_bytes()).to_le_bytes();
-                draft.portable_key = xxh3_128(&(!number).to_le_bytes()).to_le_bytes();
+                draft.direct_key = xxh3_128(&number.to_le_bytes()).to_le_bytes();
+                draft.content_key = xxh3_128(&(!number).to_le_bytes()).to_le_bytes();
                 room.store.put_record(&draft).expect("stored");
             });
         });
@@ -341,7 +342,7 @@ fn look_ups(criterion: &mut Criterion) {
         bencher.iter(|| assert!(cache.find_blob(black_box(&unknown)).is_none()));
     });
     group.bench_function("record_hit", |bencher| {
-        bencher.iter(|| assert!(cache.records(black_box(&draft.invocation_key)).next().is_some()));
+        bencher.iter(|| assert!(cache.records(black_box(&draft.direct_key)).next().is_some()));
     });
     group.bench_function("record_miss", |bencher| {
         bencher.iter(|| assert!(cache.records(black_box(&[0x5a; 16])).next().is_none()));

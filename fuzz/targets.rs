@@ -88,8 +88,8 @@ impl Fixture {
         for (number, command) in commands.iter().enumerate() {
             let blob = store.put_blob(&content(number)).expect("stored");
             let draft = Draft {
-                invocation_key: command.invocation_key(),
-                portable_key: command.portable_key(),
+                direct_key: command.direct_key(),
+                content_key: command.content_key(),
                 outputs: vec![Output {
                     path: c_path(&output(directory.path(), number)),
                     create_mode: 0o666,

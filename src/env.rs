@@ -1,6 +1,6 @@
 //! The one reader of the process environment, and the name of every variable that ibid itself reads.
 //!
-//! Nothing else in the house calls `std::env::var*`. Read next: `config.rs`.
+//! Nothing else in this crate calls `std::env::var*`. Read next: `config.rs`.
 #![allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
 
 use std::ffi::{OsStr, OsString};

@@ -1,6 +1,6 @@
-//! ibid, a compiler cache in shared memory; every room of the house that `ARCHITECTURE.md` describes.
+//! ibid, a compiler cache in shared memory; every module that `ARCHITECTURE.md` describes.
 //!
-//! Without the `std` feature only the four rooms of a hit are compiled, as `no_std` without `alloc`:
+//! Without the `std` feature only the four modules of a hit are compiled, as `no_std` without `alloc`:
 //! that is what keeps a hit free of both.
 #![cfg_attr(not(feature = "std"), no_std)]
 

@@ -2,7 +2,7 @@
 //!
 //! gcc does so with files that are to be included once, if their sizes and modification times (in seconds) are equal, too;
 //! clang goes by which file it is, which every look-up compares. So where such a file may be among them, a record keeps
-//! which of them had equal times. Read next: `inputs.rs`, `portable.rs`.
+//! which of them had equal times. Read next: `inputs.rs`, `content_lookup.rs`.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -61,7 +61,7 @@ fn class(classes: &mut FxHashMap<i64, u16>, time: i64) -> Option<u16> {
     Some(*classes.entry(time).or_insert(next))
 }
 
-/// Whether one of the `twins` may be a file that is included once: it says so itself, or a macro makes it say so, or another
+/// Whether one of these files of equal content may be a file that is included once: it says so itself, or a macro makes it say so, or another
 /// file imports it. Wrong in doubt. (Not covered: a macro that pastes the word `once` together.)
 fn may_be_once_only(inputs: &[Input], twins: &[Vec<usize>], command: &[u8]) -> bool {
     let words: [&[u8]; 3] = [b"once", b"import", b"charset"];

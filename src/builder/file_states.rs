@@ -1,4 +1,4 @@
-//! The world as a record must describe it: stamps that vouch, absences and ways by directory.
+//! The state of files as a record describes it: which stats are reliable, and what is absent, by directory.
 //!
 //! It looks and remembers what it saw; whether that suffices is decided in `record_builder.rs`. Read next: `path_walker.rs`.
 
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustc_hash::FxHashMap;
 
 use super::lookahead::KnownAbsent;
-use super::path_walker::{Ways, c_path, path_of, split};
+use super::path_walker::{PathWalker, c_path, path_of, split};
 use crate::os::file_system::FileSystem;
 use crate::shm::access::Access;
 use crate::shm::raw::{self, Errno, FileState};
@@ -41,9 +41,9 @@ pub fn was_set_back(then_ns: i64, now_ns: i64, wall: Duration) -> bool {
     i128::from(now_ns) - i128::from(then_ns) < i128::try_from(wall.as_nanos()).unwrap_or(i128::MAX)
 }
 
-/// What was seen of the world.
+/// What was seen of the files.
 #[derive(Debug)]
-pub struct World {
+pub struct FileStates {
     access: Access,
     /// Before anything was looked at, ns since the epoch.
     pub taken_ns: i64,
@@ -53,35 +53,35 @@ pub struct World {
     missing: FxHashMap<OsString, Absent>,
     known_absent: KnownAbsent,
     /// What is on the way to the paths that count.
-    pub ways: Ways,
+    pub walker: PathWalker,
 }
 
 /// Absences, as a record holds them.
 #[derive(Debug, Default)]
 pub struct Absences {
-    /// Directories whose stamps vouch.
+    /// Directories whose stats are reliable.
     pub directories: Vec<Directory>,
     /// Those that are looked at one by one.
     pub hot: Vec<(CString, u32)>,
 }
 
-impl World {
+impl FileStates {
     /// Nothing seen yet, for records in a cache of this kind.
-    pub fn new(access: Access) -> World {
-        World {
+    pub fn new(access: Access) -> FileStates {
+        FileStates {
             access,
             taken_ns: now_ns(),
             file_systems: FxHashMap::default(),
             directories: FxHashMap::default(),
             missing: FxHashMap::default(),
             known_absent: KnownAbsent::default(),
-            ways: Ways::default(),
+            walker: PathWalker::default(),
         }
     }
 
     /// The same where it is known that nothing was at some paths a while ago.
-    pub fn knowing(access: Access, known_absent: KnownAbsent) -> World {
-        World { known_absent, ..World::new(access) }
+    pub fn knowing(access: Access, known_absent: KnownAbsent) -> FileStates {
+        FileStates { known_absent, ..FileStates::new(access) }
     }
 
     /// The file system of `path`, if it is one that is known.
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// Whether a stamp that was taken at `taken_ns` tells its content from any later one.
-    pub fn vouches(&mut self, path: &CStr, state: &FileState, taken_ns: i64) -> bool {
+    pub fn is_reliable(&mut self, path: &CStr, state: &FileState, taken_ns: i64) -> bool {
         let youngest = state.stat.ctime_ns.max(state.stat.mtime_ns);
         let granularity = if state.stat.ctime_ns % 1_000_000_000 == 0 {
             SECONDS_NS
@@ -104,9 +104,10 @@ impl World {
         youngest.saturating_add(granularity) <= taken_ns
     }
 
-    /// Leaves `places` (directories that are no symlinks) to the stamps of the directories that they lie in, where these
-    /// vouch: nothing comes to be a symlink without a change of the directory that names it. One that vouches for nothing
-    /// yet is taken where it spares looks and seldom changes. Gives those that are left; `None` if one has changed.
+    /// Notes `places` (directories that are no symlinks) with the directories that they lie in, if the stats of these are
+    /// reliable: nothing becomes a symlink without a change of the directory that holds its name. A directory in which
+    /// nothing is noted yet is taken if it saves look-ups and seldom changes. Gives those that are left; `None` if one has
+    /// changed.
     pub fn fold(
         &mut self,
         places: Vec<(CString, FileState)>,
@@ -122,19 +123,19 @@ impl World {
             }
         }
         for (parent, places) in by_parent {
-            let mut vouching =
+            let mut reliable =
                 directories.iter_mut().find(|known| path_of(&known.path).as_os_str() == parent);
-            if vouching.is_none() && places.len() > 1 {
+            if reliable.is_none() && places.len() > 1 {
                 let state = self.directory(Path::new(&parent))?;
                 let is_quiet = state.stat.mtime_ns.saturating_add(QUIET_NS) <= self.taken_ns;
-                let path = self.vouching(Path::new(&parent), &state, written);
+                let path = self.reliable_path(Path::new(&parent), &state, written);
                 if let Some(path) = path.filter(|_| is_quiet) {
                     let stamp = state.stat.stamp();
                     directories.push(Directory { path, stamp, names: Vec::new() });
-                    vouching = directories.last_mut();
+                    reliable = directories.last_mut();
                 }
             }
-            let Some(vouching) = vouching else {
+            let Some(reliable) = reliable else {
                 left.extend(places);
                 continue;
             };
@@ -142,7 +143,7 @@ impl World {
                 // Looked at after the directory's stamp was taken: what changes from then on changes that one too.
                 raw::lstat(&path).ok().filter(FileState::is_directory)?;
                 let (_, name) = split(path_of(&path))?;
-                vouching.names.push(CString::new([name.as_bytes(), b"/"].concat()).ok()?);
+                reliable.names.push(CString::new([name.as_bytes(), b"/"].concat()).ok()?);
             }
         }
         Some(left)
@@ -150,7 +151,7 @@ impl World {
 
     /// Where a path that was looked for in vain leads now.
     pub fn look(&mut self, path: &Path) -> Absent {
-        let path = &*self.ways.plain(path);
+        let path = &*self.walker.plain(path);
         let Some((parent, name)) = split(path) else { return Absent::hot(path) };
         // The directory's stamp is taken before the name is looked at: what appears from then on changes it.
         let Some(state) = self.directory(parent) else {
@@ -190,7 +191,7 @@ impl World {
         state
     }
 
-    /// Sorts paths that lead nowhere into directories that vouch for them and those that must be looked at; `None` if
+    /// Sorts paths that lead nowhere into directories whose stat tells of them and those that must be looked at; `None` if
     /// one of them leads somewhere by now. `written` are the directories that the tool wrote into.
     pub fn absences(
         &mut self,
@@ -211,7 +212,7 @@ impl World {
         for (directory, names) in by_directory {
             let directory = PathBuf::from(directory);
             let state = self.directory(&directory)?;
-            match self.vouching(&directory, &state, written) {
+            match self.reliable_path(&directory, &state, written) {
                 Some(path) => {
                     let names = names.into_iter().map(|name| CString::new(name.into_vec()));
                     let names = names.collect::<Result<_, _>>().ok()?;
@@ -229,7 +230,7 @@ impl World {
     }
 
     /// The spelling of a directory, in this state just now, whose stamp tells whether a name was added since.
-    pub fn vouching(
+    pub fn reliable_path(
         &mut self,
         directory: &Path,
         state: &FileState,
@@ -240,7 +241,7 @@ impl World {
         let is_trusted = !written.contains(&(state.stat.dev, state.stat.ino))
             && self.file_system(shown, state).is_some()
             && self.access.all_may_use(state)
-            && self.vouches(shown, state, self.taken_ns);
+            && self.is_reliable(shown, state, self.taken_ns);
         is_trusted.then_some(path)
     }
 }
@@ -273,7 +274,7 @@ pub fn is_shared_object(path: &Path) -> bool {
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
 }
 
-/// Whether a value of `PWD` leads to the working directory, by whatever way.
+/// Whether a value of `PWD` leads to the working directory, by any path.
 pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
     let state = |path: &[u8]| {
         let path = CString::new(path).ok()?;
@@ -289,23 +290,23 @@ mod tests {
     const SECOND_NS: i64 = 1_000_000_000;
     const THEN_NS: i64 = 1_700_000_000 * SECOND_NS;
 
-    /// Whether a file that changed, and says that it was modified, at these times vouches for its content at `taken_ns`.
-    fn vouches(ctime_ns: i64, mtime_ns: i64, taken_ns: i64) -> bool {
+    /// Whether a file that changed, and says that it was modified, at these times has a reliable stat at `taken_ns`.
+    fn is_reliable(ctime_ns: i64, mtime_ns: i64, taken_ns: i64) -> bool {
         let path = c".";
         let mut state = raw::stat(path).expect("the working directory");
         (state.stat.ctime_ns, state.stat.mtime_ns) = (ctime_ns, mtime_ns);
-        World::new(Access::Own).vouches(path, &state, taken_ns)
+        FileStates::new(Access::Own).is_reliable(path, &state, taken_ns)
     }
 
     #[test]
     fn whole_seconds_must_have_passed() {
-        assert!(vouches(THEN_NS, THEN_NS, THEN_NS + SECONDS_NS));
-        assert!(!vouches(THEN_NS, THEN_NS, THEN_NS + SECONDS_NS - 1));
+        assert!(is_reliable(THEN_NS, THEN_NS, THEN_NS + SECONDS_NS));
+        assert!(!is_reliable(THEN_NS, THEN_NS, THEN_NS + SECONDS_NS - 1));
         // The clock was set back since, or the file comes from times to come.
-        assert!(!vouches(THEN_NS, THEN_NS, THEN_NS - 3600 * SECOND_NS));
-        assert!(!vouches(THEN_NS, THEN_NS + 3600 * SECOND_NS, THEN_NS + SECONDS_NS));
+        assert!(!is_reliable(THEN_NS, THEN_NS, THEN_NS - 3600 * SECOND_NS));
+        assert!(!is_reliable(THEN_NS, THEN_NS + 3600 * SECOND_NS, THEN_NS + SECONDS_NS));
         // A time that was put back is no older than the change that did it.
-        assert!(!vouches(THEN_NS, 0, THEN_NS + 1));
+        assert!(!is_reliable(THEN_NS, 0, THEN_NS + 1));
     }
 
     #[test]
@@ -317,11 +318,14 @@ mod tests {
         let known: KnownAbsent = [(path.clone().into_os_string(), state)].into_iter().collect();
         // Nobody looks again: this one is said to be absent, and is not.
         let wrong = [(directory.join("y").into_os_string(), state)].into_iter().collect();
-        let found = World::knowing(Access::Own, wrong).look(&directory.join("y"));
+        let found = FileStates::knowing(Access::Own, wrong).look(&directory.join("y"));
         assert!(matches!(found, Absent::In(..)));
-        assert!(matches!(World::knowing(Access::Own, known.clone()).look(&path), Absent::In(..)));
+        assert!(matches!(
+            FileStates::knowing(Access::Own, known.clone()).look(&path),
+            Absent::In(..)
+        ));
         std::fs::write(&path, "").expect("written");
-        assert!(matches!(World::knowing(Access::Own, known).look(&path), Absent::There));
+        assert!(matches!(FileStates::knowing(Access::Own, known).look(&path), Absent::There));
     }
 
     #[test]

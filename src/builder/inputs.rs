@@ -1,6 +1,6 @@
 //! The inputs of a record: what the tool was seen to read, list and ask about, with the stamps and digests of now.
 //!
-//! What has changed since the tool saw it, or is too young to vouch, is a reason not to store. Read next: `path_walker.rs`.
+//! What has changed since the tool saw it, or is too young for a reliable stat, is a reason not to store. Read next: `path_walker.rs`.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsString};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::file_states::{World, is_shared_object};
+use super::file_states::{FileStates, is_shared_object};
 use super::library_answers::Libraries;
 use super::path_walker::c_path;
 use crate::compilers::{Times, is_crate, is_launcher, is_precompiled, is_remade};
@@ -95,12 +95,12 @@ impl<'a> Inputs<'a> {
     /// Notes a file that was read, in the state in which it was `seen` then, if that is known.
     pub fn content(
         &mut self,
-        world: &mut World,
+        files: &mut FileStates,
         path: &Path,
         seen: Option<Stat>,
         was_asked: bool,
     ) -> Result<(), NotStored> {
-        let path = &*world.ways.plain(path);
+        let path = &*files.walker.plain(path);
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
         let itself = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
         let state = if itself.is_symlink() { raw::stat(&spelled) } else { Ok(itself) };
@@ -113,7 +113,7 @@ impl<'a> Inputs<'a> {
         }
         // What only the kernel or the loader opened has no stamp of that moment: it must be older than the run.
         let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
-        if !world.vouches(&spelled, &state, self.started_ns) || seen.is_none() && !is_older {
+        if !files.is_reliable(&spelled, &state, self.started_ns) || seen.is_none() && !is_older {
             return Err(NotStored::InputTooNew);
         }
         self.vet(&state)?;
@@ -122,7 +122,7 @@ impl<'a> Inputs<'a> {
         // The loader asks no link where it leads: if one leads elsewhere, the stamp is that of another file.
         let is_library = seen.is_none() && is_shared_object(path);
         let is_link = itself.is_symlink() && !is_library;
-        world.ways.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
+        files.walker.walk(path.parent().filter(|_| !is_link).unwrap_or(path));
         // Two spellings of one file may be the same in plain.
         if self.contents.insert(spelled.clone()) {
             let shows_state = self.shows.include(path, &state, was_asked)
@@ -140,7 +140,7 @@ impl<'a> Inputs<'a> {
     /// Notes the loader's cache by what it answers for `names`; these answers, or nothing if it is not understood.
     pub fn library_cache(
         &mut self,
-        world: &mut World,
+        files: &mut FileStates,
         names: &BTreeSet<OsString>,
     ) -> Result<Option<Vec<(CString, CString)>>, NotStored> {
         let path = Path::new(library_cache::PATH);
@@ -150,11 +150,11 @@ impl<'a> Inputs<'a> {
         let Some(answers) = libraries.answers(names) else { return Ok(None) };
         let state = libraries.state;
         let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
-        if !is_older || !world.vouches(&spelled, &state, self.started_ns) {
+        if !is_older || !files.is_reliable(&spelled, &state, self.started_ns) {
             return Err(NotStored::InputTooNew);
         }
         self.vet(&state)?;
-        world.ways.walk(path.parent().unwrap_or(path));
+        files.walker.walk(path.parent().unwrap_or(path));
         let mut hasher = blake3::Hasher::new();
         for text in answers.iter().flat_map(|(name, found)| [name, found]) {
             hasher.update(text.to_bytes_with_nul());
@@ -164,11 +164,11 @@ impl<'a> Inputs<'a> {
     }
 
     /// Notes a directory whose names were read.
-    pub fn listing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
-        let path = &*world.ways.plain(path);
+    pub fn listing(&mut self, files: &mut FileStates, path: &Path) -> Result<(), NotStored> {
+        let path = &*files.walker.plain(path);
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
         let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
-        if !world.vouches(&spelled, &state, self.started_ns) {
+        if !files.is_reliable(&spelled, &state, self.started_ns) {
             return Err(NotStored::InputTooNew);
         }
         if state.stat.ctime_ns.max(state.stat.mtime_ns) >= self.started_ns {
@@ -176,34 +176,34 @@ impl<'a> Inputs<'a> {
         }
         self.vet(&state)?;
         let digest = digest_listing(&spelled).ok_or(NotStored::InputChanged)?;
-        world.ways.walk(path);
+        files.walker.walk(path);
         self.push(spelled, record::LISTING, &state, digest);
         Ok(())
     }
 
     /// Notes a program that the search for the tool passed over. If its file has a name that says what it is, only the links
     /// to it count; what else may take a compiler's name (a hard link, a copy) counts by its whole stamp.
-    pub fn passed(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
-        let plain = world.ways.plain(path).into_owned();
+    pub fn passed(&mut self, files: &mut FileStates, path: &Path) -> Result<(), NotStored> {
+        let plain = files.walker.plain(path).into_owned();
         let file = std::fs::canonicalize(path).map_err(|_| NotStored::InputChanged)?;
         let name = file.file_name().unwrap_or_default();
         if name.as_encoded_bytes().starts_with(b"ibid") || is_launcher(&file) {
-            return self.existing(world, &plain);
+            return self.existing(files, &plain);
         }
         let spelled = c_path(&plain).ok_or(NotStored::UnrepeatableInput)?;
-        world.ways.walk(&plain);
+        files.walker.walk(&plain);
         let state = raw::stat(&spelled).map_err(|_| NotStored::InputChanged)?;
-        self.metadata(world, spelled, &state)
+        self.metadata(files, spelled, &state)
     }
 
     fn metadata(
         &mut self,
-        world: &mut World,
+        files: &mut FileStates,
         path: CString,
         state: &FileState,
     ) -> Result<(), NotStored> {
         let is_older = state.stat.ctime_ns.max(state.stat.mtime_ns) < self.started_ns;
-        if !is_older || !world.vouches(&path, state, self.started_ns) {
+        if !is_older || !files.is_reliable(&path, state, self.started_ns) {
             return Err(NotStored::InputTooNew);
         }
         self.push(path, record::METADATA, state, [0; 32]);
@@ -211,9 +211,9 @@ impl<'a> Inputs<'a> {
     }
 
     /// Notes a path of which only the state was asked for.
-    pub fn existing(&mut self, world: &mut World, path: &Path) -> Result<(), NotStored> {
+    pub fn existing(&mut self, files: &mut FileStates, path: &Path) -> Result<(), NotStored> {
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;
-        world.ways.walk(path);
+        files.walker.walk(path);
         let state = raw::lstat(&spelled).map_err(|_| NotStored::InputChanged)?;
         // What a dangling symlink says was read: the walk has noted it.
         let (kind, state) = match state.is_symlink().then(|| raw::stat(&spelled)) {
@@ -222,10 +222,10 @@ impl<'a> Inputs<'a> {
             Some(Err(_)) => return Ok(()),
         };
         if state.is_regular() && self.times != Times::Ignored {
-            return self.content(world, path, None, true);
+            return self.content(files, path, None, true);
         }
         if state.is_regular() && self.shows.include(path, &state, true) {
-            return self.metadata(world, spelled, &state);
+            return self.metadata(files, spelled, &state);
         }
         self.push(spelled, kind, &state, [0; 32]);
         Ok(())

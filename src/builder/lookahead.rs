@@ -10,30 +10,30 @@ use std::path::Path;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::file_states::{Absent, World};
+use super::file_states::{Absent, FileStates};
 use super::path_walker::c_path;
 use crate::shm::raw;
 use crate::shm::stat::Stat;
 use crate::store::Store;
 
 /// What was seen while the tool ran.
-pub struct Ahead<'a> {
+pub struct Lookahead<'a> {
     store: &'a Store,
-    world: World,
+    files: FileStates,
     asked: FxHashSet<OsString>,
     read: FxHashSet<OsString>,
     absent: KnownAbsent,
 }
 
-/// Paths at which nothing was, with the states of their directories before they were looked at, whose stamps vouch.
+/// Paths at which nothing was, with the states of their directories before they were looked at, if those are reliable.
 pub type KnownAbsent = FxHashMap<OsString, Stat>;
 
-impl<'a> Ahead<'a> {
+impl<'a> Lookahead<'a> {
     /// Nothing seen yet.
-    pub fn new(store: &'a Store) -> Ahead<'a> {
-        Ahead {
+    pub fn new(store: &'a Store) -> Lookahead<'a> {
+        Lookahead {
             store,
-            world: World::new(store.cache.access),
+            files: FileStates::new(store.cache.access),
             asked: FxHashSet::default(),
             read: FxHashSet::default(),
             absent: FxHashMap::default(),
@@ -45,9 +45,9 @@ impl<'a> Ahead<'a> {
         if !self.asked.insert(path.as_os_str().to_owned()) {
             return;
         }
-        let Absent::In(directory, name) = self.world.look(path) else { return };
-        let Some(state) = self.world.directory(&directory) else { return };
-        if self.world.vouching(&directory, &state, &HashSet::new()).is_some() {
+        let Absent::In(directory, name) = self.files.look(path) else { return };
+        let Some(state) = self.files.directory(&directory) else { return };
+        if self.files.reliable_path(&directory, &state, &HashSet::new()).is_some() {
             self.absent.insert(directory.join(name).into_os_string(), state.stat);
         }
     }
@@ -59,7 +59,7 @@ impl<'a> Ahead<'a> {
         }
         let Some(path) = c_path(path) else { return };
         let Ok(state) = raw::stat(&path) else { return };
-        if state.is_regular() && self.world.vouches(&path, &state, self.world.taken_ns) {
+        if state.is_regular() && self.files.is_reliable(&path, &state, self.files.taken_ns) {
             let _ = self.store.digest_file(&path, &state, true);
         }
     }

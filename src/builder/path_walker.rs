@@ -1,4 +1,4 @@
-//! The ways to the paths that count: symlinks and directories on them, and paths without needless steps up.
+//! Walks paths: the symlinks and directories on each, and paths without needless steps up.
 //!
 //! It looks and remembers what it saw. Who asks: `file_states.rs`, `record_builder.rs`.
 
@@ -14,9 +14,9 @@ use crate::shm::raw::{self, FileState};
 /// How deep symlinks may nest, as in the kernel.
 const LINKS_MAX: usize = 40;
 
-/// What was met on the ways that were walked.
+/// What was met on the paths that were walked.
 #[derive(Debug, Default)]
-pub struct Ways {
+pub struct PathWalker {
     // By spelling: hashing a path part by part takes several times as long.
     walked: FxHashMap<OsString, Met>,
     plain: FxHashMap<OsString, PathBuf>,
@@ -42,7 +42,7 @@ impl Met {
     }
 }
 
-impl Ways {
+impl PathWalker {
     /// Notes every symlink and every directory on the way to `path`, those behind links too; `path` itself only if it is
     /// one of the two. Compilers ask where a path really leads, and write that into depfiles and debug information.
     pub fn walk(&mut self, path: &Path) {
@@ -73,7 +73,7 @@ impl Ways {
         }
     }
 
-    /// As [`World::plain`], of a directory; empty for the working directory.
+    /// As [`FileStates::plain`], of a directory; empty for the working directory.
     fn plain_directory(&mut self, directory: &Path, depth: usize) -> PathBuf {
         if let Some(known) = self.plain.get(directory.as_os_str()) {
             return known.clone();
@@ -197,13 +197,16 @@ mod tests {
             ("a/x.h", "a/x.h"),
             ("a/..x.h", "a/..x.h"),
         ] {
-            let mut ways = Ways::default();
-            assert_eq!(ways.plain(&root.join(path)), root.join(plain), "{path}");
+            let mut walker = PathWalker::default();
+            assert_eq!(walker.plain(&root.join(path)), root.join(plain), "{path}");
         }
         let _turn = crate::env::WORKING_DIRECTORY.lock();
-        assert_eq!(Ways::default().plain(Path::new("src/../x.h")), Path::new("x.h"));
-        assert_eq!(Ways::default().plain(Path::new("src/..")), Path::new("."));
-        assert_eq!(Ways::default().plain(Path::new("../src/../x.h")), Path::new("../src/../x.h"));
+        assert_eq!(PathWalker::default().plain(Path::new("src/../x.h")), Path::new("x.h"));
+        assert_eq!(PathWalker::default().plain(Path::new("src/..")), Path::new("."));
+        assert_eq!(
+            PathWalker::default().plain(Path::new("../src/../x.h")),
+            Path::new("../src/../x.h")
+        );
     }
 
     #[test]
@@ -211,9 +214,9 @@ mod tests {
         let scratch = tempfile::tempdir().expect("a temporary directory");
         let root = scratch.path().canonicalize().expect("it is there");
         fs::create_dir_all(root.join("a/b")).expect("made");
-        let mut ways = Ways::default();
-        let _ = ways.plain(&root.join("a/b/../x.h"));
-        let places = ways.places(&FxHashSet::default());
+        let mut walker = PathWalker::default();
+        let _ = walker.plain(&root.join("a/b/../x.h"));
+        let places = walker.places(&FxHashSet::default());
         assert!(places.iter().any(|(path, _)| path_of(path) == root.join("a/b")));
     }
 
@@ -224,6 +227,6 @@ mod tests {
         symlink("two/../one/x", root.join("one")).expect("made");
         symlink("one/../two/x", root.join("two")).expect("made");
         let path = root.join("one/../x.h");
-        assert_eq!(Ways::default().plain(&path), path);
+        assert_eq!(PathWalker::default().plain(&path), path);
     }
 }

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::equal_contents::note_times;
 use super::file_states::names_directory;
-use super::file_states::{Absences, Absent, World, now_ns, since_epoch_ns};
+use super::file_states::{Absences, Absent, FileStates, now_ns, since_epoch_ns};
 use super::inputs::Inputs;
 use super::lookahead::KnownAbsent;
 use super::path_walker::c_path;
@@ -26,7 +26,7 @@ use crate::os::input::Source;
 use crate::os::library_cache;
 use crate::os::path::Found;
 use crate::os::run::{Ended, Text};
-use crate::os::unnamed::Waiting;
+use crate::os::unnamed::StdinState;
 use crate::outcome::NotStored;
 use crate::probe::command::Command;
 use crate::probe::judge::{Environment, Streams, standard_input};
@@ -39,7 +39,7 @@ use crate::store::digest::digest_link;
 use crate::store::draft::{Directory, Draft, Output, Variable};
 
 /// A run of a tool, and all that is known of it.
-pub struct Lesson<'a> {
+pub struct RecordBuilder<'a> {
     /// Where blobs go.
     pub store: &'a Store,
     /// The invocation.
@@ -55,7 +55,7 @@ pub struct Lesson<'a> {
     /// How it ended.
     pub ended: &'a Ended,
     /// What was so before.
-    pub outset: Outset,
+    pub start_state: StartState,
     /// The source, if it came by standard input.
     pub source: Option<&'a Source>,
     /// Where it is said which file is a reason not to store.
@@ -63,7 +63,7 @@ pub struct Lesson<'a> {
 }
 
 /// What is so when a tool is about to start.
-pub struct Outset {
+pub struct StartState {
     /// Nanoseconds since the epoch.
     pub(super) started_ns: i64,
     /// Where its text goes.
@@ -71,42 +71,42 @@ pub struct Outset {
     /// What standard input is, see `probe::judge::standard_input`.
     pub(super) standard_input: u32,
     /// What it may read there.
-    pub(super) waiting: Waiting,
+    pub(super) stdin: StdinState,
 }
 
-impl Outset {
+impl StartState {
     /// Asks.
-    pub fn now(command: &Command) -> Outset {
-        Outset {
+    pub fn now(command: &Command) -> StartState {
+        StartState {
             streams: Streams::now(),
             standard_input: standard_input(command),
-            waiting: Waiting::now(),
+            stdin: StdinState::now(),
             started_ns: now_ns(),
         }
     }
 }
 
-impl Lesson<'_> {
+impl RecordBuilder<'_> {
     /// The record of this run; `known_absent` is what was seen ahead.
-    pub fn learn(&self, known_absent: KnownAbsent) -> Result<Draft, NotStored> {
-        let mut world = World::knowing(self.store.cache.access, known_absent);
-        self.vet(&mut world)?;
+    pub fn build(&self, known_absent: KnownAbsent) -> Result<Draft, NotStored> {
+        let mut files = FileStates::knowing(self.store.cache.access, known_absent);
+        self.vet(&mut files)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
-        let outputs = self.outputs(&mut world)?;
+        let outputs = self.outputs(&mut files)?;
         let written = self.written_directories();
-        let (absences, unusable) = self.absences(&mut world, &written)?;
+        let (absences, unusable) = self.absences(&mut files, &written)?;
         let mut draft = Draft {
             flags: self.flags(text),
             columns: if is_silent(text) && !self.runs_unknown_code() {
                 0
             } else {
-                self.outset.streams.columns
+                self.start_state.streams.columns
             },
             cpu: if self.depends_on_cpu() { cpu::identity() } else { 0 },
             tool_us: u64::try_from(self.ended.wall.as_micros()).unwrap_or(u64::MAX),
             command: self.command.bytes().to_vec(),
-            invocation_key: self.command.invocation_key(),
-            portable_key: self.command.portable_key(),
+            direct_key: self.command.direct_key(),
+            content_key: self.command.content_key(),
             variables: self.variables()?,
             directories: absences.directories,
             absences: absences.hot,
@@ -116,7 +116,7 @@ impl Lesson<'_> {
             stderr: self.blob(&text.stderr)?,
             inputs: Vec::new(),
         };
-        let mtimes_ns = self.inputs(world, &unusable, &mut draft, &written)?;
+        let mtimes_ns = self.inputs(files, &unusable, &mut draft, &written)?;
         if self.policy.equal_contents_matter()
             && !note_times(&mut draft.inputs, &mtimes_ns, self.command.bytes())
         {
@@ -129,12 +129,12 @@ impl Lesson<'_> {
         let has_text = !is_silent(text);
         let asks = has_text || self.runs_unknown_code();
         when(has_text, record::HAS_TEXT)
-            | when(has_text && self.outset.streams.merged, record::MERGED)
-            | when(asks && self.outset.streams.out_terminal, record::OUT_TERMINAL)
-            | when(asks && self.outset.streams.err_terminal, record::ERR_TERMINAL)
+            | when(has_text && self.start_state.streams.merged, record::MERGED)
+            | when(asks && self.start_state.streams.out_terminal, record::OUT_TERMINAL)
+            | when(asks && self.start_state.streams.err_terminal, record::ERR_TERMINAL)
             | when(self.depends_on_cpu(), record::NEEDS_CPU)
             | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
-            | when(self.reads_standard_input(), self.outset.standard_input)
+            | when(self.reads_standard_input(), self.start_state.standard_input)
             | when(self.runs_unknown_code(), record::ASKS_STREAMS)
     }
 
@@ -205,7 +205,7 @@ impl Lesson<'_> {
         Ok(searches)
     }
 
-    fn outputs(&self, world: &mut World) -> Result<Vec<Output>, NotStored> {
+    fn outputs(&self, files: &mut FileStates) -> Result<Vec<Output>, NotStored> {
         let mut outputs = Vec::new();
         for made in self.observation.directories.iter().filter(|made| self.is_output(made)) {
             outputs.push(self.directory(made).inspect_err(self.naming(&made.path))?);
@@ -213,7 +213,7 @@ impl Lesson<'_> {
         // What is above comes first.
         outputs.sort_by_key(|output| output.path.count_bytes());
         for output in &self.observation.outputs {
-            outputs.push(self.output(world, output).inspect_err(self.naming(&output.path))?);
+            outputs.push(self.output(files, output).inspect_err(self.naming(&output.path))?);
         }
         if self.observation.outputs.is_empty() && !self.policy.is_question {
             return Err(NotStored::NoOutput);
@@ -248,7 +248,7 @@ impl Lesson<'_> {
 
     fn output(
         &self,
-        world: &mut World,
+        files: &mut FileStates,
         seen: &crate::observe::Output,
     ) -> Result<Output, NotStored> {
         let path = c_path(&seen.path).ok_or(NotStored::SpecialOutput)?;
@@ -275,7 +275,7 @@ impl Lesson<'_> {
         if raw::lstat(&path).map(|now| now.stat) != Ok(state.stat) {
             return Err(NotStored::OutputChanged);
         }
-        if world.vouches(&path, &state, world.taken_ns) {
+        if files.is_reliable(&path, &state, files.taken_ns) {
             self.store.note_digest(&state, &blob.digest);
         }
         let may_ask = self.may_depend_on_place(seen);
@@ -330,7 +330,7 @@ impl Lesson<'_> {
     /// permission): its kind and mode count.
     fn absences(
         &self,
-        world: &mut World,
+        files: &mut FileStates,
         written: &HashSet<(u64, u64)>,
     ) -> Result<(Absences, Vec<PathBuf>), NotStored> {
         let no_entry = rustix::io::Errno::NOENT.raw_os_error();
@@ -341,7 +341,7 @@ impl Lesson<'_> {
             if path.as_os_str().is_empty() {
                 continue;
             }
-            match world.look(path) {
+            match files.look(path) {
                 Absent::There if errno == no_entry => {
                     self.naming(path)(&NotStored::InputChanged);
                     return Err(NotStored::InputChanged);
@@ -350,7 +350,7 @@ impl Lesson<'_> {
                 nowhere => absent.push(nowhere),
             }
         }
-        let absences = world.absences(absent, written).ok_or(NotStored::InputChanged)?;
+        let absences = files.absences(absent, written).ok_or(NotStored::InputChanged)?;
         Ok((absences, unusable))
     }
 
@@ -366,13 +366,13 @@ impl Lesson<'_> {
     /// Puts the inputs into `draft`, and gives the times when they were modified last.
     fn inputs(
         &self,
-        mut world: World,
+        mut files: FileStates,
         unusable: &[PathBuf],
         draft: &mut Draft,
         written: &HashSet<(u64, u64)>,
     ) -> Result<Vec<i64>, NotStored> {
         let directories = &mut draft.directories;
-        let started_ns = self.outset.started_ns;
+        let started_ns = self.start_state.started_ns;
         let mut inputs = Inputs::new(self.store, started_ns, self.times(), self.shows());
         let is_replaced = |path: &Path| {
             self.policy.replaces(path) && self.observation.outputs.iter().any(|o| o.path == path)
@@ -381,22 +381,22 @@ impl Lesson<'_> {
         for input in &self.observation.inputs {
             if input.path == Path::new(library_cache::PATH)
                 && let Some(names) = &self.observation.library_names
-                && let Some(answers) = inputs.library_cache(&mut world, names)?
+                && let Some(answers) = inputs.library_cache(&mut files, names)?
             {
                 draft.searches.extend(answers);
                 continue;
             }
             // lld opens the file that it replaces, in order to remove it in the background.
             if !is_replaced(&input.path) && !passed_over.contains(&&*input.path) {
-                let noted = inputs.content(&mut world, &input.path, input.stat, input.was_asked);
+                let noted = inputs.content(&mut files, &input.path, input.stat, input.was_asked);
                 noted.inspect_err(self.naming(&input.path))?;
             }
         }
         for path in &self.observation.listings {
-            inputs.listing(&mut world, path).inspect_err(self.naming(path))?;
+            inputs.listing(&mut files, path).inspect_err(self.naming(path))?;
         }
         for path in &self.found.passed {
-            inputs.passed(&mut world, path)?;
+            inputs.passed(&mut files, path)?;
         }
         let spelled =
             |directory: &Directory| OsStr::from_bytes(directory.path.to_bytes()).to_owned();
@@ -404,23 +404,23 @@ impl Lesson<'_> {
         let found = self.observation.directories.iter().filter(|made| !self.is_output(made));
         let found = found.map(|made| &made.path);
         for path in self.observation.existing.iter().chain(found).chain(unusable) {
-            // A directory whose stamp vouches for absences is judged there.
-            let plain = world.ways.plain(path);
+            // A directory whose stat tells of absences is judged there.
+            let plain = files.walker.plain(path);
             if !passed_over.contains(&&**path)
                 && seen.insert(bare_directory(&plain).as_os_str().to_owned())
             {
-                inputs.existing(&mut world, &plain).inspect_err(self.naming(path))?;
+                inputs.existing(&mut files, &plain).inspect_err(self.naming(path))?;
             }
         }
         for directory in directories.iter() {
             // Where it leads by a link on the way shows in what is opened there: a tool may ask for the real path.
-            world.ways.walk(Path::new(OsStr::from_bytes(directory.path.to_bytes())));
+            files.walker.walk(Path::new(OsStr::from_bytes(directory.path.to_bytes())));
         }
-        for (path, state) in world.ways.links() {
+        for (path, state) in files.walker.links() {
             let digest = digest_link(path).ok_or(NotStored::InputChanged)?;
             inputs.push(path.clone(), record::LINK, state, digest);
         }
-        let places = world.fold(world.ways.places(&seen), directories, written);
+        let places = files.fold(files.walker.places(&seen), directories, written);
         for (path, state) in places.ok_or(NotStored::InputChanged)? {
             inputs.push(path, record::EXISTS, &state, [0; 32]);
         }

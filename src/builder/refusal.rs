@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::driver;
-use super::file_states::{World, is_shared_object, was_set_back};
+use super::file_states::{FileStates, is_shared_object, was_set_back};
 use super::inputs::Shows;
-use super::record_builder::Lesson;
+use super::record_builder::RecordBuilder;
 use crate::compilers::{
     StandardInput, Times, asks_idly, is_wrapper, reads_variables_by_name, shells,
 };
@@ -20,8 +20,8 @@ use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
 use crate::outcome::NotStored;
 
-impl Lesson<'_> {
-    pub(super) fn vet(&self, world: &mut World) -> Result<(), NotStored> {
+impl RecordBuilder<'_> {
+    pub(super) fn vet(&self, files: &mut FileStates) -> Result<(), NotStored> {
         let refused = |fact| match fact {
             Fact::Time if self.only_plain_shells_ask() => None,
             Fact::Time => Some(NotStored::UsedTime),
@@ -39,15 +39,16 @@ impl Lesson<'_> {
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }
-        if was_set_back(self.outset.started_ns, world.taken_ns, self.ended.wall) {
+        if was_set_back(self.start_state.started_ns, files.taken_ns, self.ended.wall) {
             return Err(NotStored::InputTooNew);
         }
         // Under cargo it is always `/dev/null`; under make it may be anything.
         let is_read = self.policy.standard_input != StandardInput::Unread
             || self.policy.loads_macros()
-            || !self.outset.waiting.is_untouched();
-        let may_differ = self.reads_standard_input() && self.outset.standard_input == 0 && is_read;
-        if may_differ && !self.knows_source(world) {
+            || !self.start_state.stdin.is_untouched();
+        let may_differ =
+            self.reads_standard_input() && self.start_state.standard_input == 0 && is_read;
+        if may_differ && !self.knows_source(files) {
             return Err(NotStored::UnrepeatableInput);
         }
         if self.runs_unknown_code() && has_inherited_input(is_job_server) {
@@ -192,11 +193,12 @@ impl Lesson<'_> {
     }
 
     /// Whether what came by standard input is a source that only its bytes tell from others.
-    fn knows_source(&self, world: &mut World) -> bool {
+    fn knows_source(&self, files: &mut FileStates) -> bool {
         let Some(source) = self.source else { return false };
-        let mut vouches = |state| world.vouches(c"/proc/self/fd/0", &state, self.outset.started_ns);
+        let mut is_reliable =
+            |state| files.is_reliable(c"/proc/self/fd/0", &state, self.start_state.started_ns);
         source.was_used_up()
-            && source.state().is_none_or(&mut vouches)
+            && source.state().is_none_or(&mut is_reliable)
             && !self.runs_unknown_code()
             && !self.is_judged_by_stamps_only()
     }

@@ -1,6 +1,6 @@
 //! Finding the tool that was asked for: on `PATH`, past ourselves and past other caches' links.
 //!
-//! A record repeats the search (`portable.rs`) and holds what was passed over (`inputs.rs`).
+//! A record repeats the search (`content_lookup.rs`) and holds what was passed over (`inputs.rs`).
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

@@ -78,16 +78,16 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
 
 fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     let number = |name: &str| figures[name].as_u64().unwrap_or(0);
-    let (invocation, portable, misses) =
+    let (direct, by_content, misses) =
         (number("invocation_hits"), number("portable_hits"), number("misses"));
-    let cacheable = invocation + portable + misses;
+    let cacheable = direct + by_content + misses;
     let share = |part: u64| {
         (part * 100).checked_div(cacheable).map_or(String::new(), |share| format!("  ({share} %)"))
     };
     writeln!(out, "cache directory    {}", figures["cache_dir"].as_str().unwrap_or(""))?;
-    writeln!(out, "hits               {}{}", invocation + portable, share(invocation + portable))?;
-    writeln!(out, "  by stamps        {invocation}")?;
-    writeln!(out, "  by content       {portable}")?;
+    writeln!(out, "hits               {}{}", direct + by_content, share(direct + by_content))?;
+    writeln!(out, "  direct           {direct}")?;
+    writeln!(out, "  by content       {by_content}")?;
     writeln!(out, "misses             {misses}{}", share(misses))?;
     writeln!(out, "  stored           {}", number("stored"))?;
     show_reasons(&figures["not_stored"], "  not stored       ", out)?;

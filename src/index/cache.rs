@@ -50,7 +50,7 @@ impl Cache {
         })
     }
 
-    /// The records under an invocation key or a portable key, newest first.
+    /// The records under an direct key or a content key, newest first.
     pub fn records<'c>(
         &'c self,
         key: &'c [u8; 16],
@@ -62,9 +62,8 @@ impl Cache {
                 let place = candidates.iter().nth(at)?;
                 at += 1;
                 let Some(entry) = self.segments.entry(place) else { continue };
-                let (invocation, portable) = entry.header.key.split_at(16);
-                if entry.header.kind() == Some(Kind::Record)
-                    && (key == invocation || key == portable)
+                let (direct, by_content) = entry.header.key.split_at(16);
+                if entry.header.kind() == Some(Kind::Record) && (key == direct || key == by_content)
                 {
                     return Some((place, entry));
                 }

@@ -13,7 +13,7 @@ use crate::shm::raw::{self, Stream};
 
 /// What waits in standard input before a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct StdinState {
     kind: Option<FileType>,
     /// Where the next byte of a file is read.
     position: Option<u64>,
@@ -22,12 +22,12 @@ pub struct Waiting {
     is_drained: bool,
 }
 
-impl Waiting {
+impl StdinState {
     /// Asks.
-    pub fn now() -> Waiting {
+    pub fn now() -> StdinState {
         let file = raw::standard(Stream::Input);
         let kind = fstat(file).ok().map(|stat| FileType::from_raw_mode(stat.st_mode));
-        Waiting {
+        StdinState {
             kind,
             position: seek(file, SeekFrom::Current(0)).ok(),
             held: ioctl_fionread(file).ok(),
@@ -40,7 +40,7 @@ impl Waiting {
     pub fn is_untouched(self) -> bool {
         let is_terminal = raw::is_terminal(raw::standard(Stream::Input));
         let shows_reads = matches!(self.kind, Some(FileType::RegularFile | FileType::Fifo));
-        is_terminal || shows_reads && self == Waiting::now()
+        is_terminal || shows_reads && self == StdinState::now()
     }
 }
 

@@ -61,9 +61,9 @@ pub fn base_name(path: &CStr) -> &CStr {
 }
 
 /// What the key for the look-up by stamps is the hash of, before the command's own bytes.
-const INVOCATION: &[u8] = b"ibid invocation";
-/// As [`INVOCATION`], of the look-up by digests.
-const PORTABLE: &[u8] = b"ibid portable";
+const DIRECT: &[u8] = b"ibid invocation";
+/// As [`DIRECT`], of the look-up by digests.
+const CONTENT: &[u8] = b"ibid portable";
 
 /// What is known of standard input without a look at what is there now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub enum KnownInput {
 pub struct Command<'a> {
     call: Call,
     start: Start,
-    /// [`INVOCATION`], then the command's bytes.
+    /// [`DIRECT`], then the command's bytes.
     text: &'a [u8],
     directory: &'a [u8],
     /// What is known of standard input.
@@ -101,7 +101,7 @@ impl<'a> Command<'a> {
     ) -> Option<(Self, &'a mut [u8])> {
         let creation_mask = raw::creation_mask();
         let mut text = Text { buffer, len: 0 };
-        text.piece(INVOCATION)?;
+        text.piece(DIRECT)?;
         text.piece(&creation_mask.to_le_bytes())?;
         text.piece(&[u8::from(call.forced), u8::from(call.masquerade), NO_SOURCE, 0])?;
         text.field(settings.root)?;
@@ -136,18 +136,18 @@ impl<'a> Command<'a> {
     /// The command's bytes: fixed facts, then as fields the settings that change bytes, directory, tool, arguments, and the
     /// source if it came by standard input.
     pub fn bytes(&self) -> &'a [u8] {
-        self.text.get(INVOCATION.len()..).unwrap_or(&[])
+        self.text.get(DIRECT.len()..).unwrap_or(&[])
     }
 
     /// The key for the look-up by stamps.
-    pub fn invocation_key(&self) -> [u8; 16] {
+    pub fn direct_key(&self) -> [u8; 16] {
         xxh3_128(self.text).to_le_bytes()
     }
 
     /// The key for the look-up by digests.
-    pub fn portable_key(&self) -> [u8; 16] {
+    pub fn content_key(&self) -> [u8; 16] {
         let mut hasher = Xxh3::new();
-        hasher.update(PORTABLE);
+        hasher.update(CONTENT);
         hasher.update(self.bytes());
         hasher.digest128().to_le_bytes()
     }
@@ -170,7 +170,7 @@ impl Command<'_> {
     #[must_use]
     pub fn with_source(&self, digest: [u8; 32]) -> Command<'static> {
         let mut text = self.text.to_vec();
-        if let Some(mark) = text.get_mut(INVOCATION.len() + SOURCE_MARK_AT) {
+        if let Some(mark) = text.get_mut(DIRECT.len() + SOURCE_MARK_AT) {
             *mark = HAS_SOURCE;
         }
         text.extend((digest.len() as u64).to_le_bytes());

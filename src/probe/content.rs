@@ -1,7 +1,7 @@
 //! Files with another stamp than was recorded: whether they are known to say what they said then.
 //!
 //! What the digest table does not know is a difference: nothing is read here but the record's cold part, and that only
-//! where it is needed. The look-up that reads files is `wrapper/portable.rs`: this one is no laxer. Read next: `docs/content-lookup.md`.
+//! where it is needed. The look-up that reads files is `wrapper/content_lookup.rs`: this one is stricter. Read next: `docs/content-lookup.md`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -77,7 +77,7 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
         let stamp = state.stat.stamp();
         let digest = self.digests.find(&stamp)?;
         let proof = self.cold()?.proofs(record).get(at)?;
-        // Whether its times agree with those of its twins is for the look-up that reads files.
+        // Whether its times agree with those of files of equal content is for the look-up that reads files.
         let is_same = digest == proof.digest && proof.times == 0;
         let place = self.changed.get_mut(self.count).filter(|_| is_same)?;
         *place = Changed { stamp, at: (at as u64).to_le_bytes(), group: proof.group.to_le_bytes() };

@@ -1,4 +1,4 @@
-//! Whether a record is true of the world as it is now, judged by stamps.
+//! Whether a record is true now, judged by stat stamps.
 //!
 //! It never guesses: what cannot be compared differs. It changes nothing. Read next: `content.rs`.
 
@@ -22,7 +22,7 @@ pub enum By {
     Content,
 }
 
-/// The first thing in which the world differs from a record.
+/// The first thing that differs from a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference<'a> {
     /// The record's bytes make no sense.
@@ -87,7 +87,7 @@ impl Environment {
         self.0.variable(name).map(CStr::to_bytes)
     }
 
-    /// A hash of all variables but the unimportant ones, whatever their order.
+    /// A hash of all variables but the unimportant ones, in any order.
     pub fn whole(&self) -> [u8; 16] {
         let sum = self.0.environment().map(CStr::to_bytes).fold(0u128, |sum, entry| {
             let name = entry.split(|byte| *byte == b'=').next().unwrap_or(entry);
@@ -99,7 +99,7 @@ impl Environment {
         sum.to_le_bytes()
     }
 
-    /// A hash of all variables of the dynamic loader, whatever their order.
+    /// A hash of all variables of the dynamic loader, in any order.
     pub fn loader(&self) -> [u8; 16] {
         let entries = self.0.environment().map(CStr::to_bytes);
         let ours = entries.filter(|entry| entry.starts_with(b"LD_"));
@@ -193,7 +193,7 @@ pub fn judge_machine<'a>(record: &Record<'a>, command: &Command) -> Result<(), D
     }
     if record.has(record::HAS_TEXT) || record.has(record::ASKS_STREAMS) {
         let (then, mut now) = (Streams::of(record), Streams::now());
-        // Text of one stream alone goes where that stream goes; whether the other one is the same file is no matter.
+        // Text of one stream alone goes where that stream goes; whether the other one is the same file does not matter.
         if !then.merged && (record.head.stdout.len_bytes == 0 || record.head.stderr.len_bytes == 0)
         {
             now.merged = false;

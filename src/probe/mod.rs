@@ -32,7 +32,7 @@ pub enum Answer {
     Hit(By),
     /// The tool must run.
     Miss,
-    /// A record was true of the world, but its outputs could not be delivered.
+    /// A record was true, but its outputs could not be delivered.
     Undelivered(Undelivered),
 }
 
@@ -68,7 +68,7 @@ pub fn look(
     arena: &mut [u8],
     delivered: impl FnOnce(),
 ) -> Answer {
-    let key = command.invocation_key();
+    let key = command.direct_key();
     let delivered = Cell::new(Some(delivered));
     let mut answer = Answer::Miss;
     for (_, entry) in cache.records(&key) {
@@ -127,7 +127,7 @@ pub fn count_hit(cache: &Cache, record: &Record<'_>, by: By) {
     cache.volatile.add(Counter::TIME_SAVED_US, record.head.tool_us);
 }
 
-/// The first difference of the newest record under the invocation key, for `explain`.
+/// The first difference of the newest record under the direct key, for `explain`.
 pub fn first_difference<R>(
     cache: &Cache,
     command: &Command,
@@ -135,7 +135,7 @@ pub fn first_difference<R>(
     arena: &mut [u8],
     tell: impl FnOnce(Result<By, Difference<'_>>) -> R,
 ) -> Option<R> {
-    let key = command.invocation_key();
+    let key = command.direct_key();
     let (_, entry) = cache.records(&key).next()?;
     let (record, rest) = hot_part(&entry, arena)?;
     Some(tell(judge_record(cache, (&entry, &record), rest, command, environment)))

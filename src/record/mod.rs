@@ -150,7 +150,7 @@ pub const REMADE: u32 = 6;
 /// [`Search`]).
 pub const ANSWERS: u32 = 7;
 
-/// A directory whose stamp vouches for names in it.
+/// A directory: as long as its stat is unchanged, the names recorded as missing in it are still missing.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct Directory {
@@ -212,7 +212,7 @@ pub const NAMED_WHOLE: u32 = 32;
 /// A directory, which is made where it is not there; it has no blob.
 pub const DIRECTORY: u32 = 64;
 
-/// What the portable look-up compares of an input (cold part).
+/// What the content look-up compares of an input (cold part).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct Proof {
@@ -277,7 +277,7 @@ impl<'a> Record<'a> {
         Table::new(self.bytes, self.head.inputs)
     }
 
-    /// The directories that vouch for absences.
+    /// The directories with names that are missing in them.
     pub fn directories(&self) -> Table<'a, Directory> {
         Table::new(self.bytes, self.head.directories)
     }
@@ -308,7 +308,7 @@ impl<'a> Cold<'a> {
         string(self.0, span)
     }
 
-    /// The names for which a directory vouches; `None` where they are damaged.
+    /// The names recorded of a directory; `None` where they are damaged.
     pub fn names(&self, span: Span) -> impl Iterator<Item = Option<&'a CStr>> + use<'a> {
         let mut rest = self.0.get(span.at as usize..);
         (0..span.len).map(move |_| {

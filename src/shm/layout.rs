@@ -132,7 +132,7 @@ pub struct EntryHeader {
     pub unit: u32,
     /// The cache's identity.
     pub uuid: [u8; 16],
-    /// A record: invocation key, portable key. A blob: BLAKE3 digest of the body.
+    /// A record: direct key, content key. A blob: BLAKE3 digest of the body.
     pub key: [u8; 32],
     /// Length of the body, which follows at once.
     pub body_bytes: u64,
@@ -140,7 +140,7 @@ pub struct EntryHeader {
     pub hot_bytes: u64,
     /// XXH3-128 of the hot part (record) or of the body (blob).
     pub sum: [u8; 16],
-    /// A record: hash of all that its portable look-up compares and gives. A blob: 0.
+    /// A record: hash of all that its content look-up compares and gives. A blob: 0.
     pub identity: [u8; 16],
     /// A record: hash of the environment it is true of. A blob: 0.
     pub circumstances: u64,

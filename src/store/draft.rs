@@ -24,9 +24,9 @@ pub struct Draft {
     /// The command's bytes.
     pub command: Vec<u8>,
     /// Key for the look-up by stamps.
-    pub invocation_key: [u8; 16],
+    pub direct_key: [u8; 16],
     /// Key for the look-up by digests.
-    pub portable_key: [u8; 16],
+    pub content_key: [u8; 16],
     /// The environment that counts.
     pub variables: Vec<Variable>,
     /// What the result was made from.
@@ -248,7 +248,7 @@ impl Draft {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
-        field(&self.portable_key);
+        field(&self.content_key);
         for number in [self.flags, self.columns] {
             field(&number.to_le_bytes());
         }

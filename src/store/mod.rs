@@ -227,8 +227,8 @@ impl Store {
     pub fn put_record(&self, draft: &Draft) -> Result<(), StoreError> {
         let encoded = draft.encode();
         let mut key = [0; 32];
-        key[..16].copy_from_slice(&draft.invocation_key);
-        key[16..].copy_from_slice(&draft.portable_key);
+        key[..16].copy_from_slice(&draft.direct_key);
+        key[16..].copy_from_slice(&draft.content_key);
         let (identity, circumstances) = (draft.identity(), draft.circumstances());
         let place = self.append(&NewEntry {
             kind: Kind::Record,
@@ -240,10 +240,10 @@ impl Store {
             body: &[&encoded.hot, &encoded.cold],
         })?;
         let header_at = |place| self.cache.segments.entry(place).map(|entry| entry.header);
-        self.publish(&draft.portable_key, place, |old| {
+        self.publish(&draft.content_key, place, |old| {
             header_at(old).is_some_and(|header| header.identity == identity)
         })?;
-        self.publish(&draft.invocation_key, place, |old| {
+        self.publish(&draft.direct_key, place, |old| {
             header_at(old)
                 .is_some_and(|h| h.identity == identity && h.circumstances == circumstances)
         })

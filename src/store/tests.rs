@@ -49,8 +49,8 @@ impl Drop for Scratch {
 fn draft(number: u8, blob: BlobRef) -> Draft {
     Draft {
         command: vec![number; 40],
-        invocation_key: [number; 16],
-        portable_key: [number ^ 0x80; 16],
+        direct_key: [number; 16],
+        content_key: [number ^ 0x80; 16],
         outputs: vec![Output {
             path: CString::new("a.o").expect("no NUL"),
             create_mode: 0o666,

@@ -4,7 +4,7 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{ARENA_BYTES, Invocation, Request, portable};
+use super::{ARENA_BYTES, Invocation, Request, content_lookup};
 use crate::compilers::Decision;
 use crate::env;
 use crate::outcome::PassReason;
@@ -57,7 +57,8 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     if told == Some(Ok(By::Stamps)) {
         return Explanation { is_hit: true, because: "every input has its recorded stamp".into() };
     }
-    if told == Some(Ok(By::Content)) || portable::is_true(&store, command, environment, &mut arena)
+    if told == Some(Ok(By::Content))
+        || content_lookup::is_true(&store, command, environment, &mut arena)
     {
         let because = "every input has its recorded content; stamps, PATH or PWD differ".into();
         return Explanation { is_hit: true, because };

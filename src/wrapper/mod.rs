@@ -1,12 +1,12 @@
 //! One invocation of a tool: `run` holds all branches that an invocation can take.
 //!
 //! Before the tool has run, any doubt means running it, untouched; after it, its result stands. It never runs twice.
-//! Read next: `builder/record_builder.rs` (what a miss teaches), `portable.rs` (the look-up by content).
+//! Read next: `builder/record_builder.rs` (what a miss stores), `content_lookup.rs` (the look-up by content).
 
+pub mod content_lookup;
 mod explain;
 mod log;
 mod plan;
-pub mod portable;
 mod request;
 mod trust;
 mod tryout;
@@ -16,8 +16,8 @@ use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::builder::lookahead::Ahead;
-use crate::builder::record_builder::{Lesson, Outset};
+use crate::builder::lookahead::Lookahead;
+use crate::builder::record_builder::{RecordBuilder, StartState};
 use crate::builder::{driver, search};
 use crate::compilers::{self, Decision};
 use crate::config::{self, Config, Observer};
@@ -38,10 +38,10 @@ use crate::shm::counters::Counter;
 use crate::shm::start::Start;
 use crate::store::Store;
 
+use content_lookup::ByContent;
 pub use explain::{Explanation, explain};
 use log::Log;
 use plan::{Plan, Step};
-use portable::Portable;
 use request::Request;
 use trust::{Observers, Part};
 pub use tryout::{Tried, observers};
@@ -233,15 +233,20 @@ impl Invocation {
             _ => probe::look(&store.cache, command, environment, &mut arena, || {}),
         };
         let undelivered = match unread {
-            Answer::Hit(By::Stamps) => return self.was_hit("invocation hit", request),
-            Answer::Hit(By::Content) => return self.was_hit("portable hit", request),
+            Answer::Hit(By::Stamps) => return self.was_hit("direct hit", request),
+            Answer::Hit(By::Content) => return self.was_hit("content hit", request),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
-                match portable::look(store, command, environment, &mut arena, self.may_store(store))
-                {
-                    Portable::Hit => return self.was_hit("portable hit", request),
-                    Portable::Undelivered(why) => Some(why),
-                    Portable::Miss => None,
+                match content_lookup::look(
+                    store,
+                    command,
+                    environment,
+                    &mut arena,
+                    self.may_store(store),
+                ) {
+                    ByContent::Hit => return self.was_hit("content hit", request),
+                    ByContent::Undelivered(why) => Some(why),
+                    ByContent::Miss => None,
                 }
             }
         };
@@ -275,7 +280,7 @@ impl Invocation {
         let Step { request, policy } = step;
         let tool = (self.program.as_path(), policy);
         let left_out = LeftOut { trees: &policy.private_trees, listings: &policy.unlisted };
-        let part = Part::of(&request.command.invocation_key(), &self.args);
+        let part = Part::of(&request.command.direct_key(), &self.args);
         Observers::choose(store, &self.log, tool, left_out, self.config.observer, part)
             .inspect_err(|error| {
                 self.log.line(format_args!("no observer: {error}"));
@@ -284,10 +289,10 @@ impl Invocation {
             .ok()
     }
 
-    /// Runs the tool and learns from it.
+    /// Runs the tool and stores its result.
     fn miss(&self, store: &Store, step: &Step, mut observers: Observers) -> u8 {
         self.log.line("run");
-        let outset = Outset::now(&step.request.command);
+        let start_state = StartState::now(&step.request.command);
         let filter = observers.take_filter();
         let env = observers.environment().into_iter().map(|(name, value)| (name, Some(value)));
         let env: Vec<EnvChange> = env.chain(self.tried()).collect();
@@ -299,7 +304,7 @@ impl Invocation {
             filter: filter.as_ref(),
             keep_max_bytes: TEXT_BYTES_MAX,
         };
-        let mut ahead = Ahead::new(store);
+        let mut ahead = Lookahead::new(store);
         let ended = run_tool(&spec, &mut || observers.attend(&mut ahead));
         drop(filter);
         let ended = match ended {
@@ -322,7 +327,7 @@ impl Invocation {
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
-        match self.store_result(store, step, observers, &ended, (outset, ahead)) {
+        match self.store_result(store, step, observers, &ended, (start_state, ahead)) {
             Ok(()) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.program.display()));
@@ -345,7 +350,7 @@ impl Invocation {
         step: &Step,
         observers: Observers,
         ended: &Ended,
-        (outset, ahead): (Outset, Ahead),
+        (start_state, ahead): (StartState, Lookahead),
     ) -> Result<(), NotStored> {
         if !self.may_store(store) {
             return Err(NotStored::ReadOnly);
@@ -360,7 +365,7 @@ impl Invocation {
         if let Some(why) = &observation.incomplete {
             self.log.line(format_args!("observation incomplete: {why}"));
         }
-        let lesson = Lesson {
+        let builder = RecordBuilder {
             store,
             command: &step.request.command,
             environment: &step.request.environment,
@@ -368,11 +373,11 @@ impl Invocation {
             found: &self.found,
             observation: &observation,
             ended,
-            outset,
+            start_state,
             source: step.request.source.as_ref(),
             log: &|line| self.log.line(line),
         };
-        let draft = lesson.learn(ahead.into_absent())?;
+        let draft = builder.build(ahead.into_absent())?;
         self.log.line("learnt");
         store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));

@@ -1,4 +1,4 @@
-//! Which observers a tool is run under, and what that teaches about its programs.
+//! Which observers a tool is run under, and what is found out about its programs.
 //!
 //! The first miss of a tool whose image is not known in today's circumstances runs under both; if the shim missed nothing, it
 //! is trusted with all programs that ran. If it missed something, that is a doubt; the same once more, and commands of that
@@ -16,7 +16,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::log::Log;
-use crate::builder::lookahead::Ahead;
+use crate::builder::lookahead::Lookahead;
 use crate::compilers::{Policy, reads_variables_by_name};
 use crate::config::Observer;
 use crate::observe::circumstances::Circumstances;
@@ -178,7 +178,7 @@ impl<'a> Observers<'a> {
     }
 
     /// Takes in what the tool has done so far, and looks ahead.
-    pub fn attend(&mut self, ahead: &mut Ahead) {
+    pub fn attend(&mut self, ahead: &mut Lookahead) {
         let Some(preload) = &mut self.preload else { return };
         for (path, was_read) in preload.attend() {
             if was_read { ahead.read(path) } else { ahead.look(path) }

@@ -1,8 +1,8 @@
 //! Crates with new times whose content somebody has read already: hits by content before libc starts, which add nothing to
 //! the store; and what must not be served so. C compilers include what has a crate's name as they include a header.
 //!
-//! A hit by content after libc has started publishes a record, so that the same call once more is an invocation hit; one
-//! before it stays a portable hit.
+//! A hit by content after libc has started publishes a record, so that the same call once more is a direct hit; one
+//! before it stays a content hit.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -114,7 +114,7 @@ fn it_is_explained() {
         command.env("IBID_LOG", &log).current_dir(scene.project.path());
         let counted = scene.cache.count(|| assert!(command.status().unwrap().success()));
         assert_eq!(counted.outcome(), Outcome::PortableHit);
-        assert!(std::fs::read_to_string(log).unwrap().contains("portable hit"));
+        assert!(std::fs::read_to_string(log).unwrap().contains("content hit"));
         scene.is_known("a");
     }
 }

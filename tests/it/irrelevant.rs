@@ -77,7 +77,7 @@ fn settings_that_leave_the_call_to_the_wrapper() {
     let (cache, outcome) = with_settings("log = \"{log}\"\n");
     assert_eq!(outcome, HIT);
     let log = fs::read_to_string(cache.root().join("log")).unwrap();
-    assert!(log.contains("invocation hit"), "{log}");
+    assert!(log.contains("direct hit"), "{log}");
 }
 
 #[test]

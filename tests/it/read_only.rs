@@ -23,14 +23,14 @@ const CHECKS: &str = r#"
         export IBID_READONLY=$readonly
         rm -f a.o; "$ibid" gcc -c a.c -o a.o >said 2>&1 || exit 13; test -s said && exit 14
         cmp a.o bare.o || exit 15
-        compile -c a.c -o a.o; grep -q "invocation hit" log || { cat log; exit 16; }
+        compile -c a.c -o a.o; grep -q "direct hit" log || { cat log; exit 16; }
         cmp a.o bare.o || exit 17
         compile -O3 -c a.c -o x.o; grep -q "not stored, read_only" log || { cat log; exit 18; }
         cmp x.o bare3.o || exit 19
     done
     unset IBID_READONLY
     touch a.c; sleep 0.1
-    compile -c a.c -o a.o; grep -q "portable hit" log || { cat log; exit 20; }
+    compile -c a.c -o a.o; grep -q "content hit" log || { cat log; exit 20; }
     cmp a.o bare.o || exit 21
     "$ibid" stats --json >/dev/null || exit 22
     "$ibid" doctor >doctor; grep -q "can only be read" doctor || { cat doctor; exit 23; }

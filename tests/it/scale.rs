@@ -33,8 +33,8 @@ fn store(directory: &Path, records: u64) {
         let object = store.put_blob(&number.to_le_bytes().repeat(20)).unwrap();
         let draft = Draft {
             command: vec![1; 300],
-            invocation_key: key(2 * number),
-            portable_key: key(2 * number + 1),
+            direct_key: key(2 * number),
+            content_key: key(2 * number + 1),
             stdout: Some(object),
             ..Draft::default()
         };

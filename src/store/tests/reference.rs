@@ -35,8 +35,8 @@ fn draft_of(number: u8, blob: BlobRef) -> Draft {
     let path = |name: &str, at: u8| CString::new(format!("{name}-{number}-{at}")).expect("no NUL");
     Draft {
         command: vec![number; 200],
-        invocation_key: [number; 16],
-        portable_key: [number ^ 0x80; 16],
+        direct_key: [number; 16],
+        content_key: [number ^ 0x80; 16],
         inputs: (0..60)
             .map(|at| Input {
                 path: path("input", at),

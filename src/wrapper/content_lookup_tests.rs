@@ -83,11 +83,11 @@ impl Scene {
 
     /// What was made from all that is there; a kind for each file.
     fn draft(&self, random: &mut Random) -> Draft {
-        let mut same = Sameness::default();
+        let mut same = FileIdentities::default();
         let mut draft = Draft {
             command: self.command.bytes().to_vec(),
-            invocation_key: self.command.invocation_key(),
-            portable_key: self.command.portable_key(),
+            direct_key: self.command.direct_key(),
+            content_key: self.command.content_key(),
             flags: if random.once_in(8) { record::STAMPS_ONLY } else { 0 },
             ..Draft::default()
         };

@@ -1,6 +1,6 @@
-//! The look-up by content: a record is true if every file still says what it said, whatever its times.
+//! The look-up by content: a record is true if every file has the recorded content, whatever its times.
 //!
-//! It serves touched files and another `PATH`. A record that proves true is delivered, and learnt anew with today's
+//! It serves touched files and another `PATH`. A record that proves true is delivered, and published again with today's
 //! stamps, so that the next look-up is one by stamps. Read next: `store/draft.rs`, `builder/record_builder.rs`.
 
 use std::cell::OnceCell;
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::builder::equal_contents::Times;
-use crate::builder::file_states::{World, is_shared_object, names_directory};
+use crate::builder::file_states::{FileStates, is_shared_object, names_directory};
 use crate::builder::library_answers::{Libraries, asked};
 use crate::builder::path_walker::c_path;
 use crate::builder::search::search;
@@ -27,7 +27,7 @@ use crate::store::digest::{digest_link, digest_listing};
 use crate::store::draft::{Directory, Draft, Input, is_searched};
 
 /// How a look-up by content ended.
-pub enum Portable {
+pub enum ByContent {
     /// Delivered and counted.
     Hit,
     /// No record is true.
@@ -36,56 +36,56 @@ pub enum Portable {
     Undelivered(Undelivered),
 }
 
-/// Looks a command up by content and delivers what is found; unless `keep` is false it is learnt anew.
+/// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's stats.
 pub fn look(
     store: &Store,
     command: &Command,
     environment: &Environment,
     arena: &mut [u8],
     keep: bool,
-) -> Portable {
-    let key = command.portable_key();
-    let mut outcome = Portable::Miss;
+) -> ByContent {
+    let key = command.content_key();
+    let mut outcome = ByContent::Miss;
     let mut now = Now::new(store, command, environment);
     for (_, entry) in store.cache.records(&key) {
-        let Some((draft, vouches)) = now.judge(&entry, arena) else { continue };
+        let Some((draft, is_reliable)) = now.judge(&entry, arena) else { continue };
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
         match probe::deliver_record(&store.cache, &record, command.creation_mask, rest, || {}) {
             Ok(()) => {
                 probe::count_hit(&store.cache, &record, By::Content);
-                if keep && vouches {
+                if keep && is_reliable {
                     // Failing costs the next look-up some time, nothing else.
                     let _ = store.put_record(&draft);
                 }
-                return Portable::Hit;
+                return ByContent::Hit;
             }
             Err(Undelivered::Unwritable) => {
-                return Portable::Undelivered(Undelivered::Unwritable);
+                return ByContent::Undelivered(Undelivered::Unwritable);
             }
-            Err(why) => outcome = Portable::Undelivered(why),
+            Err(why) => outcome = ByContent::Undelivered(why),
         }
     }
     outcome
 }
 
-/// Whether a record under the portable key is true of the world; nothing is delivered.
+/// Whether a record under the content key is true now; nothing is delivered.
 pub fn is_true(
     store: &Store,
     command: &Command,
     environment: &Environment,
     arena: &mut [u8],
 ) -> bool {
-    let key = command.portable_key();
+    let key = command.content_key();
     let mut now = Now::new(store, command, environment);
     store.cache.records(&key).any(|(_, entry)| now.judge(&entry, arena).is_some())
 }
 
-/// The world as it is now, each file and each search looked at once for all candidates.
+/// The state of files now: each file and each search is looked at once for all candidates.
 struct Now<'a> {
     store: &'a Store,
     command: &'a Command<'a>,
     environment: &'a Environment,
-    world: World,
+    files: FileStates,
     searches: HashMap<CString, CString>,
     states: HashMap<(CString, bool), Option<FileState>>,
     digests: HashMap<CString, Option<[u8; 32]>>,
@@ -100,7 +100,7 @@ impl<'a> Now<'a> {
             store,
             command,
             environment,
-            world: World::new(store.cache.access),
+            files: FileStates::new(store.cache.access),
             searches: HashMap::new(),
             states: HashMap::new(),
             digests: HashMap::new(),
@@ -125,10 +125,10 @@ impl<'a> Now<'a> {
         if leads_elsewhere(&draft) {
             return None;
         }
-        let mut vouches = true;
-        let mut same = Sameness::default();
+        let mut is_reliable = true;
+        let mut same = FileIdentities::default();
         for input in &mut draft.inputs {
-            vouches &= self.refresh_input(input, &mut same)?;
+            is_reliable &= self.refresh_input(input, &mut same)?;
         }
         for (path, errno) in &draft.absences {
             let now = raw::stat(path).err()?;
@@ -137,7 +137,7 @@ impl<'a> Now<'a> {
             }
         }
         self.refresh_directories(&mut draft, &mut same)?;
-        Some((draft, vouches))
+        Some((draft, is_reliable))
     }
 
     /// The loader's cache, read when it is asked for first.
@@ -200,7 +200,7 @@ impl<'a> Now<'a> {
     }
 
     /// Compares an input's content, and takes over its stamp; whether that tells the content from any later one.
-    fn refresh_input(&mut self, input: &mut Input, same: &mut Sameness) -> Option<bool> {
+    fn refresh_input(&mut self, input: &mut Input, same: &mut FileIdentities) -> Option<bool> {
         let is_itself = matches!(input.kind, record::LINK | record::EXISTS);
         let state = match input.kind {
             // Its answers were compared, see `refresh_searches`.
@@ -222,11 +222,11 @@ impl<'a> Now<'a> {
         if self.is_by_stamps && input.kind != record::ANSWERS {
             return None;
         }
-        let taken_ns = self.world.taken_ns;
-        let vouches = self.world.vouches(&input.path, &state, taken_ns);
+        let taken_ns = self.files.taken_ns;
+        let is_reliable = self.files.is_reliable(&input.path, &state, taken_ns);
         let digest = match input.kind {
             record::CONTENT | record::REMADE if state.is_regular() => {
-                self.digest(&input.path, &state, vouches)
+                self.digest(&input.path, &state, is_reliable)
             }
             record::ANSWERS => Some(input.digest),
             record::LINK if state.is_symlink() => digest_link(&input.path),
@@ -236,36 +236,36 @@ impl<'a> Now<'a> {
         };
         input.stamp = stamp;
         let all_may_use = self.store.cache.access.all_may_use(&state);
-        (digest == Some(input.digest)).then_some(vouches && all_may_use)
+        (digest == Some(input.digest)).then_some(is_reliable && all_may_use)
     }
 
-    fn digest(&mut self, path: &CString, state: &FileState, vouches: bool) -> Option<[u8; 32]> {
+    fn digest(&mut self, path: &CString, state: &FileState, is_reliable: bool) -> Option<[u8; 32]> {
         if let Some(known) = self.digests.get(path) {
             return *known;
         }
-        let digest = self.store.digest_file(path, state, vouches);
+        let digest = self.store.digest_file(path, state, is_reliable);
         self.digests.insert(path.clone(), digest);
         digest
     }
 
-    /// Looks at every name for which a directory vouches, and takes over the directories' stamps.
-    fn refresh_directories(&mut self, draft: &mut Draft, same: &mut Sameness) -> Option<()> {
+    /// Looks at every name that a directory with a reliable stat holds, and takes over the directories' stamps.
+    fn refresh_directories(&mut self, draft: &mut Draft, same: &mut FileIdentities) -> Option<()> {
         let nothing_written = HashSet::new();
         for directory in std::mem::take(&mut draft.directories) {
             let path = PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
             let shown =
                 if path.as_os_str().is_empty() { c".".into() } else { directory.path.clone() };
             let state = raw::stat(&shown).ok().filter(FileState::is_directory);
-            let vouching = state.and_then(|state| {
-                Some((self.world.vouching(&path, &state, &nothing_written)?, state))
+            let reliable = state.and_then(|state| {
+                Some((self.files.reliable_path(&path, &state, &nothing_written)?, state))
             });
             let (absent, inside) = look_at_names(&path, &directory.names)?;
-            if let Some((path, state)) = vouching {
+            if let Some((path, state)) = reliable {
                 let stamp = state.stat.stamp();
                 draft.directories.push(Directory { path, stamp, names: directory.names });
                 continue;
             }
-            // Its stamp vouches no more: name by name from now on, and that it is there.
+            // Its stat is not reliable any longer: name by name from now on, and that it is there.
             let inside = inside.into_iter().map(|(path, state)| (path, record::EXISTS, state));
             for (path, kind, state) in inside.chain([(shown, record::LEADS, state?)]) {
                 draft.inputs.push(Input {
@@ -325,13 +325,13 @@ fn leads_elsewhere(draft: &Draft) -> bool {
 /// Files that were one and the same still are, and others still are others (`#pragma once`); and so it is with the times of
 /// those whose times count.
 #[derive(Default)]
-struct Sameness {
+struct FileIdentities {
     files: HashMap<u32, (u64, u64)>,
     groups: HashMap<(u64, u64), u32>,
     times: Times,
 }
 
-impl Sameness {
+impl FileIdentities {
     fn agrees(&mut self, input: &Input, state: &FileState) -> bool {
         let file = (state.stat.dev, state.stat.ino);
         *self.files.entry(input.group).or_insert(file) == file
@@ -349,5 +349,5 @@ impl Sameness {
 }
 
 #[cfg(test)]
-#[path = "portable_tests.rs"]
+#[path = "content_lookup_tests.rs"]
 mod tests;
