@@ -227,12 +227,14 @@ impl RecordBuilder<'_> {
     /// Whether a directory is an output, made where it is not there. Of an unknown program it is not known what it does
     /// where it is.
     fn is_output(&self, made: &MadeDirectory) -> bool {
-        made.was_made || !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by)
+        let is_known = !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by);
+        let is_link = || made.path.symlink_metadata().is_ok_and(|state| state.is_symlink());
+        made.was_made || is_known && !is_link()
     }
 
     fn directory(&self, made: &MadeDirectory) -> Result<Output, NotStored> {
         let path = c_path(&made.path).ok_or(NotStored::SideEffect)?;
-        let state = raw::stat(&path).map_err(|_| NotStored::OutputChanged)?;
+        let state = raw::lstat(&path).map_err(|_| NotStored::OutputChanged)?;
         let mode = made.create_mode & 0o777 & !self.command.creation_mask;
         let is_known = !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by);
         let is_plain = state.mode & 0o7777 == mode
@@ -403,6 +405,13 @@ impl RecordBuilder<'_> {
         let mut seen: FxHashSet<OsString> = directories.iter().map(spelled).collect();
         let found = self.observation.directories.iter().filter(|made| !self.is_output(made));
         let found = found.map(|made| &made.path);
+        for made in self.observation.directories.iter().filter(|made| self.is_output(made)) {
+            let parent = made.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let is_made = |path: &Path| self.observation.directories.iter().any(|m| m.path == path);
+            if let Some(parent) = parent.filter(|parent| !is_made(parent)) {
+                files.walker.walk(parent);
+            }
+        }
         for path in self.observation.existing.iter().chain(found).chain(unusable) {
             // A directory whose stat tells of absences is judged there.
             let plain = files.walker.plain(path);

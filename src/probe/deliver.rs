@@ -279,7 +279,8 @@ fn remove_outputs(record: &Record<'_>, spots: &[Spot]) {
 fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
     let appends = output.flags & record::ONLY_IF_ABSENT != 0;
     if output.flags & record::DIRECTORY != 0 {
-        return match raw::stat(path) {
+        // Where a link leads shows in what the tool writes.
+        return match raw::lstat(path) {
             Err(Errno::NOENT) => Ok(false),
             Ok(state) if state.is_directory() => Ok(true),
             _ => Err(Undelivered::Special),

@@ -36,7 +36,7 @@ fn directories_that_the_tool_makes() {
     project.symlink("elsewhere", "new");
     make("a.rs", "new");
     project.mkdir("elsewhere");
-    make("a.rs", "new").expect_hit();
+    make("a.rs", "new");
 }
 
 /// gcc makes the directory of compiled modules.
@@ -68,5 +68,43 @@ fn a_directory_that_a_script_makes() {
         let done = project.call(&cache, "./gcc -c a.c -o a.o").check();
         project.remove("made");
         assert!(done.outcome.is_miss(), "{:?}", done.outcome);
+    }
+}
+
+/// rustc writes where the link leads, and finds crates there.
+#[test]
+fn an_output_directory_behind_a_link() {
+    let Some(rustc) = toolchain() else { return };
+    let rustc = rustc.join("rustc").display().to_string();
+    for (out_dir, link) in [("o", "o"), ("o/sub", "o")] {
+        let cache = Cache::new();
+        let project = Project::new();
+        for place in ["A", "B"] {
+            let below = out_dir.replacen(link, place, 1);
+            project.write("q.rs", format!("pub fn f() -> &'static str {{ \"{place}\" }}\n"));
+            project.mkdir(&below);
+            let line = format!("{rustc} --crate-type rlib --out-dir {below} q.rs");
+            project.shell(&cache, &line);
+        }
+        project.write("a.rs", "extern crate q;\nfn main() { println!(\"{}\", q::f()); }\n");
+        project.symlink("A", link);
+        let line = format!("{rustc} a.rs --out-dir {out_dir} --extern q={out_dir}/libq.rlib");
+        let call = project.call(&cache, &line);
+        call.check();
+        call.check();
+        project.symlink("B", link);
+        call.check();
+        let program = format!("./{out_dir}/a");
+        assert_eq!(project.shell(&cache, &program).trim(), "B", "{out_dir}");
+        // A directory becomes a link.
+        project.remove(link);
+        project.mkdir(out_dir);
+        project
+            .shell(&cache, &format!("cp {}/libq.rlib {out_dir}", out_dir.replacen(link, "A", 1)));
+        call.check();
+        call.check();
+        project.rename(link, "moved");
+        project.symlink("moved", link);
+        call.check();
     }
 }

@@ -327,3 +327,26 @@ fn a_directory_that_gives_modes() {
         }
     }
 }
+
+/// One output is a link to another one of the same command.
+#[test]
+fn an_output_that_leads_to_another_one() {
+    for tool in tools::present(tools::C) {
+        for (args, from, to) in [
+            ("-S -MD -MF a.d a.c -o a.s", "a.d", "a.s"),
+            ("-S -fstack-usage a.c -o a.s", "a.su", "a.s"),
+            ("-c -MD -MF a.d -fstack-usage a.c -o a.o", "a.d", "a.su"),
+        ] {
+            let cache = Cache::new();
+            let project = Project::with(&[("a.c", "int f(int a) { return a; }\n")]);
+            let call = project.call(&cache, &format!("{tool} {args}"));
+            for _ in 0..3 {
+                project.shell(&cache, &format!("rm -f a.s a.d a.su a.o; ln -s {to} {from}"));
+                call.check();
+            }
+            project.shell(&cache, "rm -f a.s a.d a.su a.o");
+            call.check();
+            call.check();
+        }
+    }
+}

@@ -107,3 +107,38 @@ fn a_reader_that_goes_away() {
         assert_eq!(status(&format!("{trap}{ibid}")), status(trap), "{trap}");
     }
 }
+
+/// What a stream still holds is written when it is closed; a full disk shows only then.
+#[test]
+fn a_full_disk_at_the_close_of_a_stream() {
+    if !tools::is_root() || !tools::have("mount") || !tools::have("unshare") {
+        return tools::skip("mounting a small disk needs root");
+    }
+    for tool in tools::present(&["gcc", "g++"]) {
+        for is_trusted in [false, true] {
+            let cache = Cache::new();
+            let project = Project::with(&[("a.c", "int f(int a) { return a + 1; }\n")]);
+            let ibid = tools::ibid().display();
+            if is_trusted {
+                project.write("w.c", "int w;\n");
+                project.shell(&cache, &format!("{ibid} {tool} -x c -c w.c -o w.o"));
+            }
+            // The depfile, and then the assembler text between the programs, on a disk without room.
+            for command in ["-MD -MF m/a.d -c a.c -o a.o", "-c a.c -o a.o"] {
+                let line = format!(
+                    "mkdir -p m && mount -t tmpfs -o size=16k none m && head -c 16384 /dev/zero > m/fill\n\
+                     export TMPDIR=$PWD/m\n\
+                     {tool} -x c {command} 2>/dev/null; echo $?\n\
+                     {ibid} {tool} -x c {command} 2>/dev/null; echo $?\n\
+                     rm -f m/fill a.o; {tool} -x c {command} && cp a.o bare.o\n\
+                     rm -f a.o; {ibid} {tool} -x c {command} && cmp a.o bare.o && echo same"
+                );
+                project.write("line", line);
+                let said = project.shell(&cache, "unshare -m sh line");
+                let words: Vec<&str> = said.split_whitespace().collect();
+                assert_eq!(words[0], words[1], "{tool} {command}: bare, ibid");
+                assert_eq!(words[2..], ["same"], "{tool} {command}: {said}");
+            }
+        }
+    }
+}

@@ -244,8 +244,8 @@ macro_rules! streams {
 streams! {
     fn fopen(), ();
     fn fopen64(), ();
-    fn freopen(old: Stream), before_stream_close(old);
-    fn freopen64(old: Stream), before_stream_close(old);
+    fn freopen(old: Stream), { before_stream_close(old); };
+    fn freopen64(old: Stream), { before_stream_close(old); };
 }
 
 #[unsafe(no_mangle)]
@@ -258,22 +258,37 @@ pub unsafe extern "C" fn fdopen(fd: i32, mode: Path) -> Stream {
     stream
 }
 
+/// The error number if what the stream still held could not be written: the stream has lost it by then, and a close by
+/// itself would succeed.
 #[inline(never)]
-fn before_stream_close(stream: Stream) {
+fn before_stream_close(stream: Stream) -> Option<u16> {
     if stream.is_null() || note::log().is_none() {
-        return;
+        return None;
     }
     let errno = link::errno();
     let fd = stream_fd(stream);
     link::set_errno(errno);
+    let mut failed = None;
     if is_remembered(fd) {
-        real!(fflush(stream: Stream) -> i32);
+        if real!(fflush(stream: Stream) -> i32) != 0 {
+            failed = Some(link::errno());
+        }
         if fd > 2 && STREAMS.load(Ordering::Relaxed) > 0 {
             STREAMS.fetch_sub(1, Ordering::Relaxed);
         }
         forget(fd);
         note_written(fd);
     }
+    failed
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fclose(stream: Stream) -> i32 {
+    let failed = before_stream_close(stream);
+    let answer = real!(fclose(stream: Stream) -> i32);
+    let Some(errno) = failed else { return answer };
+    link::set_errno(errno);
+    -1
 }
 
 fn before_close(fd: i32) {
@@ -301,7 +316,6 @@ fn copied(from: i32, to: i32) {
 before! {
     fn close(fd: i32) -> i32, before_close(fd);
     fn __close(fd: i32) -> i32, before_close(fd);
-    fn fclose(stream: Stream) -> i32, before_stream_close(stream);
     fn closefrom(first: i32) -> i32, before_close_range(first.max(0).cast_unsigned(), u32::MAX);
     fn close_range(first: u32, last: u32, flags: u32) -> i32, if flags & 4 == 0 { before_close_range(first, last) };
 }

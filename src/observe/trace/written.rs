@@ -80,6 +80,11 @@ impl Trace {
             .and_then(|keys| keys.first().cloned());
         let path = match by_other_name {
             Some(key) if self.files.get(&self.key(path)).is_none_or(|file| file.own.is_none()) => {
+                // A link that was there: what is written through it is another file's, and no record says so.
+                let here = self.cwd().join(path);
+                if here.symlink_metadata().is_ok_and(|state| state.is_symlink()) {
+                    self.fact(Fact::SideEffect);
+                }
                 PathBuf::from(OsString::from_vec(key))
             }
             _ => path.to_owned(),
