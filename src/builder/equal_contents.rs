@@ -31,11 +31,11 @@ pub fn note_times(inputs: &mut [Input], mtimes_ns: &[i64], command: &[u8]) -> bo
     let is_one_file =
         |set: &[usize]| set.iter().all(|at| inputs[*at].group == inputs[set[0]].group);
     sets.retain(|_, set| !is_one_file(set));
-    let twins: Vec<Vec<usize>> = sets.into_values().collect();
-    if twins.is_empty() || !may_be_once_only(inputs, &twins, command) {
+    let equal: Vec<Vec<usize>> = sets.into_values().collect();
+    if equal.is_empty() || !may_be_once_only(inputs, &equal, command) {
         return true;
     }
-    for set in twins {
+    for set in equal {
         let (mut seconds, mut times) = (FxHashMap::default(), FxHashMap::default());
         for at in set {
             let time_ns = mtimes_ns[at];
@@ -61,9 +61,9 @@ fn class(classes: &mut FxHashMap<i64, u16>, time: i64) -> Option<u16> {
     Some(*classes.entry(time).or_insert(next))
 }
 
-/// Whether one of these files of equal content may be a file that is included once: it says so itself, or a macro makes it say so, or another
-/// file imports it. Wrong in doubt. (Not covered: a macro that pastes the word `once` together.)
-fn may_be_once_only(inputs: &[Input], twins: &[Vec<usize>], command: &[u8]) -> bool {
+/// Whether one of these files of equal content may be a file that is included once: it says so itself, or a macro makes
+/// it say so, or another file imports it. True in doubt. (Not covered: a macro that pastes the word `once` together.)
+fn may_be_once_only(inputs: &[Input], equal: &[Vec<usize>], command: &[u8]) -> bool {
     let words: [&[u8]; 3] = [b"once", b"import", b"charset"];
     if words.iter().any(|word| contains(command, word)) {
         return true;
@@ -73,7 +73,7 @@ fn may_be_once_only(inputs: &[Input], twins: &[Vec<usize>], command: &[u8]) -> b
         Text::Unknown => true,
         Text::Whole(text) => has(&text),
     };
-    twins.iter().any(|set| says(&inputs[set[0]], &|text| contains(text, b"once")))
+    equal.iter().any(|set| says(&inputs[set[0]], &|text| contains(text, b"once")))
         || inputs.iter().filter(|input| is_read(input)).any(|input| says(input, &marks_others))
 }
 

@@ -1,6 +1,7 @@
 //! The inputs of a record: what the tool was seen to read, list and ask about, with the stamps and digests of now.
 //!
-//! What has changed since the tool saw it, or is too young for a reliable stat, is a reason not to store. Read next: `path_walker.rs`.
+//! What has changed since the tool saw it, or is too young for a reliable stat, is a reason not to store.
+//! Read next: `path_walker.rs`.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsString};

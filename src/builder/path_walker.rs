@@ -73,7 +73,7 @@ impl PathWalker {
         }
     }
 
-    /// As [`FileStates::plain`], of a directory; empty for the working directory.
+    /// As [`PathWalker::plain`], of a directory; empty for the working directory.
     fn plain_directory(&mut self, directory: &Path, depth: usize) -> PathBuf {
         if let Some(known) = self.plain.get(directory.as_os_str()) {
             return known.clone();

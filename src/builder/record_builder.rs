@@ -1,6 +1,7 @@
 //! From what a run was seen to do to a record, or to the reason why it cannot be one.
 //!
-//! Nothing is stored that cannot be judged later; a doubt is a refusal. Read next: `refusal.rs`, `file_states.rs`, `store/draft.rs`.
+//! Nothing is stored that cannot be judged later; a doubt is a refusal.
+//! Read next: `refusal.rs`, `file_states.rs`, `store/draft.rs`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -13,8 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::equal_contents::note_times;
-use super::file_states::names_directory;
-use super::file_states::{Absences, Absent, FileStates, now_ns, since_epoch_ns};
+use super::file_states::{Absences, Absent, FileStates, names_directory, now_ns, since_epoch_ns};
 use super::inputs::Inputs;
 use super::lookahead::KnownAbsent;
 use super::path_walker::c_path;

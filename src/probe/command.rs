@@ -91,8 +91,8 @@ pub struct Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Asks the process, and writes the command's bytes, with the `settings` that change what a tool writes, into `buffer`; with what is left of it. `None` if there is no
-    /// working directory that can be named, or not enough room.
+    /// Asks the process, and writes the command's bytes, with the `settings` that change what a tool writes, into
+    /// `buffer`; with what is left of it. `None` if there is no working directory that can be named, or not enough room.
     pub fn new(
         start: Start,
         call: Call,

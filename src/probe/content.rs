@@ -1,7 +1,8 @@
 //! Files with another stamp than was recorded: whether they are known to say what they said then.
 //!
 //! What the digest table does not know is a difference: nothing is read here but the record's cold part, and that only
-//! where it is needed. The look-up that reads files is `wrapper/content_lookup.rs`: this one is stricter. Read next: `docs/content-lookup.md`.
+//! where it is needed. The look-up that reads files is `wrapper/content_lookup.rs`: this one is stricter.
+//! Read next: `docs/content-lookup.md`.
 
 use bytemuck::{Pod, Zeroable};
 

@@ -1,6 +1,6 @@
 //! Who may write a cache: its user alone or, where the user has said so, the group of its directory.
 //!
-//! Whoever may write it can put objects into the builds of those who use it. Read next: `docs/groups.md`.
+//! Those who may write it can put objects into the builds of all who use it. Read next: `docs/groups.md`.
 
 use super::raw::{self, FileState};
 

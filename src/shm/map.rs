@@ -69,7 +69,7 @@ fn forget(from: u64) {
     }
 }
 
-/// Mapped bytes that are only read, whoever has mapped them.
+/// Mapped bytes that are only read, by either kind of map.
 #[derive(Debug)]
 pub struct View {
     at: *mut u8,

@@ -36,7 +36,8 @@ pub enum ByContent {
     Undelivered(Undelivered),
 }
 
-/// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's stats.
+/// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's
+/// stats.
 pub fn look(
     store: &Store,
     command: &Command,

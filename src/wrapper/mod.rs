@@ -378,7 +378,7 @@ impl Invocation {
             log: &|line| self.log.line(line),
         };
         let draft = builder.build(ahead.into_absent())?;
-        self.log.line("learnt");
+        self.log.line("record built");
         store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));
             if let Some(counted) = error.counted() {

@@ -66,7 +66,7 @@ impl Part {
 pub struct Observers<'a> {
     store: &'a Store,
     log: &'a Log,
-    /// The tool's own image, and its family.
+    /// The tool's own image.
     tool: PathBuf,
     policy: &'a Policy,
     known: Verdicts,
@@ -234,7 +234,7 @@ impl<'a> Observers<'a> {
         known.is_some_and(|verdict| verdict.trust == Trust::Preload)
     }
 
-    /// A library or a plugin that none of the programs had when it was watched. (Macros are rustc's daily bread.)
+    /// A library or a plugin that none of the programs had when it was watched. (Macros do not count: rustc loads others in every crate.)
     fn unproven_code(&self, seen: &Observation) -> Option<PathBuf> {
         let scope = self.scope("");
         let trusted = seen.images.iter().filter(|image| self.is_trusted(image));

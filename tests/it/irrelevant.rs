@@ -382,7 +382,7 @@ fn precompiled_headers_of_cmake() {
 }
 
 /// Two files of equal content, in `x` and `y`, and a source that includes both.
-fn twins(text: &str) -> Project {
+fn equal_headers(text: &str) -> Project {
     let project = Project::with(&[
         ("x/h.h", text),
         ("y/h.h", text),
@@ -397,7 +397,7 @@ const COUNTING: &str = "#ifdef M\n#undef N\n#define N 2\n#else\n#define M\n#defi
 #[test]
 fn files_of_equal_content_that_are_included_as_often_as_asked() {
     for tool in tools::present(C) {
-        let (cache, project) = (Cache::new(), twins(COUNTING));
+        let (cache, project) = (Cache::new(), equal_headers(COUNTING));
         let line = format!("{tool} {LINE}");
         assert_eq!(compile(&cache, &project, &line), Outcome::Miss);
         for touched in ["a.c", "x/h.h", "y/h.h", "x/h.h"] {
@@ -431,7 +431,7 @@ fn files_of_equal_content_that_are_included_once() {
     ];
     for tool in tools::present(C) {
         for way in ways {
-            let (cache, project) = (Cache::new(), twins(&format!("{way}{COUNTING}")));
+            let (cache, project) = (Cache::new(), equal_headers(&format!("{way}{COUNTING}")));
             if way.is_empty() {
                 let source = "#import \"x/h.h\"\n#import \"y/h.h\"\nint n = N;\n";
                 project.write("a.c", source);
@@ -451,7 +451,7 @@ fn files_of_equal_content_that_are_included_once() {
 /// The relation of times is what counts, not the times.
 #[test]
 fn files_of_equal_content_that_are_touched_together() {
-    let (cache, project) = (Cache::new(), twins(&format!("#pragma once\n{COUNTING}")));
+    let (cache, project) = (Cache::new(), equal_headers(&format!("#pragma once\n{COUNTING}")));
     let line = format!("gcc {LINE}");
     assert_eq!(compile(&cache, &project, &line), Outcome::Miss);
     project.shell(&cache, "touch -d 2021-01-01 x/h.h y/h.h");
@@ -466,7 +466,7 @@ fn files_of_equal_content_that_are_touched_together() {
 #[test]
 fn files_of_equal_content_that_a_macro_marks() {
     for tool in tools::present(C) {
-        let (cache, project) = (Cache::new(), twins(&format!("MARK\n{COUNTING}")));
+        let (cache, project) = (Cache::new(), equal_headers(&format!("MARK\n{COUNTING}")));
         project.write("mark.h", "#define DO(x) _Pragma(#x)\n#define MARK DO(once)\n");
         let line = format!("{tool} -include mark.h {LINE}");
         for change in ["true", "touch x/h.h", "touch -r x/h.h y/h.h"] {

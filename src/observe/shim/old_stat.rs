@@ -23,7 +23,7 @@ pub unsafe fn old_stat(dirfd: usize, path: *const u8, flags: i32) -> Result<File
     // access, modification and change, in seconds and nanoseconds.
     let mut words = [0_u64; 18];
     let args = [dirfd, path as usize, words.as_mut_ptr() as usize, flags as usize, 0, 0];
-    // SAFETY: the kernel writes one `stat`, of at most 144 bytes; the caller vouches for the path.
+    // SAFETY: the kernel writes one `stat`, of at most 144 bytes; the caller answers for the path.
     let result = unsafe { call(NEWFSTATAT, args) };
     if result < 0 {
         return Err(-result as u16);

@@ -1,7 +1,7 @@
 //! What the kernel asks: each call that a watched process is about to make, until we let it go on.
 //!
-//! Whoever holds a listener must answer as long as one watched process lives: without it their calls fail. Should we die,
-//! the attendant does so. Read next: `attendant.rs`.
+//! The process that holds a listener must answer as long as one watched process lives: without it their calls fail.
+//! Should we die, the attendant does so. Read next: `attendant.rs`.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
