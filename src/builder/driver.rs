@@ -3,13 +3,12 @@
 //! What such a program does with its crate and its variables is rustc's; what it adds is unknown code. Read next: `refusal.rs`.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::compilers::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 use crate::observe::needed;
-use crate::os::elf::{self, Elf, ReadAt as _};
+use crate::os::elf;
 
 /// The image of `program`, if it is linked to rustc's library.
 pub fn image(program: &Path) -> Option<PathBuf> {
@@ -20,12 +19,8 @@ pub fn image(program: &Path) -> Option<PathBuf> {
 /// Whether what is added cannot ask for the time, random numbers or process numbers by itself: it names nothing that gives
 /// them, and is linked to no library but rustc's and libc's.
 pub fn asks_nothing_more(image: &Path) -> bool {
-    let Ok(file) = File::open(image) else { return false };
-    let mut head = [0; elf::HEAD_LEN_BYTES];
-    let read = file.read_at(0, &mut head);
-    let elf = head.get(..read).and_then(|head| Elf::parse(&file, head));
     needed(image).iter().all(|name| begins(name, DRIVER_LIBRARIES))
-        && elf.is_some_and(|elf| !elf.mentions(DRIVER_ASKS))
+        && elf::inspect(image, |elf| !elf.mentions(DRIVER_ASKS)).unwrap_or(false)
 }
 
 /// `library` is a name or, where it was linked so, a path.

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
+use crate::os::elf;
 use crate::record;
 use crate::shm::raw;
 use crate::store::draft::Input;
@@ -131,22 +132,13 @@ fn text_of(input: &Input) -> Text {
     let path = Path::new(OsStr::from_bytes(input.path.to_bytes()));
     let state = |path: &Path| fs::metadata(path).map(|state| state.len());
     if state(path).map_or(true, |len| len > TEXT_BYTES_MAX) {
-        return if is_program(path) { Text::None } else { Text::Unknown };
+        return if elf::is_elf(path) { Text::None } else { Text::Unknown };
     }
     let Ok(bytes) = fs::read(path) else { return Text::Unknown };
     if !raw::stat(&input.path).is_ok_and(|now| now.stat.stamp() == input.stamp) {
         return Text::Unknown;
     }
-    if bytes.starts_with(PROGRAM) { Text::None } else { Text::Whole(joined_lines(&bytes)) }
-}
-
-/// How programs and shared objects begin.
-const PROGRAM: &[u8] = b"\x7fELF";
-
-fn is_program(path: &Path) -> bool {
-    use std::io::Read as _;
-    let mut head = [0; 4];
-    fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == PROGRAM
+    if bytes.starts_with(elf::MAGIC) { Text::None } else { Text::Whole(joined_lines(&bytes)) }
 }
 
 /// A word may go on in the next line: behind a backslash (or its trigraph), with blanks after it perhaps.

@@ -3,12 +3,11 @@
 //! It reads what is there now. Read next: `loader.rs`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Observation;
-use crate::os::elf::{self, Elf, Tag};
+use crate::os::elf::{self, Tag};
 
 /// The objects that an image wants, and those that they want, among the files that were read.
 pub fn libraries(image: &Path, seen: &Observation) -> Vec<PathBuf> {
@@ -32,16 +31,13 @@ pub fn libraries(image: &Path, seen: &Observation) -> Vec<PathBuf> {
 /// The names of the libraries that an image wants, as it says.
 pub fn needed(path: &Path) -> Vec<OsString> {
     let mut names = Vec::new();
-    let Ok(file) = File::open(path) else { return names };
-    let mut head = [0; elf::HEAD_LEN_BYTES];
-    let read = elf::ReadAt::read_at(&file, 0, &mut head);
-    if let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) {
+    elf::inspect(path, |elf| {
         elf.strings(|tag, name| {
             if tag == Tag::Needed {
                 names.push(OsStr::from_bytes(name).to_owned());
             }
             true
         });
-    }
+    });
     names
 }

@@ -16,7 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::log::{Event, What};
 use super::trace::Trace;
 use crate::env;
-use crate::os::elf::{self, Elf, ReadAt as _, Tag};
+use crate::os::elf::{self, Tag};
 
 const ENOENT: i32 = 2;
 const CACHE: &str = "/etc/ld.so.cache";
@@ -438,23 +438,19 @@ fn is_loader(path: &Path) -> bool {
 impl Dynamic {
     fn read(object: &Path) -> Dynamic {
         let mut dynamic = Dynamic { is_understood: true, ..Dynamic::default() };
-        let Ok(file) = File::open(object) else { return dynamic };
-        let mut head = [0; elf::HEAD_LEN_BYTES];
-        let read = file.read_at(0, &mut head);
-        let Some(elf) = head.get(..read).and_then(|head| Elf::parse(&file, head)) else {
-            return dynamic;
-        };
-        elf.strings(|tag, text| {
-            dynamic.is_understood &= text.len() < elf::STRING_LEN_MAX && tag != Tag::Loads;
-            let name = || OsStr::from_bytes(text).to_owned();
-            match tag {
-                Tag::Needed => dynamic.needed.push(name()),
-                Tag::Soname => dynamic.soname = Some(name()),
-                Tag::Rpath => dynamic.rpath = Some(text.to_owned()),
-                Tag::Runpath => dynamic.runpath = Some(text.to_owned()),
-                Tag::Loads => {}
-            }
-            true
+        elf::inspect(object, |elf| {
+            elf.strings(|tag, text| {
+                dynamic.is_understood &= text.len() < elf::STRING_LEN_MAX && tag != Tag::Loads;
+                let name = || OsStr::from_bytes(text).to_owned();
+                match tag {
+                    Tag::Needed => dynamic.needed.push(name()),
+                    Tag::Soname => dynamic.soname = Some(name()),
+                    Tag::Rpath => dynamic.rpath = Some(text.to_owned()),
+                    Tag::Runpath => dynamic.runpath = Some(text.to_owned()),
+                    Tag::Loads => {}
+                }
+                true
+            });
         });
         // The older one counts only where the newer one is not.
         dynamic.rpath = dynamic.rpath.filter(|_| dynamic.runpath.is_none());

@@ -16,6 +16,26 @@ impl ReadAt for std::fs::File {
     }
 }
 
+/// Whether a file begins as programs and shared objects do; false if it cannot be read.
+#[cfg(feature = "std")]
+pub fn is_elf(path: &std::path::Path) -> bool {
+    let mut head = [0; MAGIC.len()];
+    std::fs::File::open(path).is_ok_and(|file| file.read_at(0, &mut head) == head.len())
+        && head == *MAGIC
+}
+
+/// What `look` finds in an ELF file; `None` if it cannot be read, or is none of our class and byte order.
+#[cfg(feature = "std")]
+pub fn inspect<T>(
+    path: &std::path::Path,
+    look: impl FnOnce(&Elf<'_, std::fs::File>) -> T,
+) -> Option<T> {
+    let file = std::fs::File::open(path).ok()?;
+    let mut head = [0; HEAD_LEN_BYTES];
+    let read = file.read_at(0, &mut head);
+    Elf::parse(&file, head.get(..read)?).map(|elf| look(&elf))
+}
+
 /// Whether a preloaded object can live in a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preloading {
@@ -49,6 +69,8 @@ pub enum Tag {
     Loads,
 }
 
+/// How an ELF file begins.
+pub const MAGIC: &[u8; 4] = b"\x7fELF";
 /// How much of a file's start is looked at.
 pub const HEAD_LEN_BYTES: usize = 2048;
 

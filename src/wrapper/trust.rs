@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::observe::circumstances::Circumstances;
 use crate::observe::preload::Preload;
 use crate::observe::seccomp::{Missed, WATCHED_ALREADY, WATCHES_ITSELF, Watch};
 use crate::observe::{Fact, LeftOut, Observation, libraries};
-use crate::os::elf::ReadAt as _;
+use crate::os::elf::is_elf;
 use crate::os::library_cache;
 use crate::os::watch::{Filter, Privileges};
 use crate::shm::raw::{self, Limited};
@@ -365,9 +364,4 @@ impl<'a> Observers<'a> {
             self.log.line(format_args!("the verdict cannot be kept: {error}"));
         }
     }
-}
-
-fn is_elf(path: &Path) -> bool {
-    let mut head = [0; 4];
-    File::open(path).is_ok_and(|file| file.read_at(0, &mut head) == 4) && head == *b"\x7fELF"
 }
