@@ -227,21 +227,24 @@ impl RecordBuilder<'_> {
     /// Whether a directory is an output, made where it is not there. Of an unknown program it is not known what it does
     /// where it is.
     fn is_output(&self, made: &MadeDirectory) -> bool {
-        let is_known = !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by);
         let is_link = || made.path.symlink_metadata().is_ok_and(|state| state.is_symlink());
-        made.was_made || is_known && !is_link()
+        made.was_made || self.knows_maker(made) && !is_link()
+    }
+
+    /// Whether it is known what the program that made a directory does where it is.
+    fn knows_maker(&self, made: &MadeDirectory) -> bool {
+        !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by)
     }
 
     fn directory(&self, made: &MadeDirectory) -> Result<Output, NotStored> {
         let path = c_path(&made.path).ok_or(NotStored::SideEffect)?;
         let state = raw::lstat(&path).map_err(|_| NotStored::OutputChanged)?;
         let mode = made.create_mode & 0o777 & !self.command.creation_mask;
-        let is_known = !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by);
         let is_plain = state.mode & 0o7777 == mode
             && state.uid == raw::user()
             && made.create_mode == 0o777
             && !has_default_acl(&made.path);
-        if !state.is_directory() || made.was_made && !(is_known && is_plain) {
+        if !state.is_directory() || made.was_made && !(self.knows_maker(made) && is_plain) {
             return Err(NotStored::SideEffect);
         }
         let (flags, blob) = (record::DIRECTORY, BlobRef::zeroed());
