@@ -153,11 +153,12 @@ pub fn deliver(
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let (spots, scratch) = spots(record.outputs().len(), scratch).ok_or(Undelivered::NoRoom)?;
-    look_at_places(record, blobs, spots)?;
+    let limit_bytes = raw::limit(Limited::FileBytes);
+    look_at_places(record, blobs, limit_bytes, spots)?;
     let (stdout, stderr) = (&record.head.stdout, &record.head.stderr);
     for (text, stream) in [(stdout, Stream::Output), (stderr, Stream::Error)] {
         let len_bytes = text.len_bytes;
-        if raw::outgrows(raw::limit(Limited::FileBytes), raw::standard(stream), len_bytes) {
+        if raw::outgrows(limit_bytes, raw::standard(stream), len_bytes) {
             return Err(Undelivered::OverLimit);
         }
         if len_bytes > 0 && !text::can_take(raw::standard(stream), len_bytes) {
@@ -192,9 +193,9 @@ fn spots(len: usize, scratch: &mut [u8]) -> Option<(&mut [Spot], &mut [u8])> {
 fn look_at_places(
     record: &Record<'_>,
     blobs: Blobs<'_>,
+    limit_bytes: u64,
     spots: &mut [Spot],
 ) -> Result<(), Undelivered> {
-    let limit_bytes = raw::limit(Limited::FileBytes);
     for (spot, output) in spots.iter_mut().zip(record.outputs()) {
         let output = output.ok_or(Undelivered::Corrupt)?;
         let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
