@@ -9,7 +9,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Fact;
-use super::library_names::library_names;
 use super::log::{Event, What};
 use super::trace::Trace;
 use super::{locale, search};
@@ -25,8 +24,6 @@ pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
     probe(trace, Path::new(library_cache::PATH));
     probe(trace, Path::new("/etc/ld.so.preload"));
     search::add_searches(trace, events);
-    let names = library_names(events, trace.searches.objects.directories());
-    trace.seen.library_names = names;
     let is_named = |event: &Event| matches!(event.what, What::LocaleName { .. });
     if trace.seen.facts.contains(&Fact::Locale) || events.iter().any(is_named) {
         let mut known = std::mem::take(&mut trace.searches.locale);

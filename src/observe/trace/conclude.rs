@@ -5,6 +5,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENOENT, File, Inode, Own, OwnKind, Trace};
+use crate::observe::library_names::library_names;
 use crate::observe::log::{Event, Log};
 use crate::observe::places::Key;
 use crate::observe::programs::Programs;
@@ -15,6 +16,7 @@ impl Trace {
     pub fn conclude(mut self, log: Log) -> Observation {
         self.add_programs(&log.events, log.lost);
         loader::add_unseen_reads(&mut self, &log.events);
+        self.seen.library_names = library_names(&log.events, self.searches.objects.directories());
         self.finish()
     }
 
