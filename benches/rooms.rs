@@ -30,6 +30,7 @@ use ibid::shm::start::{Start, start_from};
 use ibid::shm::stat::Stamp;
 use ibid::store::Store;
 use ibid::store::draft::{Draft, Encoded, Input, Output, Variable};
+use ibid::store::path_set::PathSet;
 use ibid::wrapper::content_lookup;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
@@ -91,7 +92,7 @@ impl Room {
         Draft {
             command: command.bytes().to_vec(),
             direct_key: command.direct_key(),
-            content_key: command.content_key(),
+            result_key: [0; 16],
             inputs: (0..inputs).map(input).collect(),
             variables: (0..VARIABLES).step_by(6).map(variable).collect(),
             ..Draft::default()
@@ -232,9 +233,13 @@ fn portable_look_ups(criterion: &mut Criterion) {
     for inputs in INPUTS {
         let start = start(10 + inputs);
         let (command, environment) = (command(start), Environment(start));
-        room.store.put_record(&room.draft(start, inputs)).expect("stored");
+        let (key, mut draft) = ([7; 16], room.draft(start, inputs));
+        let (set, contents) = PathSet::of(&draft);
+        draft.result_key = set.result_key(&key, command.place(), &contents);
+        room.store.put_path_set(&key, &set).expect("stored");
+        room.store.put_record(&draft).expect("stored");
         let mut is_true =
-            || content_lookup::is_true(&room.store, &command, &environment, &mut arena);
+            || content_lookup::is_true(&room.store, &command, &environment, &key, &mut arena);
         assert!(is_true(), "the record of {inputs} inputs is true");
         group.bench_function(BenchmarkId::new("look_up", inputs), |bencher| {
             bencher.iter(|| assert!(is_true()));
@@ -320,7 +325,7 @@ fn append_records(criterion: &mut Criterion) {
                 // Another invocation each time, as a miss is.
                 number += 1;
                 draft.direct_key = xxh3_128(&number.to_le_bytes()).to_le_bytes();
-                draft.content_key = xxh3_128(&(!number).to_le_bytes()).to_le_bytes();
+                draft.result_key = xxh3_128(&(!number).to_le_bytes()).to_le_bytes();
                 room.store.put_record(&draft).expect("stored");
             });
         });

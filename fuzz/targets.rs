@@ -89,7 +89,7 @@ impl Fixture {
             let blob = store.put_blob(&content(number)).expect("stored");
             let draft = Draft {
                 direct_key: command.direct_key(),
-                content_key: command.content_key(),
+                result_key: [7; 16],
                 outputs: vec![Output {
                     path: c_path(&output(directory.path(), number)),
                     create_mode: 0o666,

@@ -37,6 +37,7 @@ use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::digest::digest_link;
 use crate::store::draft::{Directory, Draft, Output, Variable};
+use crate::store::path_set::PathSet;
 
 /// A run of a tool, and all that is known of it.
 pub struct RecordBuilder<'a> {
@@ -44,6 +45,8 @@ pub struct RecordBuilder<'a> {
     pub store: &'a Store,
     /// The invocation.
     pub command: &'a Command<'a>,
+    /// The key of the command's path sets.
+    pub content_key: [u8; 16],
     /// The environment that we were given.
     pub environment: &'a Environment,
     /// What the tool's policy says.
@@ -104,9 +107,10 @@ impl RecordBuilder<'_> {
             },
             cpu: if self.depends_on_cpu() { cpu::identity() } else { 0 },
             tool_us: u64::try_from(self.ended.wall.as_micros()).unwrap_or(u64::MAX),
+            climb: 0,
             command: self.command.bytes().to_vec(),
             direct_key: self.command.direct_key(),
-            content_key: self.command.content_key(),
+            result_key: [0; 16],
             variables: self.variables()?,
             directories: absences.directories,
             absences: absences.hot,
@@ -122,6 +126,15 @@ impl RecordBuilder<'_> {
         {
             draft.flags |= record::STAMPS_ONLY;
         }
+        if let Err(binds) = self.free_of_place(&mut draft) {
+            (self.log)(format_args!("bound to this directory: {binds}"));
+        }
+        let is_anywhere = draft.flags & record::ANYWHERE != 0;
+        let place = if is_anywhere { &[][..] } else { self.command.place() };
+        let (set, contents) = PathSet::of(&draft);
+        draft.result_key = set.result_key(&self.content_key, place, &contents);
+        let put = self.store.put_path_set(&self.content_key, &set);
+        put.map_err(|error| error.not_stored())?;
         Ok(draft)
     }
 

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::placed::{is_offloaded, shows_directory};
 use super::response::expand;
 use super::{Decision, Family, Policy, StandardInput};
 use crate::outcome::PassReason;
@@ -145,6 +146,7 @@ struct Typed {
     precompiled: bool,
     plugin: bool,
     llvm: bool,
+    placed: bool,
     modules: bool,
     no_implicit_modules: bool,
     /// The word that `-Xclang` passed last.
@@ -166,12 +168,15 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
     };
     match typed.only_source() {
         Ok(source) => Decision::Cache(Policy {
+            sources: vec![source.path.clone()],
             primary_output: typed.primary_output(family, source),
             depends_on_cpu: typed.cpu,
             reads_metadata: typed.metadata
                 || source.is_header
                 || typed.until == Some(Until::Precompile),
             uses_precompiled: typed.precompiled,
+            omits_directory: !typed.placed
+                && !args.iter().any(|arg| arg.as_bytes().starts_with(b"@")),
             standard_input: if source.path.as_os_str() == "-" {
                 StandardInput::Source
             } else {
@@ -224,6 +229,7 @@ impl Typed {
         let path = Path::new(word);
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         self.metadata |= METADATA_EXTENSIONS.contains(&extension);
+        self.placed |= is_offloaded(extension);
         let is_header = match self.language.as_deref() {
             Some(language) => language.ends_with("-header") || language.ends_with("-header-unit"),
             // The driver refuses: it cannot tell by a name what this is.
@@ -279,6 +285,7 @@ impl Typed {
             None => option == pattern,
         };
         self.cpu |= option.starts_with("-m") && option.contains("=native");
+        self.placed |= shows_directory(option);
         for (_, effect) in EFFECTS.iter().filter(|(pattern, _)| is(pattern)) {
             match *effect {
                 Effect::Query => self.query = true,
@@ -303,6 +310,7 @@ impl Typed {
     }
 
     fn set_language(&mut self, language: &OsStr) {
+        self.placed |= is_offloaded(&language.to_string_lossy());
         self.language = (language != "none").then(|| language.to_string_lossy().into_owned());
     }
 

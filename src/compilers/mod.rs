@@ -14,6 +14,7 @@ mod command;
 mod crates;
 mod gcc;
 mod names;
+mod placed;
 mod precompiled;
 mod response;
 mod rustc;
@@ -22,6 +23,7 @@ mod variables;
 
 pub use crates::{is_crate, passed_over};
 pub use names::{LAUNCHERS, asks_idly, compiles_c, is_launcher, is_tool, is_tool_name, is_wrapper};
+pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
@@ -64,6 +66,8 @@ pub enum StandardInput {
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each asked by another part")]
 pub struct Policy {
     family: Family,
+    /// The files that the command line names to be compiled.
+    pub sources: Vec<PathBuf>,
     /// The file that the user asked for (`-o`, or the default name), if the command line shows it.
     pub primary_output: Option<PathBuf>,
     /// The depfile, if the command line names it.
@@ -74,6 +78,8 @@ pub struct Policy {
     pub reads_metadata: bool,
     /// Whether it uses a precompiled header or module, as far as the command line shows.
     pub uses_precompiled: bool,
+    /// Whether the working directory is not in what the command writes, as far as the command line shows.
+    pub omits_directory: bool,
     /// What the tool does with standard input.
     pub standard_input: StandardInput,
     /// Whether foreign code (a plugin) runs inside the tool, so that what is known of the tool's image says nothing.
@@ -94,11 +100,13 @@ impl Policy {
     fn plain(family: Family) -> Policy {
         Policy {
             family,
+            sources: Vec::new(),
             primary_output: None,
             depfile: None,
             depends_on_cpu: false,
             reads_metadata: false,
             uses_precompiled: false,
+            omits_directory: false,
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,

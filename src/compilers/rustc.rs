@@ -54,7 +54,7 @@ const UNREPEATABLE: &[&str] =
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "what was typed: a flag for each flag")]
 struct Typed {
-    sources: usize,
+    sources: Vec<PathBuf>,
     is_question: bool,
     asks_for_help: bool,
     unsupported: bool,
@@ -128,6 +128,7 @@ pub fn judge(args: &[OsString]) -> Decision {
     }
     let standard_input = typed.reads_input();
     Decision::Cache(Policy {
+        sources: typed.sources,
         primary_output: typed.output,
         depfile: typed.depfile,
         depends_on_cpu: typed.cpu,
@@ -231,7 +232,7 @@ impl Typed {
     }
 
     fn source(&mut self, word: &OsStr) {
-        self.sources += 1;
+        self.sources.push(word.into());
         let is_there = |name: &str| word.as_bytes().starts_with(name.as_bytes());
         if word == "-" {
             self.standard_input = Some(StandardInput::Source);
@@ -309,8 +310,8 @@ impl Typed {
             (self.asks_for_help, PassReason::Query),
             (self.unsupported, PassReason::UnsupportedFlag),
             (self.standard_output, PassReason::OutputNotAFile),
-            (self.sources > 1, PassReason::SeveralSources),
-            (self.sources == 0 && !self.is_question, PassReason::NoSource),
+            (self.sources.len() > 1, PassReason::SeveralSources),
+            (self.sources.is_empty() && !self.is_question, PassReason::NoSource),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }

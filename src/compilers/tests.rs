@@ -92,9 +92,37 @@ fn check(family: Family, data: &str) {
     in_directory(|| {
         for (number, args, verdict) in cases(data) {
             let wanted = expected(family, verdict);
-            assert_eq!(judge(family, &args), wanted, "line {number}: {args:?}");
+            assert_eq!(without_place(judge(family, &args)), wanted, "line {number}: {args:?}");
         }
     });
+}
+
+/// What the data do not say: sources and place have tests of their own.
+fn without_place(decision: Decision) -> Decision {
+    match decision {
+        Decision::Cache(policy) => {
+            Decision::Cache(Policy { sources: Vec::new(), omits_directory: false, ..policy })
+        }
+        decision @ Decision::PassThrough(_) => decision,
+    }
+}
+
+#[test]
+fn sources_and_whether_the_directory_shows() {
+    for (family, line, source, omits_directory) in [
+        (Family::Gcc, "-O2 -c d/a.c -o a.o", "d/a.c", true),
+        (Family::Gcc, "-g -c a.c", "a.c", false),
+        (Family::Clang, "-S -x c a.txt", "a.txt", true),
+        (Family::Clang, "-x cuda -c a.c", "a.c", false),
+        (Family::Clang, "-c a.hip", "a.hip", false),
+        (Family::Rustc, "--crate-type lib src/lib.rs --emit metadata", "src/lib.rs", false),
+    ] {
+        let Decision::Cache(policy) = judge(family, &words(line.as_bytes())) else {
+            panic!("{line}: it is cached")
+        };
+        assert_eq!(policy.sources, [PathBuf::from(source)], "{line}");
+        assert_eq!(policy.omits_directory, omits_directory, "{line}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 use core::ops::Range;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::settings::Settings;
 use crate::shm::raw;
@@ -62,8 +62,6 @@ pub fn base_name(path: &CStr) -> &CStr {
 
 /// What the key for the look-up by stamps is the hash of, before the command's own bytes.
 const DIRECT: &[u8] = b"ibid invocation";
-/// As [`DIRECT`], of the look-up by digests.
-const CONTENT: &[u8] = b"ibid portable";
 
 /// What is known of standard input without a look at what is there now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +82,8 @@ pub struct Command<'a> {
     /// [`DIRECT`], then the command's bytes.
     text: &'a [u8],
     directory: &'a [u8],
+    /// Where [`Command::place`] stands in `text`.
+    place: Range<usize>,
     /// What is known of standard input.
     pub input: KnownInput,
     /// The file mode creation mask.
@@ -104,9 +104,11 @@ impl<'a> Command<'a> {
         text.piece(DIRECT)?;
         text.piece(&creation_mask.to_le_bytes())?;
         text.piece(&[u8::from(call.forced), u8::from(call.masquerade), NO_SOURCE, 0])?;
+        let place = text.len;
         text.field(settings.root)?;
         text.field(if settings.is_remapped { b"auto" } else { b"" })?;
         let directory = text.directory()?;
+        let place = place..text.len;
         text.field(call.tool.to_bytes())?;
         for arg in start.args().skip(call.first) {
             text.field(arg.to_bytes())?;
@@ -115,12 +117,23 @@ impl<'a> Command<'a> {
         let text = &*text;
         let directory = text.get(directory)?;
         let input = KnownInput::Unknown;
-        Some((Command { call, start, text, directory, input, creation_mask }, rest))
+        Some((Command { call, start, text, directory, place, input, creation_mask }, rest))
     }
 
     /// The working directory.
     pub fn directory(&self) -> &'a [u8] {
         self.directory
+    }
+
+    /// All that says where the command runs: the settings that change bytes, and the directory, as fields.
+    pub fn place(&self) -> &'a [u8] {
+        self.text.get(self.place.clone()).unwrap_or(&[])
+    }
+
+    /// The command's bytes without their place.
+    pub fn without_place(&self) -> [&'a [u8]; 2] {
+        let (before, after) = (DIRECT.len()..self.place.start, self.place.end..);
+        [self.text.get(before).unwrap_or(&[]), self.text.get(after).unwrap_or(&[])]
     }
 
     /// How ibid was called.
@@ -142,14 +155,6 @@ impl<'a> Command<'a> {
     /// The key for the look-up by stamps.
     pub fn direct_key(&self) -> [u8; 16] {
         xxh3_128(self.text).to_le_bytes()
-    }
-
-    /// The key for the look-up by digests.
-    pub fn content_key(&self) -> [u8; 16] {
-        let mut hasher = Xxh3::new();
-        hasher.update(CONTENT);
-        hasher.update(self.bytes());
-        hasher.digest128().to_le_bytes()
     }
 }
 
@@ -176,7 +181,8 @@ impl Command<'_> {
         text.extend((digest.len() as u64).to_le_bytes());
         text.extend(digest);
         let directory = std::vec::Vec::leak(self.directory.to_vec());
-        Command { text: text.leak(), directory, input: KnownInput::Source, ..*self }
+        let (place, input) = (self.place.clone(), KnownInput::Source);
+        Command { text: text.leak(), directory, place, input, ..*self }
     }
 }
 

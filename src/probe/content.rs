@@ -1,16 +1,18 @@
-//! Files with another stamp than was recorded: whether they are known to say what they said then.
+//! The evidence before libc: stamps, and of files with another stamp what the digest table knows.
 //!
-//! What the digest table does not know is a difference: nothing is read here but the record's cold part, and that only
-//! where it is needed. The look-up that reads files is `wrapper/content_lookup.rs`: this one is stricter.
+//! What the table does not know is a difference: nothing is read here but the record's cold part, and that only where it is
+//! needed. The evidence that reads files is `wrapper/evidence.rs`: this one is stricter.
 //! Read next: `docs/content-lookup.md`.
+
+use core::ffi::CStr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::judge::{By, Difference};
-use crate::record::{self, Cold, Input, Record};
+use super::judge::{By, Difference, Evidence};
+use crate::record::{self, Cold, Input, Record, Variable};
 use crate::shm::access::Access;
 use crate::shm::digests::DigestTable;
-use crate::shm::raw;
+use crate::shm::raw::{self, Errno, FileState};
 use crate::shm::stat::Stamp;
 
 /// The most files of one record: each is compared with every input.
@@ -46,8 +48,7 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
         Contents { digests, access, load: Some(load), cold: None, changed: &mut [], count: 0 }
     }
 
-    /// The record's cold part, loaded when it is asked for first.
-    pub fn cold(&mut self) -> Option<Cold<'a>> {
+    fn load_cold(&mut self) -> Option<Cold<'a>> {
         if let Some(load) = self.load.take() {
             let (cold, rest) = load()?;
             let len = CHANGED_MAX.min(rest.len() / size_of::<Changed>()) * size_of::<Changed>();
@@ -55,14 +56,6 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
             self.cold = Some(cold);
         }
         self.cold
-    }
-
-    /// Whether input number `at`, whose stamp is another one, is a plain file of the recorded content.
-    ///
-    /// Out of line: a hit by stamps does not come here.
-    #[inline(never)]
-    pub fn is_kept(&mut self, record: &Record<'_>, at: usize, input: &Input) -> bool {
-        self.keep(record, at, input).is_some()
     }
 
     fn keep(&mut self, record: &Record<'_>, at: usize, input: &Input) -> Option<()> {
@@ -77,7 +70,7 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
         }
         let stamp = state.stat.stamp();
         let digest = self.digests.find(&stamp)?;
-        let proof = self.cold()?.proofs(record).get(at)?;
+        let proof = self.load_cold()?.proofs(record).get(at)?;
         // Whether its times agree with those of files of equal content is for the look-up that reads files.
         let is_same = digest == proof.digest && proof.times == 0;
         let place = self.changed.get_mut(self.count).filter(|_| is_same)?;
@@ -86,12 +79,7 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
         Some(())
     }
 
-    /// By what the record is true, if all its parts are: files that were one and the same still must be, and others
-    /// still others (`#pragma once`).
-    pub fn verdict(&self, record: &Record<'a>) -> Result<By, Difference<'a>> {
-        if self.count == 0 { Ok(By::Stamps) } else { self.verdict_by_content(record) }
-    }
-
+    /// Files that were one and the same still must be, and others still others (`#pragma once`).
     #[inline(never)]
     fn verdict_by_content(&self, record: &Record<'a>) -> Result<By, Difference<'a>> {
         let changed = self.changed.get(..self.count).ok_or(Difference::Damaged)?;
@@ -112,6 +100,36 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
             }
         }
         Ok(By::Content)
+    }
+}
+
+impl<'a, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Evidence<'a> for Contents<'a, '_, F> {
+    #[inline]
+    fn stat(&mut self, path: &CStr) -> Result<FileState, Errno> {
+        raw::stat(path)
+    }
+
+    #[inline]
+    fn lstat(&mut self, path: &CStr) -> Result<FileState, Errno> {
+        raw::lstat(path)
+    }
+
+    fn is_same_variable(&mut self, _record: &Record<'a>, _variable: &Variable) -> bool {
+        false
+    }
+
+    /// Out of line: a hit by stamps does not come here.
+    #[inline(never)]
+    fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool {
+        self.keep(record, at, input).is_some()
+    }
+
+    fn cold(&mut self) -> Option<Cold<'a>> {
+        self.load_cold()
+    }
+
+    fn verdict(&mut self, record: &Record<'a>) -> Result<By, Difference<'a>> {
+        if self.count == 0 { Ok(By::Stamps) } else { self.verdict_by_content(record) }
     }
 }
 

@@ -1,16 +1,16 @@
-//! Whether a record is true now, judged by stat stamps.
+//! Whether a record is true now: what each thing in a record means, written once for every kind of evidence.
 //!
-//! It never guesses: what cannot be compared differs. It changes nothing. Read next: `content.rs`.
+//! It never guesses: what cannot be compared differs. It changes nothing. Read next: `content.rs` (evidence before libc),
+//! `wrapper/evidence.rs` (evidence that reads files).
 
 use core::ffi::CStr;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::command::{Command, KnownInput, PATH_BYTES_MAX};
-use super::content::Contents;
 use crate::record::{self, Absence, Cold, Input, Record, Span, Variable};
 use crate::shm::cpu;
-use crate::shm::raw::{self, AsFd, Errno, Stream};
+use crate::shm::raw::{self, AsFd, Errno, FileState, Stream};
 use crate::shm::start::Start;
 
 /// By what a record is true.
@@ -20,6 +20,22 @@ pub enum By {
     Stamps,
     /// By the content of files that have other stamps.
     Content,
+}
+
+/// What a look-up knows of files, and what it accepts where something has changed.
+pub trait Evidence<'a> {
+    /// What `stat` says of a path.
+    fn stat(&mut self, path: &CStr) -> Result<FileState, Errno>;
+    /// What `lstat` says of a path.
+    fn lstat(&mut self, path: &CStr) -> Result<FileState, Errno>;
+    /// Whether a variable that has another value, or is set or not, counts as the recorded one.
+    fn is_same_variable(&mut self, record: &Record<'a>, variable: &Variable) -> bool;
+    /// Whether input number `at`, whose stamp is another one, counts as the recorded one.
+    fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool;
+    /// The record's cold part.
+    fn cold(&mut self) -> Option<Cold<'a>>;
+    /// By what a record is true of which each part is: what only all parts together show is judged here.
+    fn verdict(&mut self, record: &Record<'a>) -> Result<By, Difference<'a>>;
 }
 
 /// The first thing that differs from a record.
@@ -133,31 +149,31 @@ fn host() -> [u8; 16] {
     hasher.digest128().to_le_bytes()
 }
 
-/// Judges `record`; `contents` is asked only where a file or a directory has changed.
+/// Judges `record` by what `evidence` knows.
 pub fn judge<'a>(
     record: &Record<'a>,
     command: &Command,
     environment: &Environment,
-    contents: &mut Contents<'a, '_, impl FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>>,
+    evidence: &mut impl Evidence<'a>,
 ) -> Result<By, Difference<'a>> {
     if record.command() != Some(command.bytes()) {
         return Err(Difference::Command);
     }
     judge_machine(record, command)?;
-    judge_variables(record, environment)?;
+    judge_variables(record, environment, evidence)?;
     for (at, input) in record.inputs().enumerate() {
         let input = input.ok_or(Difference::Damaged)?;
-        if let Err(difference) = judge_input(record, &input)
-            && !contents.is_kept(record, at, &input)
+        if let Err(difference) = judge_input(record, &input, evidence)
+            && !evidence.is_same_input(record, at, &input)
         {
             return Err(difference);
         }
     }
     for absence in record.absences() {
-        judge_absence(record, &absence.ok_or(Difference::Damaged)?)?;
+        judge_absence(record, &absence.ok_or(Difference::Damaged)?, evidence)?;
     }
-    judge_directories(record, contents)?;
-    contents.verdict(record)
+    judge_directories(record, evidence)?;
+    evidence.verdict(record)
 }
 
 /// What standard input is, as far as it can be known without reading it: a flag of a record; 0 if it can be anything.
@@ -248,66 +264,72 @@ impl Streams {
     }
 }
 
-fn judge_variables<'a>(record: &Record<'a>, now: &Environment) -> Result<(), Difference<'a>> {
+fn judge_variables<'a>(
+    record: &Record<'a>,
+    now: &Environment,
+    evidence: &mut impl Evidence<'a>,
+) -> Result<(), Difference<'a>> {
     for variable in record.variables() {
         let variable = variable.ok_or(Difference::Damaged)?;
         if variable.flags & record::TEXT_ONLY != 0 && !record.has(record::HAS_TEXT) {
             continue;
         }
         let name = record.string(variable.name).ok_or(Difference::Damaged)?;
-        if !now.agrees(name, &variable) {
+        if !now.agrees(name, &variable) && !evidence.is_same_variable(record, &variable) {
             return Err(Difference::Variable(name));
         }
     }
     Ok(())
 }
 
-fn judge_input<'a>(record: &Record<'a>, input: &Input) -> Result<(), Difference<'a>> {
+fn judge_input<'a>(
+    record: &Record<'a>,
+    input: &Input,
+    evidence: &mut impl Evidence<'a>,
+) -> Result<(), Difference<'a>> {
     let path = record.string(input.path).ok_or(Difference::Damaged)?;
+    let is_as_stamped =
+        |now: Result<FileState, Errno>| now.is_ok_and(|s| s.stat.stamp() == input.stamp);
+    let is_of_its_kind = |now: Result<FileState, Errno>| now.is_ok_and(|s| s.mode == input.mode);
     let (agrees, difference) = match input.kind {
         record::CONTENT | record::REMADE | record::METADATA | record::ANSWERS => {
-            (raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Input(path))
+            (is_as_stamped(evidence.stat(path)), Difference::Input(path))
         }
-        record::LINK => {
-            (raw::lstat(path).is_ok_and(|s| s.stat.stamp() == input.stamp), Difference::Link(path))
-        }
-        record::EXISTS => {
-            (raw::lstat(path).is_ok_and(|s| s.mode == input.mode), Difference::Existence(path))
-        }
-        record::LEADS => {
-            (raw::stat(path).is_ok_and(|s| s.mode == input.mode), Difference::Existence(path))
-        }
-        record::LISTING => (
-            raw::stat(path).is_ok_and(|s| s.stat.stamp() == input.stamp),
-            Difference::Listing(path),
-        ),
+        record::LINK => (is_as_stamped(evidence.lstat(path)), Difference::Link(path)),
+        record::EXISTS => (is_of_its_kind(evidence.lstat(path)), Difference::Existence(path)),
+        record::LEADS => (is_of_its_kind(evidence.stat(path)), Difference::Existence(path)),
+        record::LISTING => (is_as_stamped(evidence.stat(path)), Difference::Listing(path)),
         _ => (false, Difference::Damaged),
     };
     if agrees { Ok(()) } else { Err(difference) }
 }
 
-/// Whether a look-up fails as it failed then.
-pub fn judge_absence<'a>(record: &Record<'a>, absence: &Absence) -> Result<(), Difference<'a>> {
+/// Whether a look-up fails as it failed then. A link that leads nowhere fails as a missing name does.
+fn judge_absence<'a>(
+    record: &Record<'a>,
+    absence: &Absence,
+    evidence: &mut impl Evidence<'a>,
+) -> Result<(), Difference<'a>> {
     let path = record.string(absence.path).ok_or(Difference::Damaged)?;
-    let now = raw::stat(path).err().map(|errno| errno.raw_os_error().cast_unsigned());
+    let now = evidence.stat(path).err().map(|errno| errno.raw_os_error().cast_unsigned());
     if now == Some(absence.errno) { Ok(()) } else { Err(Difference::Appeared(path)) }
 }
 
 fn judge_directories<'a>(
     record: &Record<'a>,
-    contents: &mut Contents<'a, '_, impl FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>>,
+    evidence: &mut impl Evidence<'a>,
 ) -> Result<(), Difference<'a>> {
     for directory in record.directories() {
         let directory = directory.ok_or(Difference::Damaged)?;
         let path = record.string(directory.path).ok_or(Difference::Damaged)?;
         let shown = if path.is_empty() { c"." } else { path };
-        match raw::stat(shown) {
+        match evidence.stat(shown) {
             Ok(state) if state.stat.stamp() == directory.stamp => continue,
             Ok(state) if state.is_directory() && !became_link(record, path, shown) => {}
             // Its being there was seen too, and is not noted elsewhere.
             _ => return Err(Difference::Existence(path)),
         }
-        let cold = contents.cold().ok_or(Difference::Damaged)?;
+        let cold = evidence.cold().ok_or(Difference::Damaged)?;
         judge_names(path, &cold, directory.names)?;
     }
     Ok(())

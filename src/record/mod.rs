@@ -52,6 +52,8 @@ pub const INPUT_CLOSED: u32 = 64;
 pub const INPUT_NULL: u32 = 128;
 /// Where its text goes counts although there is none: a program that no policy knows may have asked.
 pub const ASKS_STREAMS: u32 = 256;
+/// The result says nothing of where it was made: it serves every directory in which its inputs are the same.
+pub const ANYWHERE: u32 = 512;
 
 /// The head of the hot part.
 #[repr(C)]
@@ -65,6 +67,10 @@ pub struct Head {
     pub cpu: u64,
     /// How long the tool took, microseconds.
     pub tool_us: u64,
+    /// Of [`ANYWHERE`]: how far above the working directory relative paths lead, at most.
+    pub climb: u32,
+    /// Zero.
+    pub reserved: u32,
     /// XXH3-128 of the cold part.
     pub cold_sum: [u8; 16],
     /// The command (bytes, see `probe/command.rs`).
@@ -387,7 +393,7 @@ fn string(bytes: &[u8], span: Span) -> Option<&CStr> {
     CStr::from_bytes_with_nul(with_nul).ok()
 }
 
-const _: () = assert!(size_of::<Head>() == 40 + 8 * 8 + 2 * 64);
+const _: () = assert!(size_of::<Head>() == 48 + 8 * 8 + 2 * 64);
 const _: () = assert!(size_of::<Variable>() == 32);
 const _: () = assert!(size_of::<Input>() == 32);
 const _: () = assert!(size_of::<Directory>() == 32);

@@ -12,7 +12,7 @@ use super::words::Word;
 /// Counted up with every change of meaning that sizes and offsets do not show.
 pub const FORMAT: u32 = 1;
 /// The name of the directory below the cache directory: format, layout, endianness and width.
-pub const DIRECTORY: &str = "v1-aa03-le64";
+pub const DIRECTORY: &str = "v1-aa04-le64";
 
 /// The unit of offsets inside a segment.
 pub const UNIT_BYTES: u64 = 64;
@@ -116,15 +116,17 @@ pub enum Kind {
     Record,
     /// Bytes, found by their digest.
     Blob,
+    /// Names whose contents find a record.
+    PathSet,
 }
 
-/// The head of an entry (a record or a blob), 128 bytes, at a multiple of [`UNIT_BYTES`].
+/// The head of an entry, 128 bytes, at a multiple of [`UNIT_BYTES`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct EntryHeader {
     /// [`ENTRY_MAGIC`].
     pub magic: u32,
-    /// 1: record, 2: blob.
+    /// 1: record, 2: blob, 3: path set.
     pub kind: u32,
     /// The segment's number (low 32 bits).
     pub seq: u32,
@@ -132,17 +134,18 @@ pub struct EntryHeader {
     pub unit: u32,
     /// The cache's identity.
     pub uuid: [u8; 16],
-    /// A record: direct key, content key. A blob: BLAKE3 digest of the body.
+    /// A record: direct key, result key. A blob: BLAKE3 digest of the body. A path set: the key under which it is found, the
+    /// set's own.
     pub key: [u8; 32],
     /// Length of the body, which follows at once.
     pub body_bytes: u64,
-    /// A record: length of its hot part. A blob: 0.
+    /// A record: length of its hot part. Others: 0.
     pub hot_bytes: u64,
-    /// XXH3-128 of the hot part (record) or of the body (blob).
+    /// XXH3-128 of the hot part (record) or of the body.
     pub sum: [u8; 16],
-    /// A record: hash of all that its content look-up compares and gives. A blob: 0.
+    /// A record: hash of all that its content look-up compares and gives. Others: 0.
     pub identity: [u8; 16],
-    /// A record: hash of the environment it is true of. A blob: 0.
+    /// A record: hash of the environment it is true of. Others: 0.
     pub circumstances: u64,
     /// XXH3-64 of all bytes before.
     pub check: u64,
@@ -196,6 +199,7 @@ impl EntryHeader {
         match self.kind {
             1 => Some(Kind::Record),
             2 => Some(Kind::Blob),
+            3 => Some(Kind::PathSet),
             _ => None,
         }
     }
@@ -207,6 +211,7 @@ impl Kind {
         match self {
             Kind::Record => 1,
             Kind::Blob => 2,
+            Kind::PathSet => 3,
         }
     }
 }
@@ -246,7 +251,7 @@ mod tests {
             size_of::<VolatileHeader>(),
             size_of::<EntryHeader>(),
         );
-        assert_eq!(text, "1 v1-aa03-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
+        assert_eq!(text, "1 v1-aa04-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
     }
 
     #[test]

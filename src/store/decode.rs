@@ -11,7 +11,7 @@ use crate::record::{self, BlobRef, Cold, Record, Span};
 impl Draft {
     /// The owned form of a record; `None` if it is damaged.
     pub fn decode(record: &Record<'_>, cold: &Cold<'_>, key: &[u8; 32]) -> Option<Draft> {
-        let (direct_key, content_key) = key.split_at(16);
+        let (direct_key, result_key) = key.split_at(16);
         let present = |blob: BlobRef| (blob.len_bytes > 0).then_some(blob);
         let mut strings = Strings { record, cold, left: record.bytes().len() + cold.0.len() };
         Some(Draft {
@@ -19,9 +19,10 @@ impl Draft {
             columns: record.head.columns,
             cpu: record.head.cpu,
             tool_us: record.head.tool_us,
+            climb: record.head.climb,
             command: record.command()?.to_vec(),
             direct_key: direct_key.try_into().ok()?,
-            content_key: content_key.try_into().ok()?,
+            result_key: result_key.try_into().ok()?,
             variables: variables(record, &mut strings)?,
             inputs: inputs(record, cold, &mut strings)?,
             directories: directories(record, &mut strings)?,

@@ -21,12 +21,14 @@ pub struct Draft {
     pub cpu: u64,
     /// How long the tool took, microseconds.
     pub tool_us: u64,
+    /// How far above the working directory relative paths lead, if [`record::ANYWHERE`].
+    pub climb: u32,
     /// The command's bytes.
     pub command: Vec<u8>,
     /// Key for the look-up by stamps.
     pub direct_key: [u8; 16],
-    /// Key for the look-up by digests.
-    pub content_key: [u8; 16],
+    /// Key for the look-up by content, see `path_set.rs`.
+    pub result_key: [u8; 16],
     /// The environment that counts.
     pub variables: Vec<Variable>,
     /// What the result was made from.
@@ -149,6 +151,7 @@ impl Draft {
             columns: self.columns,
             cpu: self.cpu,
             tool_us: self.tool_us,
+            climb: self.climb,
             command: hot.bytes(&self.command),
             stdout: self.stdout.unwrap_or_else(BlobRef::zeroed),
             stderr: self.stderr.unwrap_or_else(BlobRef::zeroed),
@@ -248,8 +251,8 @@ impl Draft {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
-        field(&self.content_key);
-        for number in [self.flags, self.columns] {
+        field(&self.result_key);
+        for number in [self.flags, self.columns, self.climb] {
             field(&number.to_le_bytes());
         }
         field(&self.cpu.to_le_bytes());

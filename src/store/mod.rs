@@ -29,6 +29,7 @@ pub mod digest;
 pub mod draft;
 pub mod gc;
 mod large;
+pub mod path_set;
 mod rotate;
 pub mod verdicts;
 pub mod verify;
@@ -228,7 +229,7 @@ impl Store {
         let encoded = draft.encode();
         let mut key = [0; 32];
         key[..16].copy_from_slice(&draft.direct_key);
-        key[16..].copy_from_slice(&draft.content_key);
+        key[16..].copy_from_slice(&draft.result_key);
         let (identity, circumstances) = (draft.identity(), draft.circumstances());
         let place = self.append(&NewEntry {
             kind: Kind::Record,
@@ -240,7 +241,7 @@ impl Store {
             body: &[&encoded.hot, &encoded.cold],
         })?;
         let header_at = |place| self.cache.segments.entry(place).map(|entry| entry.header);
-        self.publish(&draft.content_key, place, |old| {
+        self.publish(&draft.result_key, place, |old| {
             header_at(old).is_some_and(|header| header.identity == identity)
         })?;
         self.publish(&draft.direct_key, place, |old| {

@@ -50,7 +50,7 @@ fn draft(number: u8, blob: BlobRef) -> Draft {
     Draft {
         command: vec![number; 40],
         direct_key: [number; 16],
-        content_key: [number ^ 0x80; 16],
+        result_key: [number ^ 0x80; 16],
         outputs: vec![Output {
             path: CString::new("a.o").expect("no NUL"),
             create_mode: 0o666,

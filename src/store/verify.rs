@@ -13,6 +13,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::draft::Draft;
+use super::path_set::PathSet;
 use super::walk::{Named, Segment};
 use super::{Store, Terms};
 use crate::error::StoreError;
@@ -224,6 +225,11 @@ impl<'s> Verifier<'s> {
                     self.references.extend(blobs.into_iter().map(reference));
                 }
             },
+            Some(Kind::PathSet) => {
+                if PathSet::read(&entry).is_none() {
+                    self.damaged(place, Fault::Record, words);
+                }
+            }
             Some(Kind::Blob) => {
                 self.by_digest.insert(entry.header.key, place);
                 if self.check_blob(&entry, place) {

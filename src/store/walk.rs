@@ -76,7 +76,7 @@ impl Store {
         self.each_entry(|entry| match entry.header.kind() {
             Some(Kind::Record) => records += 1,
             Some(Kind::Blob) => blobs += 1,
-            None => {}
+            Some(Kind::PathSet) | None => {}
         });
         (records, blobs)
     }

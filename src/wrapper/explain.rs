@@ -57,8 +57,9 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     if told == Some(Ok(By::Stamps)) {
         return Explanation { is_hit: true, because: "every input has its recorded stamp".into() };
     }
+    let key = request.content_key(&store, &policy);
     if told == Some(Ok(By::Content))
-        || content_lookup::is_true(&store, command, environment, &mut arena)
+        || content_lookup::is_true(&store, command, environment, &key, &mut arena)
     {
         let because = "every input has its recorded content; stamps, PATH or PWD differ".into();
         return Explanation { is_hit: true, because };

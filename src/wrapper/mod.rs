@@ -207,7 +207,7 @@ impl Invocation {
         let looked = match before {
             _ if self.config.recache => Looked::Missed,
             Before::Unwritable => Looked::Unwritable,
-            _ => self.look(store, &step.request, before),
+            _ => self.look(store, step, before),
         };
         if looked == Looked::Hit {
             return 0;
@@ -225,8 +225,9 @@ impl Invocation {
     }
 
     /// Looks the command up, by stamps unless that was done before, and then by content.
-    fn look(&self, store: &Store, request: &Request, before: Before) -> Looked {
-        let Request { command, environment, source } = request;
+    fn look(&self, store: &Store, step: &Step, before: Before) -> Looked {
+        let Step { request, policy } = step;
+        let Request { command, environment, source, .. } = request;
         let mut arena = vec![0; ARENA_BYTES];
         let unread = match before {
             Before::Missed if source.is_none() => Answer::Miss,
@@ -237,13 +238,11 @@ impl Invocation {
             Answer::Hit(By::Content) => return self.was_hit("content hit", request),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
-                match content_lookup::look(
-                    store,
-                    command,
-                    environment,
-                    &mut arena,
-                    self.may_store(store),
-                ) {
+                let key = request.content_key(store, policy);
+                let keep = self.may_store(store);
+                let looked =
+                    content_lookup::look(store, command, environment, &key, &mut arena, keep);
+                match looked {
                     ByContent::Hit => return self.was_hit("content hit", request),
                     ByContent::Undelivered(why) => Some(why),
                     ByContent::Miss => None,
@@ -368,6 +367,7 @@ impl Invocation {
         let builder = RecordBuilder {
             store,
             command: &step.request.command,
+            content_key: step.request.content_key(store, &step.policy),
             environment: &step.request.environment,
             policy: &step.policy,
             found: &self.found,

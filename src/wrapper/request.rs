@@ -2,9 +2,15 @@
 //!
 //! Read next: `os/input.rs`, `builder/record_builder.rs`.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::builder::file_states::FileStates;
+use crate::builder::path_walker::c_path;
 use crate::compilers::{Policy, StandardInput};
 use crate::config::{Config, Remap, Share};
 use crate::os::inherited;
@@ -12,7 +18,9 @@ use crate::os::input::Source;
 use crate::probe::command::{Call, Command, KnownInput};
 use crate::probe::judge::{Environment, standard_input};
 use crate::probe::settings::Settings;
+use crate::shm::raw::{self, FileState};
 use crate::shm::start::Start;
+use crate::store::Store;
 
 /// The command and the environment, as keys and the judge need them.
 pub struct Request {
@@ -22,6 +30,7 @@ pub struct Request {
     pub environment: Environment,
     /// What was read of standard input.
     pub source: Option<Source>,
+    content_key: OnceCell<[u8; 16]>,
 }
 
 impl Request {
@@ -38,7 +47,8 @@ impl Request {
         if inherited().closed[0] {
             command.input = KnownInput::Closed;
         }
-        Some(Request { command, environment: Environment(start), source: None })
+        let content_key = OnceCell::new();
+        Some(Request { command, environment: Environment(start), source: None, content_key })
     }
 
     /// Reads the source, if it comes by standard input, and makes it a part of the command; false if it cannot be read
@@ -64,8 +74,34 @@ impl Request {
         Ok(true)
     }
 
+    /// The key under which the path sets of this command are found: a hash of the command (without its place, where the result may
+    /// serve others) and of what its sources, which `policy` names, contain when it is asked for first. It only finds
+    /// candidates.
+    pub fn content_key(&self, store: &Store, policy: &Policy) -> [u8; 16] {
+        *self.content_key.get_or_init(|| {
+            let mut hasher = Xxh3::new();
+            hasher.update(b"ibid content");
+            self.command.without_place().iter().for_each(|part| hasher.update(part));
+            if !policy.omits_directory {
+                hasher.update(self.command.place());
+            }
+            let mut files = FileStates::new(store.cache.access);
+            for source in &policy.sources {
+                hasher.update(&content_of(store, &mut files, source).unwrap_or_default());
+            }
+            hasher.digest128().to_le_bytes()
+        })
+    }
+
     /// Puts the source back where the tool finds it.
     pub fn give_source_back(&mut self) -> io::Result<()> {
         self.source.as_mut().map_or(Ok(()), Source::give_back)
     }
+}
+
+fn content_of(store: &Store, files: &mut FileStates, path: &Path) -> Option<[u8; 32]> {
+    let path = c_path(path)?;
+    let state = raw::stat(&path).ok().filter(FileState::is_regular)?;
+    let is_reliable = files.is_reliable(&path, &state, files.taken_ns);
+    store.digest_file(&path, &state, is_reliable)
 }

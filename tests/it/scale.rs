@@ -34,7 +34,7 @@ fn store(directory: &Path, records: u64) {
         let draft = Draft {
             command: vec![1; 300],
             direct_key: key(2 * number),
-            content_key: key(2 * number + 1),
+            result_key: key(2 * number + 1),
             stdout: Some(object),
             ..Draft::default()
         };

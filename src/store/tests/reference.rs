@@ -36,7 +36,7 @@ fn draft_of(number: u8, blob: BlobRef) -> Draft {
     Draft {
         command: vec![number; 200],
         direct_key: [number; 16],
-        content_key: [number ^ 0x80; 16],
+        result_key: [number ^ 0x80; 16],
         inputs: (0..60)
             .map(|at| Input {
                 path: path("input", at),

@@ -1,46 +1,52 @@
 //! Files that change at random: the probe agrees by content only where the look-up that reads them does.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
+use super::evidence::FileIdentities;
 use super::*;
+use crate::builder::path_walker::c_path;
+use crate::config;
 use crate::probe::command::Call;
 use crate::probe::content::Contents;
 use crate::probe::judge::Difference;
-use crate::probe::settings::Settings;
 use crate::random::Random;
-use crate::record::{Cold, Record};
+use crate::record::{self, Cold};
 use crate::shm::access::Access;
 use crate::shm::digests::DigestTable;
+use crate::shm::raw::{self, FileState};
 use crate::shm::start::start_from;
 use crate::shm::stat::Stamp;
 use crate::shm::words::Word;
 use crate::store::MAX_BYTES_DEFAULT;
+use crate::store::digest::digest_link;
+use crate::store::draft::Input;
+use crate::store::path_set::PathSet;
+use crate::wrapper::request::Request;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 /// Of different lengths, so that stamps tell them apart on every file system.
 const TEXTS: [&str; 2] = ["int one;\n", "int three;\n"];
+/// All rounds share it: it only finds candidates.
+const CONTENT_KEY: [u8; 16] = [7; 16];
 
 /// A cache, files, and a command that was made from them.
 struct Scene {
     directory: tempfile::TempDir,
     store: Store,
-    command: Command<'static>,
-    environment: Environment,
+    request: Request,
     arena: Vec<u8>,
 }
 
 impl Scene {
     /// The command of a round: another one each time.
-    fn command(round: usize) -> (Command<'static>, Environment) {
+    fn request(round: usize) -> Request {
         let words = ["ibid", "gcc", "-c", &round.to_string()].map(OsString::from);
         let start = start_from(words, [("HOME".into(), "/".into())]);
         let call = Call::read(&start).expect("a tool is named");
-        (
-            Command::kept(start, call, &Settings::default()).expect("a working directory"),
-            Environment(start),
-        )
+        Request::new(start, call, &config::load()).expect("a working directory")
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -85,9 +91,8 @@ impl Scene {
     fn draft(&self, random: &mut Random) -> Draft {
         let mut same = FileIdentities::default();
         let mut draft = Draft {
-            command: self.command.bytes().to_vec(),
-            direct_key: self.command.direct_key(),
-            content_key: self.command.content_key(),
+            command: self.request.command.bytes().to_vec(),
+            direct_key: self.request.command.direct_key(),
             flags: if random.once_in(8) { record::STAMPS_ONLY } else { 0 },
             ..Draft::default()
         };
@@ -119,6 +124,9 @@ impl Scene {
             let digest = *blake3::hash(&fs::read(self.at(name)).expect("a file")).as_bytes();
             push(path, kind, state, digest);
         }
+        let (set, contents) = PathSet::of(&draft);
+        draft.result_key = set.result_key(&CONTENT_KEY, self.request.command.place(), &contents);
+        self.store.put_path_set(&CONTENT_KEY, &set).expect("stored");
         draft
     }
 
@@ -135,12 +143,13 @@ impl Scene {
 
     /// What the probe says, and whether the look-up that reads files agrees with the record.
     fn judge(&mut self) -> (Result<By, ()>, bool) {
-        let Scene { store, command, environment, arena, .. } = self;
+        let Scene { store, request, arena, .. } = self;
+        let Request { command, environment, .. } = &*request;
         let probed =
             probe::first_difference(&store.cache, command, environment, arena, |verdict| {
                 verdict.map_err(drop::<Difference>)
             });
-        let is_true = is_true(store, command, environment, arena);
+        let is_true = is_true(store, command, environment, &CONTENT_KEY, arena);
         (probed.expect("the record is there"), is_true)
     }
 }
@@ -159,13 +168,12 @@ fn the_probe_agrees_by_content_only_where_the_other_look_up_does() {
     let directory = tempfile::tempdir().expect("a directory");
     let store =
         Store::open(&directory.path().join("cache"), MAX_BYTES_DEFAULT).expect("the store opens");
-    let (command, environment) = Scene::command(0);
-    let mut scene = Scene { directory, store, command, environment, arena: vec![0; 1 << 20] };
+    let mut scene = Scene { directory, store, request: Scene::request(0), arena: vec![0; 1 << 20] };
     let seed = Random::seed();
     let random = &mut Random::new(seed);
     let (mut agreed, mut refused) = (0, 0);
     for round in 1..2000 {
-        (scene.command, scene.environment) = Scene::command(round);
+        scene.request = Scene::request(round);
         for name in NAMES {
             scene.put(name, random);
         }
@@ -195,7 +203,7 @@ fn what_is_not_known_in_full_is_a_difference() {
     let there = directory.path().join("a");
     fs::write(&there, TEXTS[0]).expect("written");
     let path = c_path(&there).expect("no NUL");
-    let (command, environment) = Scene::command(0);
+    let Request { command, environment, .. } = Scene::request(0);
     let digest = *blake3::hash(TEXTS[0].as_bytes()).as_bytes();
     let (kind, stamp) = (record::REMADE, Stamp([7; 16]));
     let input =
@@ -209,7 +217,8 @@ fn what_is_not_known_in_full_is_a_difference() {
     let agrees = |access, cold: &[u8], room_bytes: usize| {
         let mut room = vec![0; room_bytes];
         let mut contents = Contents::new(digests, access, || Some((Cold(cold), &mut room[..])));
-        judge::judge(&record, &command, &environment, &mut contents) == Ok(By::Content)
+        crate::probe::judge::judge(&record, &command, &environment, &mut contents)
+            == Ok(By::Content)
     };
     let become_known = |mode| {
         fs::set_permissions(&there, fs::Permissions::from_mode(mode)).expect("ours");

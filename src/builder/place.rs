@@ -1,0 +1,320 @@
+//! Whether a result says where it was made. One that does not serves every directory in which its inputs are the same.
+//!
+//! A result is free of its place if nothing that reached the tool named the place (arguments, variables, files by their spelling,
+//! links), and the policy says that this class of output does not hold the working directory, which even a plain compile
+//! asks for. That the place does not occur in the outputs either is no proof (a hash of a name shows no name), but a veto.
+//! Read next: `docs/places.md`, `wrapper/content_lookup/relocate.rs` (the same result elsewhere).
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path};
+
+use memchr::memmem;
+
+use super::path_walker::path_of;
+use super::record_builder::RecordBuilder;
+use crate::compilers::{adds_options, holds_options};
+use crate::record;
+use crate::shm::raw;
+use crate::store::draft::{Draft, Input};
+
+/// A larger output is taken for one that may hold anything.
+const SCANNED_BYTES_MAX: u64 = 256 << 20;
+
+/// What binds a result to its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binds {
+    /// With these options, or this tool, the working directory may be in the outputs.
+    Command,
+    /// The place's name is so short, or so strange, that it cannot be looked for.
+    Name,
+    /// An argument names it.
+    Argument(CString),
+    /// A variable names it, or adds options.
+    Variable(CString),
+    /// `PWD` names the working directory in another way.
+    LogicalDirectory,
+    /// A file was reached by it, or one that holds options was read.
+    Path(CString),
+    /// An output, or what was printed, holds it.
+    Output(CString),
+}
+
+impl fmt::Display for Binds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |text: &CStr| path_of(text).display().to_string();
+        match self {
+            Binds::Command => write!(f, "the working directory may be in what this command writes"),
+            Binds::Name => {
+                write!(f, "the directory's name is too short, or has strange characters")
+            }
+            Binds::Argument(text) => write!(f, "argument {} names it", show(text)),
+            Binds::Variable(name) => write!(f, "variable {} names it, or adds options", show(name)),
+            Binds::LogicalDirectory => write!(f, "PWD has another name for it"),
+            Binds::Path(path) => write!(f, "{} was reached by it, or holds options", show(path)),
+            Binds::Output(path) => write!(f, "{} holds it", show(path)),
+        }
+    }
+}
+
+/// A directory, and the one so many steps above it out of which no relative path leads.
+struct Place<'a> {
+    directory: &'a [u8],
+    base: &'a [u8],
+}
+
+impl<'a> Place<'a> {
+    fn new(directory: &'a [u8], climb: u32) -> Result<Place<'a>, Binds> {
+        let base = above(directory, climb).ok_or(Binds::Name)?;
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
+        let is_long = base.split(|byte| *byte == b'/').count() > 2;
+        if is_long && base.iter().all(is_plain) {
+            Ok(Place { directory, base })
+        } else {
+            Err(Binds::Name)
+        }
+    }
+
+    fn is_in(&self, text: &[u8]) -> bool {
+        memmem::find(text, self.base).is_some()
+    }
+
+    /// As [`Place::is_in`], also in two and in four bytes a character.
+    fn is_in_any_encoding(&self, bytes: &[u8]) -> bool {
+        let wide = |width: usize| -> Vec<u8> {
+            let wide = self
+                .base
+                .iter()
+                .flat_map(|byte| std::iter::once(*byte).chain(std::iter::repeat_n(0, width - 1)));
+            wide.collect()
+        };
+        self.is_in(bytes)
+            || memmem::find(bytes, &wide(2)).is_some()
+            || memmem::find(bytes, &wide(4)).is_some()
+    }
+}
+
+/// The directory so many steps above.
+pub fn above(directory: &[u8], climb: u32) -> Option<&[u8]> {
+    let mut base = directory;
+    for _ in 0..climb {
+        let at = base.iter().rposition(|byte| *byte == b'/')?;
+        base = &base[..at];
+    }
+    Some(base)
+}
+
+/// Whether `path` is `directory` or lies below it.
+pub fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
+    let rest = path.strip_prefix(directory);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+impl RecordBuilder<'_> {
+    /// Makes a record one for every place, if its result is free of this one; what binds it if not.
+    pub(super) fn free_of_place(&self, draft: &mut Draft) -> Result<(), Binds> {
+        let is_known = self.policy.omits_directory
+            && !self.runs_unknown_code()
+            && draft.flags & record::STAMPS_ONLY == 0;
+        if !is_known {
+            return Err(Binds::Command);
+        }
+        let climb = relative_paths(draft).map(steps_up).max().unwrap_or(0);
+        let place = Place::new(self.command.directory(), climb)?;
+        self.vet_request(&place)?;
+        vet_paths(&place, draft)?;
+        self.vet_results(&place, draft)?;
+        draft.flags |= record::ANYWHERE;
+        draft.climb = climb;
+        Ok(())
+    }
+
+    fn vet_request(&self, place: &Place) -> Result<(), Binds> {
+        let mut args = self.command.start().args().skip(self.command.call().first);
+        let tool = self.command.call().tool;
+        let named = std::iter::once(tool).chain(&mut args).find(|arg| place.is_in(arg.to_bytes()));
+        if let Some(arg) = named {
+            return Err(Binds::Argument(arg.to_owned()));
+        }
+        let variables = self.command.start().environment().map(CStr::to_bytes);
+        for entry in variables {
+            let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
+            let (name, value) = (&entry[..at], &entry[at + 1..]);
+            if name == b"PWD" && value != place.directory {
+                return Err(Binds::LogicalDirectory);
+            }
+            let was_asked = || {
+                let names = &self.observation.variables;
+                name.starts_with(b"LD_") || names.contains(std::ffi::OsStr::from_bytes(name))
+            };
+            // The searches in `PATH` are in the record with what they found.
+            let is_vetted = !matches!(name, b"PWD" | b"PATH") && was_asked();
+            if is_vetted && (adds_options(name) || place.is_in(value)) {
+                return Err(Binds::Variable(CString::new(name).unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    fn vet_results(&self, place: &Place, draft: &Draft) -> Result<(), Binds> {
+        let text = self.ended.text.as_ref();
+        let texts = text.iter().flat_map(|text| [&text.stdout, &text.stderr]);
+        if texts.into_iter().any(|text| place.is_in_any_encoding(text)) {
+            return Err(Binds::Output(c"what was printed".into()));
+        }
+        for output in draft.outputs.iter().filter(|output| output.flags & record::DIRECTORY == 0) {
+            let bytes = Some(output.blob.len_bytes)
+                .filter(|len| *len <= SCANNED_BYTES_MAX)
+                .and_then(|_| fs::read(path_of(&output.path)).ok());
+            if bytes.is_none_or(|bytes| place.is_in_any_encoding(&bytes)) {
+                return Err(Binds::Output(output.path.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All paths of a record that are relative.
+fn relative_paths(draft: &Draft) -> impl Iterator<Item = &Path> {
+    let inputs = draft.inputs.iter().map(|input| &input.path);
+    let directories = draft.directories.iter().map(|directory| &directory.path);
+    let absences = draft.absences.iter().map(|(path, _)| path);
+    let outputs = draft.outputs.iter().map(|output| &output.path);
+    inputs
+        .chain(directories)
+        .chain(absences)
+        .chain(outputs)
+        .map(|path| path_of(path))
+        .filter(|path| path.is_relative())
+}
+
+/// How far above its start a relative path leads, at most.
+fn steps_up(path: &Path) -> u32 {
+    let ups = path.components().filter(|part| *part == Component::ParentDir).count();
+    u32::try_from(ups).unwrap_or(u32::MAX)
+}
+
+/// Whether no path names the place, but for what a tool comes upon when it asks where it is, or where a relative name really
+/// leads: directories on the way to the place or in it, and that files are there which it also reached by relative names.
+fn vet_paths(place: &Place, draft: &Draft) -> Result<(), Binds> {
+    let is_relative = |input: &&Input| !input.path.to_bytes().starts_with(b"/");
+    let relative: HashSet<u32> =
+        draft.inputs.iter().filter(is_relative).map(|input| input.group).collect();
+    let bound = |path: &CString| Err(Binds::Path(path.clone()));
+    for input in &draft.inputs {
+        let path = input.path.to_bytes();
+        if holds_options(path_of(&input.path)) || leads_to_place(place, input) {
+            return bound(&input.path);
+        }
+        let is_found_by_name = !is_directory(input) && !relative.contains(&input.group);
+        let is_here = is_at_or_below(path, place.base)
+            && matches!(input.kind, record::EXISTS | record::LEADS)
+            && !is_found_by_name;
+        if place.is_in(path) && !is_here {
+            return bound(&input.path);
+        }
+        // What lies beside the way to the place may have been looked for from there.
+        if is_found_by_name && lies_on_the_way(place, path) {
+            return bound(&input.path);
+        }
+    }
+    for directory in &draft.directories {
+        let path = directory.path.to_bytes();
+        let is_here = path.starts_with(b"/")
+            && (is_at_or_below(place.base, path) && path != b"/" || place.is_in(path));
+        let has_absences = directory.names.iter().any(|name| !name.to_bytes().ends_with(b"/"));
+        if is_here && (has_absences || !is_at_or_below(path, place.base) && place.is_in(path)) {
+            return bound(&directory.path);
+        }
+    }
+    for (path, _) in &draft.absences {
+        if place.is_in(path.to_bytes()) || lies_on_the_way(place, path.to_bytes()) {
+            return bound(path);
+        }
+    }
+    let found = draft.searches.iter().map(|(_, found)| found);
+    let outputs = draft.outputs.iter().map(|output| &output.path);
+    match found.chain(outputs).find(|path| place.is_in(path.to_bytes())) {
+        Some(path) => bound(path),
+        None => Ok(()),
+    }
+}
+
+fn is_directory(input: &Input) -> bool {
+    matches!(input.kind, record::EXISTS | record::LEADS)
+        && input.mode & raw::TYPE_MASK == raw::DIRECTORY
+}
+
+/// Whether a path's parent is a directory above the place (and not `/`).
+fn lies_on_the_way(place: &Place, path: &[u8]) -> bool {
+    let parent = path.iter().rposition(|byte| *byte == b'/').map(|at| &path[..at]);
+    parent.is_some_and(|parent| !parent.is_empty() && is_at_or_below(place.base, parent))
+}
+
+/// Whether an input is a link with the place in it.
+fn leads_to_place(place: &Place, input: &Input) -> bool {
+    let target = || fs::read_link(path_of(&input.path)).ok();
+    input.kind == record::LINK
+        && target().is_none_or(|target| place.is_in(target.as_os_str().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_can_be_looked_for() {
+        for (directory, climb, base) in [
+            ("/srv/me/a/build", 0, Some("/srv/me/a/build")),
+            ("/srv/me/a/build", 2, Some("/srv/me")),
+            ("/srv/me/a/build", 3, None),
+            ("/srv/me", 5, None),
+            ("/src", 0, None),
+            ("/", 0, None),
+            ("/srv/a b", 0, None),
+            ("/srv/\u{e4}", 0, None),
+        ] {
+            let place = Place::new(directory.as_bytes(), climb);
+            assert_eq!(
+                place.ok().map(|place| place.base),
+                base.map(str::as_bytes),
+                "{directory} {climb}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_place_is_found_in_each_encoding() {
+        let place = Place::new(b"/srv/me", 0).expect("long enough");
+        let wide = |width: usize| -> Vec<u8> {
+            "x/srv/mex"
+                .bytes()
+                .flat_map(|byte| {
+                    let mut wide = vec![0; width];
+                    wide[0] = byte;
+                    wide
+                })
+                .collect()
+        };
+        for width in [1, 2, 4] {
+            assert!(place.is_in_any_encoding(&wide(width)), "{width}");
+        }
+        assert!(!place.is_in_any_encoding(b"/srv/m e"));
+    }
+
+    #[test]
+    fn what_lies_where() {
+        assert!(is_at_or_below(b"/a/b", b"/a/b") && is_at_or_below(b"/a/b/c", b"/a/b"));
+        assert!(!is_at_or_below(b"/a/bc", b"/a/b") && !is_at_or_below(b"/a", b"/a/b"));
+        assert_eq!(
+            ["a/../../x", "../x", "a/x", ".."].map(|path| steps_up(Path::new(path))),
+            [2, 1, 0, 1]
+        );
+        let place = Place::new(b"/srv/me/a", 0).expect("long enough");
+        assert!(lies_on_the_way(&place, b"/srv/x") && lies_on_the_way(&place, b"/srv/me/x"));
+        assert!(!lies_on_the_way(&place, b"/x") && !lies_on_the_way(&place, b"/usr/include/x"));
+    }
+}

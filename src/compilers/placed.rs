@@ -1,0 +1,116 @@
+//! Options with which the working directory, or another name of the place, may be in what gcc or clang write.
+//!
+//! Anything that is not known to leave it out counts as one that may. What was measured: `docs/places.md`. Read next: `command.rs`.
+
+use std::path::Path;
+
+/// Options that change nothing of that, though their first letters do.
+#[rustfmt::skip]
+const PLAIN: &[&str] = &[
+    "-g0", "-dumpbase", "-Wa,--noexecstack", "-fno-lto", "-fno-profile-arcs", "-fno-plt", "-fno-openmp",
+];
+
+/// Options with which the directory may show; a `*` at the end stands for any rest.
+#[rustfmt::skip]
+const PLACED: &[&str] = &[
+    // Debug information and what goes with it names the compilation directory.
+    "-g*", "--debug*", "-fdebug-*", "-feliminate-*", "-femit-*", "-fsplit-dwarf*", "-fstandalone-debug",
+    // Sections that hold the command line, or a name made of it.
+    "-frecord-*", "-fverbose-asm", "-dA", "-dP", "-funique-*", "-frandom-seed*",
+    // Coverage and profiles: names of data files, hashed function names.
+    "--coverage", "-coverage*", "-fprofile*", "-ftest-coverage", "-fcoverage*", "-fcondition-coverage", "-fpath-coverage",
+    "-fauto-profile*", "-fbranch-*", "-fcs-profile*", "-fmemory-profile*", "-finstrument-*", "-fxray*",
+    "-fsanitize-coverage*", "-fpseudo-probe*", "-fvpt", "-fvalue-profile*",
+    // Intermediate code: gcc's holds the directory compressed, clang's an absolute source's name.
+    "-flto*", "-ffat-lto*", "-fthinlto*", "-fthin-link*", "-emit-*", "-fembed-*", "-fwhole-program*",
+    // Code for another device: names made of the file's number.
+    "-fopenmp-targets*", "-foffload*", "--offload*", "-fsycl*", "-fgpu-*", "--cuda*",
+    // Files beside the output that hold names.
+    "-save-temps*", "--save-temps*", "-aux-info", "-fstack-usage", "-fcallgraph-info*", "-fdump-*", "-d*", "-MJ",
+    "-fsave-optimization-record*", "-foptimization-record*", "-fopt-info*", "-ftime-trace*", "-fanalyzer*",
+    "-fdiagnostics-format*", "-fdiagnostics-add-*", "-fdiagnostics-set-*", "-fcrash-diagnostics*", "-index*",
+    "--serialize-diagnostics", "-dependency-dot", "-module-dependency-dir", "-R*",
+    // Another directory than the one in which the tool runs, and maps of names: the user does it himself.
+    "-working-directory*", "-fcompilation-dir*", "-ffile-*", "-fmacro-prefix*",
+    // Words for a program behind the driver, files of options, code that is not the tool's.
+    "-Xassembler", "-Wa,*", "-Xclang", "-Xclangas", "-mllvm", "-mmlir", "-Xarch*", "-Xopenmp-target*", "-Xanalyzer",
+    "-specs*", "--specs*", "--config*", "-wrapper", "-fplugin*", "-fpass-plugin*", "-load",
+    // Precompiled headers and modules.
+    "-fmodule*", "-fpch*", "-fprebuilt-*", "-fbuild-session*", "-include-pch", "-ivfsoverlay", "-fimplicit-module*",
+    "--precompile",
+];
+
+/// Whether the working directory may show with this option.
+pub fn shows_directory(option: &str) -> bool {
+    let is = |pattern: &&&str| match pattern.strip_suffix('*') {
+        Some(prefix) => option.starts_with(prefix),
+        None => option == **pattern,
+    };
+    !PLAIN.contains(&option) && PLACED.iter().any(|pattern| is(&pattern))
+}
+
+/// Whether a language, or a source with this extension, is (also) compiled for another device.
+pub fn is_offloaded(language: &str) -> bool {
+    ["cuda", "hip", "cl", "cu"].iter().any(|start| language.starts_with(start))
+        || language == "renderscript"
+}
+
+/// Whether this variable gives options to a compiler, or names a file into which it writes.
+pub fn adds_options(name: &[u8]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"CCC_OVERRIDE_OPTIONS",
+        b"DEPENDENCIES_OUTPUT",
+        b"SUNPRO_DEPENDENCIES",
+        b"GCC_COMPARE_DEBUG",
+        b"GCC_EXTRA_DIAGNOSTIC_OUTPUT",
+        b"EXPERIMENTAL_SARIF_SOCKET",
+        b"AS_SECURE_LOG_FILE",
+        b"LLVM_OVERRIDE_PRODUCER",
+        b"COLLECT_GCC_OPTIONS",
+    ];
+    NAMES.contains(&name) || name.starts_with(b"CC_PRINT_") || name.starts_with(b"CC_LOG_")
+}
+
+/// Whether a file of this name gives options to a compiler.
+pub fn holds_options(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "cfg")
+        || path.file_name().is_some_and(|name| name == "specs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_and_whether_they_show_the_directory() {
+        for (option, shows) in [
+            ("-O2", false),
+            ("-c", false),
+            ("-Wall", false),
+            ("-Wa,--noexecstack", false),
+            ("-Wa,-g", true),
+            ("-fPIC", false),
+            ("-fno-strict-aliasing", false),
+            ("-fvisibility=hidden", false),
+            ("-std=c11", false),
+            ("-MD", false),
+            ("-DX=1", false),
+            ("-g0", false),
+            ("-g", true),
+            ("-gdwarf-5", true),
+            ("-flto=thin", true),
+            ("--coverage", true),
+            ("-fprofile-use=x", true),
+            ("-save-temps", true),
+            ("-dD", true),
+            ("-fdiagnostics-format=sarif-file", true),
+        ] {
+            assert_eq!(shows_directory(option), shows, "{option}");
+        }
+        for (language, is_for_others) in
+            [("c", false), ("c++", false), ("cuda", true), ("hip", true), ("cu", true)]
+        {
+            assert_eq!(is_offloaded(language), is_for_others, "{language}");
+        }
+    }
+}

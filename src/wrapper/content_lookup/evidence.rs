@@ -1,0 +1,159 @@
+//! The evidence that reads files: what the judge is told where a stamp or a variable is another one.
+//!
+//! It is the most that may be accepted; the evidence before libc (`probe/content.rs`) accepts less.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::file_contents::FileContents;
+use crate::builder::equal_contents::Times;
+use crate::builder::file_states::{is_shared_object, names_directory};
+use crate::builder::library_answers::asked;
+use crate::probe::judge::{By, Difference, Evidence};
+use crate::record::{self, Cold, Input, Record, Variable};
+use crate::shm::raw::{Errno, FileState};
+use crate::store::draft::{self, Draft, is_searched};
+
+/// What is known of one record's files.
+pub struct Reading<'n, 's, 'r, 'a> {
+    now: &'n mut FileContents<'s>,
+    /// The record's owned form.
+    draft: &'r Draft,
+    cold: Cold<'a>,
+}
+
+impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
+    pub fn new(now: &'n mut FileContents<'s>, draft: &'r Draft, cold: Cold<'a>) -> Self {
+        Reading { now, draft, cold }
+    }
+
+    /// Whether all that was searched by name is found where it was.
+    fn judge_searches(&mut self) -> Result<(), Difference<'static>> {
+        let is_library = |(name, _): &&(CString, CString)| asked(name).is_some();
+        let (libraries, programs): (Vec<_>, Vec<_>) =
+            self.draft.searches.iter().partition(is_library);
+        for (name, found) in programs {
+            if self.now.search(name) != found.as_c_str() {
+                return Err(Difference::Variable(c"PATH"));
+            }
+        }
+        if libraries.is_empty() {
+            return Ok(());
+        }
+        let names = libraries.iter().filter_map(|(name, _)| asked(name));
+        let answers = self.now.libraries().and_then(|now| now.answers(names));
+        let agrees = answers.is_some_and(|now| now.iter().eq(libraries));
+        if agrees { Ok(()) } else { Err(Difference::Input(c"/etc/ld.so.cache")) }
+    }
+
+    /// A path that is a symlink now and was none.
+    fn new_link(&mut self) -> Option<&'r CStr> {
+        let draft = self.draft;
+        let is_link = |input: &&draft::Input| input.kind == record::LINK;
+        let links: HashSet<_> =
+            draft.inputs.iter().filter(is_link).map(|input| &input.path).collect();
+        // Of the loader's libraries no link was noted, see `builder/record_builder.rs`.
+        let is_library =
+            |path: &CString| is_shared_object(Path::new(OsStr::from_bytes(path.to_bytes())));
+        let inputs = draft.inputs.iter().filter(|input| input.kind != record::LEADS);
+        let paths =
+            inputs.map(|input| &input.path).chain(draft.directories.iter().map(|d| &d.path));
+        paths
+            .filter(|path| !links.contains(path) && !is_library(path))
+            .find(|path| self.now.state(path, true).is_ok_and(|state| state.is_symlink()))
+            .map(CString::as_c_str)
+    }
+
+    /// The first file that is not the one that it was among the others.
+    fn other_file(&mut self) -> Option<&'r CStr> {
+        let mut same = FileIdentities::default();
+        let mut agrees = |input: &draft::Input| {
+            let state = self.now.state_of_input(&input.path, input.kind);
+            state.is_some_and(|state| same.agrees(input, &state))
+        };
+        let draft = self.draft;
+        draft.inputs.iter().find(|input| !agrees(input)).map(|input| input.path.as_c_str())
+    }
+}
+
+impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
+    fn stat(&mut self, path: &CStr) -> Result<FileState, Errno> {
+        self.now.state(path, false)
+    }
+
+    fn lstat(&mut self, path: &CStr) -> Result<FileState, Errno> {
+        self.now.state(path, true)
+    }
+
+    /// `PATH` may differ, since its searches are repeated; so may a `PWD` that did not name the working directory then and does
+    /// not now, since no tool makes anything of such a one.
+    fn is_same_variable(&mut self, record: &Record<'a>, variable: &Variable) -> bool {
+        let name = record.string(variable.name).unwrap_or_default();
+        if record.has(record::STAMPS_ONLY) || !is_searched(name) {
+            return false;
+        }
+        let directory = self.now.command.directory();
+        let value = self.now.environment.value(name.to_bytes());
+        name == c"PATH"
+            || variable.flags & record::NAMES_DIRECTORY == 0
+                && !value.is_some_and(|value| names_directory(value, directory))
+    }
+
+    fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool {
+        // The loader's cache counts by its answers, which `verdict` compares.
+        if input.kind == record::ANSWERS {
+            return self.now.libraries().is_some();
+        }
+        let Some(path) = record.string(input.path) else { return false };
+        let Some(then) = self.draft.inputs.get(at) else { return false };
+        !record.has(record::STAMPS_ONLY) && self.now.digest(path, input.kind) == Some(then.digest)
+    }
+
+    fn cold(&mut self) -> Option<Cold<'a>> {
+        Some(self.cold)
+    }
+
+    fn verdict(&mut self, record: &Record<'a>) -> Result<By, Difference<'a>> {
+        self.judge_searches()?;
+        let named = |path: &CStr| {
+            let strings = record.inputs().flatten().map(|input| input.path);
+            let strings = strings.chain(record.directories().flatten().map(|d| d.path));
+            strings.filter_map(|span| record.string(span)).find(|string| *string == path)
+        };
+        if let Some(path) = self.new_link() {
+            return Err(named(path).map_or(Difference::Damaged, Difference::Link));
+        }
+        if let Some(path) = self.other_file() {
+            return Err(named(path).map_or(Difference::Damaged, Difference::Input));
+        }
+        Ok(By::Content)
+    }
+}
+
+/// Files that were one and the same still are, and others still are others (`#pragma once`); and so it is with the times of
+/// those whose times count.
+#[derive(Default)]
+pub struct FileIdentities {
+    files: HashMap<u32, (u64, u64)>,
+    groups: HashMap<(u64, u64), u32>,
+    times: Times,
+}
+
+impl FileIdentities {
+    pub fn agrees(&mut self, input: &draft::Input, state: &FileState) -> bool {
+        let file = (state.stat.dev, state.stat.ino);
+        *self.files.entry(input.group).or_insert(file) == file
+            && *self.groups.entry(file).or_insert(input.group) == input.group
+            && self.times.agree(input, state.stat.mtime_ns)
+    }
+
+    /// The number of a file that is noted only now.
+    pub fn group_of(&mut self, file: (u64, u64)) -> u32 {
+        let next = self.files.keys().max().map_or(0, |last| last + 1);
+        let group = *self.groups.entry(file).or_insert(next);
+        self.files.entry(group).or_insert(file);
+        group
+    }
+}

@@ -1,0 +1,129 @@
+//! What files contain now: each is looked at once for all candidates.
+//!
+//! It looks and remembers; whether that agrees with a record is for `evidence.rs`.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::builder::file_states::FileStates;
+use crate::builder::library_answers::Libraries;
+use crate::builder::search::search;
+use crate::probe::command::Command;
+use crate::probe::judge::Environment;
+use crate::record;
+use crate::shm::raw::{self, Errno, FileState};
+use crate::store::Store;
+use crate::store::digest::{digest_link, digest_listing};
+use crate::store::path_set::{PathSet, of_value};
+
+/// The state of files, and what they contain.
+pub struct FileContents<'a> {
+    pub store: &'a Store,
+    pub command: &'a Command<'a>,
+    pub environment: &'a Environment,
+    pub files: FileStates,
+    searches: HashMap<CString, CString>,
+    states: HashMap<(CString, bool), Result<FileState, Errno>>,
+    digests: HashMap<(CString, u32), Option<[u8; 32]>>,
+    libraries: OnceCell<Option<Libraries>>,
+}
+
+impl<'a> FileContents<'a> {
+    pub fn new(store: &'a Store, command: &'a Command<'a>, environment: &'a Environment) -> Self {
+        FileContents {
+            store,
+            command,
+            environment,
+            files: FileStates::new(store.cache.access),
+            searches: HashMap::new(),
+            states: HashMap::new(),
+            digests: HashMap::new(),
+            libraries: OnceCell::new(),
+        }
+    }
+
+    /// What the names of a path set contain, as [`PathSet::result_key`] takes it; `None` if one of them is not there, or
+    /// is of another kind.
+    pub fn of_set(&mut self, set: &PathSet) -> Option<Vec<[u8; 32]>> {
+        let mut contents = Vec::with_capacity(set.inputs.len() + set.variables.len());
+        for (kind, path) in &set.inputs {
+            contents.push(self.digest(path, *kind)?);
+        }
+        for (name, flags) in &set.variables {
+            contents.push(of_value(self.environment.digest(name.to_bytes(), *flags)));
+        }
+        Some(contents)
+    }
+
+    /// The digest of what an input of this kind contains, as a record holds it.
+    pub fn digest(&mut self, path: &CStr, kind: u32) -> Option<[u8; 32]> {
+        let key = (path.to_owned(), kind);
+        if let Some(known) = self.digests.get(&key) {
+            return *known;
+        }
+        let digest = self.read(path, kind);
+        self.digests.insert(key, digest);
+        digest
+    }
+
+    fn read(&mut self, path: &CStr, kind: u32) -> Option<[u8; 32]> {
+        match kind {
+            record::CONTENT | record::REMADE => {
+                let state = self.state(path, false).ok().filter(FileState::is_regular)?;
+                let is_reliable = self.is_reliable(path, &state);
+                self.store.digest_file(path, &state, is_reliable)
+            }
+            record::LINK => {
+                self.state(path, true).ok().filter(FileState::is_symlink)?;
+                digest_link(path)
+            }
+            record::LISTING => {
+                let state = self.state(path, false).ok().filter(FileState::is_directory)?;
+                let digest = digest_listing(path)?;
+                (raw::stat(path).map(|now| now.stat) == Ok(state.stat)).then_some(digest)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the stamp of a file, in this state just now, tells its content from any later one.
+    pub fn is_reliable(&mut self, path: &CStr, state: &FileState) -> bool {
+        let taken_ns = self.files.taken_ns;
+        self.files.is_reliable(path, state, taken_ns)
+    }
+
+    /// The state of a path, or of what it leads to.
+    pub fn state(&mut self, path: &CStr, is_link: bool) -> Result<FileState, Errno> {
+        let key = (path.to_owned(), is_link);
+        if let Some(known) = self.states.get(&key) {
+            return *known;
+        }
+        let state = if is_link { raw::lstat(path) } else { raw::stat(path) };
+        self.states.insert(key, state);
+        state
+    }
+
+    /// The state that counts for an input of this kind.
+    pub fn state_of_input(&mut self, path: &CStr, kind: u32) -> Option<FileState> {
+        match kind {
+            record::ANSWERS => Some(self.libraries()?.state),
+            record::LINK | record::EXISTS => self.state(path, true).ok(),
+            _ => self.state(path, false).ok(),
+        }
+    }
+
+    /// The loader's cache, read when it is asked for first.
+    pub fn libraries(&self) -> Option<&Libraries> {
+        self.libraries.get_or_init(Libraries::read).as_ref()
+    }
+
+    /// What a program's name is found to be in today's `PATH`.
+    pub fn search(&mut self, name: &CStr) -> &CStr {
+        let environment = self.environment;
+        self.searches
+            .entry(name.to_owned())
+            .or_insert_with(|| search(environment, OsStr::from_bytes(name.to_bytes())))
+    }
+}

@@ -1,0 +1,142 @@
+//! The look-up by content: a record is true if every file has the recorded content, whatever its times.
+//!
+//! It serves touched and reverted files, another `PATH`, and other directories. The command and the contents of its sources lead to path sets, each of
+//! these with what its names contain now to records. A record that proves true is delivered, and published again with today's stamps,
+//! so that the next look-up is one by stamps. Read next: `file_contents.rs` (what is looked at), `evidence.rs` (the judge's
+//! questions), `refresh.rs` (today's stamps), `relocate.rs` (results of other directories), `store/path_set.rs`.
+
+mod evidence;
+mod file_contents;
+mod refresh;
+mod relocate;
+
+use crate::probe::command::Command;
+use crate::probe::deliver::Undelivered;
+use crate::probe::judge::{self, By, Environment};
+use crate::probe::{self, cold_part, hot_part};
+use crate::record::{Cold, Record};
+use crate::shm::segments::Entry;
+use crate::store::Store;
+use crate::store::draft::Draft;
+
+use evidence::Reading;
+use file_contents::FileContents;
+use relocate::relocated;
+
+/// How a look-up by content ended.
+pub enum ByContent {
+    /// Delivered and counted.
+    Hit,
+    /// No record is true.
+    Miss,
+    /// One is, but could not be delivered.
+    Undelivered(Undelivered),
+}
+
+/// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's
+/// stamps.
+pub fn look(
+    store: &Store,
+    command: &Command,
+    environment: &Environment,
+    content_key: &[u8; 16],
+    arena: &mut [u8],
+    keep: bool,
+) -> ByContent {
+    let mask = command.creation_mask;
+    let mut outcome = ByContent::Miss;
+    each_true(
+        FileContents::new(store, command, environment),
+        content_key,
+        arena,
+        |now, found, scratch| {
+            let Found { record, mut draft, is_moved } = found;
+            match probe::deliver_record(&store.cache, &record, mask, scratch, || {}) {
+                Ok(()) => {
+                    probe::count_hit(&store.cache, &record, By::Content);
+                    if keep && now.refresh(&mut draft, is_moved) == Some(true) {
+                        // Failing costs the next look-up some time, nothing else.
+                        let _ = store.put_record(&draft);
+                    }
+                    outcome = ByContent::Hit;
+                    true
+                }
+                Err(why) => {
+                    outcome = ByContent::Undelivered(why);
+                    why == Undelivered::Unwritable
+                }
+            }
+        },
+    );
+    outcome
+}
+
+/// Whether a record is true by content now; nothing is delivered.
+pub fn is_true(
+    store: &Store,
+    command: &Command,
+    environment: &Environment,
+    content_key: &[u8; 16],
+    arena: &mut [u8],
+) -> bool {
+    let mut is_true = false;
+    each_true(FileContents::new(store, command, environment), content_key, arena, |_, _, _| {
+        is_true = true;
+        true
+    });
+    is_true
+}
+
+/// A record that is true by content.
+struct Found<'a> {
+    record: Record<'a>,
+    draft: Draft,
+    /// Whether it was made in another directory.
+    is_moved: bool,
+}
+
+/// Visits the records that are true by content, each with what is left of `arena`, until a visit says that it was the last.
+fn each_true(
+    mut now: FileContents,
+    content_key: &[u8; 16],
+    arena: &mut [u8],
+    mut visit: impl FnMut(&mut FileContents, Found<'_>, &mut [u8]) -> bool,
+) {
+    let (store, command) = (now.store, now.command);
+    for set in store.path_sets(content_key) {
+        let Some(contents) = now.of_set(&set) else { continue };
+        for place in [command.place(), &[]] {
+            let key = set.result_key(content_key, place, &contents);
+            for (_, entry) in store.cache.records(&key) {
+                if visit_if_true(&mut now, &entry, arena, &mut visit) == Some(true) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What the visit says of the record in an entry; `None` if it is not true.
+fn visit_if_true(
+    now: &mut FileContents,
+    entry: &Entry<'_>,
+    arena: &mut [u8],
+    visit: &mut impl FnMut(&mut FileContents, Found<'_>, &mut [u8]) -> bool,
+) -> Option<bool> {
+    let (record, rest) = hot_part(entry, arena)?;
+    let (cold, rest) = cold_part(entry, &record, rest)?;
+    let draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    let (command, environment) = (now.command, now.environment);
+    if record.command() == Some(command.bytes()) {
+        judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
+        return Some(visit(now, Found { record, draft, is_moved: false }, rest));
+    }
+    let draft = relocated(draft, command, environment)?;
+    let encoded = draft.encode();
+    let (record, cold) = (Record::read(&encoded.hot)?, Cold(&encoded.cold));
+    judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
+    Some(visit(now, Found { record, draft, is_moved: true }, rest))
+}
+
+#[cfg(test)]
+mod tests;

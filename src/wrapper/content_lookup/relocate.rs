@@ -1,0 +1,98 @@
+//! A record of a result that is free of its place, as it would be had the command run here.
+//!
+//! Only what names the working directory changes, and that is in no output. What is above the old one is left out; what is above
+//! the new one is put in by `refresh.rs`. Read next: `builder/place.rs`, `docs/places.md`.
+
+use std::ffi::CString;
+
+use crate::builder::place::{above, is_at_or_below};
+use crate::probe::command::{Command, fields};
+use crate::probe::judge::Environment;
+use crate::record;
+use crate::store::draft::{Directory, Draft, Input};
+
+/// Where the working directory stands among a command's fields, and the root.
+const ROOT: usize = 0;
+const DIRECTORY: usize = 2;
+
+/// The record here; `None` if it is not free of its place, or of another command.
+pub fn relocated(mut draft: Draft, command: &Command, environment: &Environment) -> Option<Draft> {
+    if draft.flags & record::ANYWHERE == 0 || !is_same_elsewhere(&draft.command, command.bytes()) {
+        return None;
+    }
+    let then = fields(&draft.command).nth(DIRECTORY)?.to_vec();
+    let way = Way {
+        base_now: above(command.directory(), draft.climb)?,
+        base_then: above(&then, draft.climb)?,
+        now: command.directory(),
+        then: &then,
+    };
+    for variable in draft.variables.iter_mut().filter(|variable| variable.name == c"PWD") {
+        let named = variable.flags & record::NAMES_DIRECTORY != 0;
+        let now = environment.value(b"PWD");
+        if named != now.is_some() || now.is_some_and(|value| value != command.directory()) {
+            return None;
+        }
+        variable.value = environment.digest(b"PWD", variable.flags);
+    }
+    let inputs = std::mem::take(&mut draft.inputs).into_iter();
+    draft.inputs = inputs
+        .filter(|input| !way.is_above(input.path.to_bytes()))
+        .map(|input| Some(Input { path: way.moved(&input.path)?, ..input }))
+        .collect::<Option<_>>()?;
+    let directories = std::mem::take(&mut draft.directories).into_iter();
+    draft.directories = directories.filter_map(|directory| way.directory(directory)).collect();
+    draft.command = command.bytes().to_vec();
+    Some(draft)
+}
+
+/// Whether two commands differ in nothing but root and directory.
+fn is_same_elsewhere(then: &[u8], now: &[u8]) -> bool {
+    let facts = |command: &'_ [u8]| command.get(..8).map(<[u8]>::to_vec);
+    let of =
+        |command| fields(command).enumerate().filter(|(at, _)| !matches!(*at, ROOT | DIRECTORY));
+    facts(then) == facts(now) && of(then).eq(of(now))
+}
+
+/// From one place to another.
+struct Way<'a> {
+    then: &'a [u8],
+    now: &'a [u8],
+    base_then: &'a [u8],
+    base_now: &'a [u8],
+}
+
+impl Way<'_> {
+    /// Whether a path is a directory above the old working directory. That a directory is there above which others are
+    /// needs no question.
+    fn is_above(&self, path: &[u8]) -> bool {
+        path != self.then && is_at_or_below(self.then, path)
+    }
+
+    fn moved(&self, path: &CString) -> Option<CString> {
+        let bytes = path.to_bytes();
+        for (then, now) in [(self.then, self.now), (self.base_then, self.base_now)] {
+            if is_at_or_below(bytes, then) {
+                return CString::new([now, &bytes[then.len()..]].concat()).ok();
+            }
+        }
+        Some(path.clone())
+    }
+
+    /// A directory without its names that lead to the old working directory; `None` if none is left.
+    fn directory(&self, mut directory: Directory) -> Option<Directory> {
+        let path = directory.path.to_bytes().to_vec();
+        let leads_there = |name: &CString| {
+            let Some(name) = name.to_bytes().strip_suffix(b"/") else { return false };
+            let slash: &[u8] = if path == b"/" { b"" } else { b"/" };
+            is_at_or_below(self.then, &[&path[..], slash, name].concat())
+        };
+        let had_names = !directory.names.is_empty();
+        directory.names.retain(|name| !leads_there(name));
+        if had_names && directory.names.is_empty() {
+            return None;
+        }
+        directory.path = self.moved(&directory.path)?;
+        Some(directory)
+    }
+}

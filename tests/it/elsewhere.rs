@@ -1,0 +1,353 @@
+//! One result, several directories: what serves another directory than the one that made it, and what must not.
+//!
+//! Each case is compiled in three directories of different lengths and depths (two that agree prove nothing), and each result
+//! is compared with the bare tool's there.
+
+use std::path::{Path, PathBuf};
+
+use crate::cache::{Cache, Outcome};
+use crate::call::Call;
+use crate::project::Project;
+use crate::tools::{self, ALL};
+
+/// Where the same files lie; the last one is in the first one.
+const PLACES: [&str; 4] =
+    ["one", "second/place", "a/much/longer/directory/than/those", "one/inside"];
+
+/// Sources that do not show where they are, as long as their names are relative.
+const FILES: &[(&str, &str)] = &[
+    ("src/a.h", "#define A 1\nstatic inline int twice(int x) { return 2 * x; }\n"),
+    (
+        "src/a.c",
+        "#include <assert.h>\n#include <stdio.h>\n#include \"a.h\"\n#include \"../other/b.h\"\n\
+         int a(int x) { assert(x); return printf(\"%s %d\", __FILE__, twice(x) + A + B); }\n",
+    ),
+    ("other/b.h", "#define B 2\n"),
+    ("src/s.S", ".globl s\ns: .incbin \"other/b.h\"\n"),
+];
+
+struct Scene {
+    cache: Cache,
+    project: Project,
+}
+
+impl Scene {
+    fn new(files: &[(&str, &str)]) -> Scene {
+        let scene = Scene { cache: Cache::new(), project: Project::new() };
+        for place in PLACES {
+            for (name, text) in files {
+                scene.project.write(&format!("{place}/{name}"), text);
+            }
+        }
+        scene
+    }
+
+    fn at(&self, place: &str) -> PathBuf {
+        self.project.at(place).canonicalize().unwrap()
+    }
+
+    /// The command in a place, below it if it begins with `DIRECTORY: `; `{here}` is the place, `{base}` a directory above all.
+    fn call(&self, place: &str, line: &str) -> Call<'_> {
+        let (below, line) = line.split_once(": ").unwrap_or((".", line));
+        let here = self.at(place);
+        let base = self.project.path().canonicalize().unwrap();
+        let line = line
+            .replace("{here}", here.to_str().unwrap())
+            .replace("{base}", base.to_str().unwrap());
+        let directory = here.join(below).canonicalize().unwrap();
+        Call::new(&self.cache, &directory, line.split_whitespace())
+            .env("PWD", directory.to_str().unwrap())
+    }
+}
+
+/// A line that serves all places: the first compiles, the others do not, and then know it by its stamps.
+#[track_caller]
+fn serves_all(files: &[(&str, &str)], line: &str) {
+    let scene = Scene::new(files);
+    scene.call(PLACES[0], line).check().expect(&Outcome::Miss);
+    for place in &PLACES[1..] {
+        scene.call(place, line).check().expect(&Outcome::PortableHit);
+        scene.call(place, line).check().expect(&Outcome::InvocationHit);
+    }
+    scene.call(PLACES[0], line).check().expect(&Outcome::InvocationHit);
+}
+
+/// A line that serves its own place alone. In each it is compiled once, and is a hit from then on if `is_kept`.
+#[track_caller]
+fn serves_one(files: &[(&str, &str)], line: &str) {
+    let scene = Scene::new(files);
+    for place in PLACES {
+        let seen = scene.call(place, line).check();
+        assert!(!seen.outcome.is_hit(), "{line} in {place}: {:?}", seen.outcome);
+        let _compared = scene.call(place, line).check();
+    }
+}
+
+fn c_tools() -> Vec<&'static str> {
+    tools::present(ALL)
+}
+
+#[test]
+fn relative_names() {
+    for tool in c_tools() {
+        for options in [
+            "-O2 -Iother -c src/a.c -o a.o",
+            "-c src/a.c",
+            "-O2 -Wall -Wextra -fPIC -DX=1 -MD -MP -MF a.d -c src/a.c -o a.o",
+            "-S src/a.c -o a.s",
+            "-g0 -c src/a.c -o a.o",
+            "-c src/s.S -o s.o",
+        ] {
+            serves_all(FILES, &format!("{tool} {options}"));
+        }
+    }
+}
+
+#[test]
+fn a_build_directory_beside_the_sources() {
+    let files = [FILES, &[("build/x/keep", "")]].concat();
+    for tool in c_tools() {
+        serves_all(
+            &files,
+            &format!("build/x: {tool} -O2 -MD -I../../other -c ../../src/a.c -o a.o"),
+        );
+    }
+}
+
+#[test]
+fn text() {
+    let files = [("w.c", "#warning \"this\"\nint f(void) { int unused; return 1; }\n")];
+    for tool in c_tools() {
+        serves_all(&files, &format!("{tool} -Wall -c w.c -o w.o"));
+    }
+}
+
+/// What differs between two places, mostly without a byte of the path in it.
+#[test]
+fn options_that_show_the_directory() {
+    for tool in c_tools() {
+        let common = [
+            "-g",
+            "-g1 -gz",
+            "-ggdb3",
+            "-gsplit-dwarf",
+            "--coverage -frandom-seed=1",
+            "-fprofile-arcs -frandom-seed=1",
+            "-flto -frandom-seed=1",
+            "-O2 -g -S",
+        ];
+        let of_gcc = [
+            "-fverbose-asm",
+            "-frecord-gcc-switches -g",
+            "-fstack-usage",
+            "-fdump-tree-all",
+            "-grecord-gcc-switches",
+        ];
+        let of_clang = [
+            "-fprofile-instr-generate -fcoverage-mapping",
+            "-funique-internal-linkage-names",
+            "-emit-llvm -g",
+            "-Xclang -debug-info-kind=limited",
+        ];
+        let own: &[&str] = if tools::is_gcc(tool) { &of_gcc } else { &of_clang };
+        for options in common.iter().chain(own) {
+            let stop = if options.contains("-S") { "" } else { "-c" };
+            serves_one(FILES, &format!("{tool} {options} {stop} src/a.c -o a.o"));
+        }
+    }
+}
+
+/// A value made of the file's name, which does not occur in it.
+const HASHES: &str = "#define W2(x) L##x\n#define W(x) W2(x)\n\
+    const char name[] = {sizeof(__FILE__), __FILE__[3] + 1, __FILE__[sizeof(__FILE__) / 2] ^ 7};\n\
+    const wchar_t wide[] = W(__FILE__);\n";
+
+#[test]
+fn absolute_names() {
+    let text = format!("#include <stddef.h>\n#include \"src/a.h\"\n{HASHES}");
+    let files = [FILES, &[("h.c", text.as_str())]].concat();
+    for tool in c_tools() {
+        for options in [
+            "-c {here}/h.c -o a.o",
+            "-c h.c -I{here}/src -o a.o",
+            "-c h.c -include {here}/src/a.h -o a.o",
+            "-c h.c -o {here}/a.o",
+            "-c h.c -MD -MT {here}/a.o -o a.o",
+            "-c h.c -DX=\"{here}\" -o a.o",
+            "-c h.c -B{here} -o a.o",
+        ] {
+            serves_one(&files, &format!("{tool} {options}"));
+        }
+    }
+}
+
+#[test]
+fn absolute_names_in_the_sources() {
+    for tool in c_tools() {
+        let scene = Scene::new(FILES);
+        for place in PLACES {
+            let here = scene.at(place);
+            scene.project.write(
+                &format!("{place}/i.c"),
+                format!("#include \"{}/src/a.h\"\nint i = A;\n", here.display()),
+            );
+            scene.call(place, &format!("{tool} -c i.c -o i.o")).check().expect_miss();
+        }
+    }
+}
+
+#[test]
+fn variables_that_name_the_place() {
+    for tool in c_tools() {
+        let files = [FILES, &[("v.c", "#include <a.h>\nint v = A;\n")]].concat();
+        let scene = Scene::new(&files);
+        for place in PLACES {
+            let path = scene.at(place).join("src");
+            let line = format!("{tool} -c v.c -o v.o");
+            scene.call(place, &line).env("CPATH", path.to_str().unwrap()).check().expect_miss();
+        }
+        // A relative one is the same everywhere.
+        let scene = Scene::new(&files);
+        for place in PLACES {
+            let line = format!("{tool} -c v.c -o v.o");
+            let seen = scene.call(place, &line).env("CPATH", "src").check();
+            assert_eq!(seen.outcome.is_hit(), place != PLACES[0], "{tool} in {place}");
+        }
+    }
+}
+
+/// Files above the place, or in one place only, that a relative name leads to.
+#[test]
+fn what_differs_by_place() {
+    for tool in c_tools() {
+        let files = [
+            ("d.c", "#include \"../d.h\"\nint d = D;\n"),
+            ("e.c", "#if __has_include(\"../e.h\")\nint e = 1;\n#else\nint e = 2;\n#endif\n"),
+            ("f.c", "#include \"f.h\"\nint f = F;\n"),
+            ("x/f.h", "#define F 1\n"),
+            ("y/f.h", "#define F 2\n"),
+        ];
+        let scene = Scene::new(&files);
+        for (number, place) in PLACES.into_iter().enumerate() {
+            let above = Path::new(place).parent().unwrap().join("d.h");
+            scene.project.write(above.to_str().unwrap(), format!("#define D {number}\n"));
+            scene.call(place, &format!("{tool} -c d.c -o d.o")).check().expect_miss();
+        }
+        scene.project.write("second/e.h", "");
+        scene.project.write("a/much/longer/directory/than/e.h", "");
+        for place in PLACES {
+            let _compared = scene.call(place, &format!("{tool} -c e.c -o e.o")).check();
+        }
+        // A header that is in the first directory of the path in one place only.
+        scene.project.remove("second/place/x/f.h");
+        for place in PLACES {
+            let _compared = scene.call(place, &format!("{tool} -Ix -Iy -c f.c -o f.o")).check();
+        }
+        // A link that leads elsewhere.
+        for (number, place) in PLACES.into_iter().enumerate() {
+            scene.project.remove(&format!("{place}/y/f.h"));
+            scene.project.write(&format!("far/{number}.h"), format!("#define F {number}\n"));
+            let target = scene.project.at(format!("far/{number}.h"));
+            scene.project.symlink(target.to_str().unwrap(), &format!("{place}/y/f.h"));
+            scene.call(place, &format!("{tool} -Iy -c f.c -o f.o")).check().expect_miss();
+        }
+    }
+}
+
+/// The same bytes behind a link that names the place, and behind one that does not.
+#[test]
+fn links() {
+    for tool in c_tools() {
+        for (is_free, absolute) in [(true, false), (false, true)] {
+            let scene = Scene::new(&[
+                ("l.c", "#include \"l.h\"\nint l = L;\n"),
+                ("real.h", "#define L 1\n"),
+            ]);
+            for place in PLACES {
+                let target =
+                    if absolute { scene.at(place).join("real.h") } else { "real.h".into() };
+                scene.project.symlink(target.to_str().unwrap(), &format!("{place}/l.h"));
+                let seen = scene.call(place, &format!("{tool} -c l.c -o l.o")).check();
+                assert_eq!(
+                    seen.outcome.is_hit(),
+                    is_free && place != PLACES[0],
+                    "{tool} in {place}"
+                );
+            }
+        }
+    }
+}
+
+/// Another name for the working directory in `PWD`, and none.
+#[test]
+fn another_name_for_the_directory() {
+    for tool in c_tools() {
+        for line in [format!("{tool} -c src/a.c -o a.o"), format!("{tool} -g -c src/a.c -o a.o")] {
+            let scene = Scene::new(FILES);
+            scene.project.symlink("second/place", "link");
+            let link = scene.project.at("link");
+            scene.call(PLACES[0], &line).check().expect(&Outcome::Miss);
+            for pwd in [link.to_str().unwrap(), "/", "."] {
+                let _compared = scene.call(PLACES[1], &line).env("PWD", pwd).check();
+                let _compared = scene.call(PLACES[2], &line).env("PWD", pwd).check();
+            }
+        }
+    }
+}
+
+/// A script that tells the compiler where it is.
+#[test]
+fn a_script_before_the_compiler() {
+    for tool in tools::present(&["gcc", "clang"]) {
+        let scene = Scene::new(&[("p.c", "const char p[] = P;\n")]);
+        let real = tools::path_of(tool);
+        let script = format!("#!/bin/sh\nexec {} -DP=\"\\\"$PWD\\\"\" \"$@\"\n", real.display());
+        scene.project.write_program(tool, &script);
+        for place in PLACES {
+            let _compared = scene.call(place, &format!("{{base}}/{tool} -c p.c -o p.o")).check();
+        }
+    }
+}
+
+/// A directory that was served goes, and comes again with other files; the one that made the result goes.
+#[test]
+fn places_that_go() {
+    for tool in c_tools() {
+        let line = format!("{tool} -O2 -c src/a.c -o a.o");
+        let scene = Scene::new(FILES);
+        scene.call(PLACES[1], &line).check().expect(&Outcome::Miss);
+        std::fs::remove_dir_all(scene.project.at("second")).unwrap();
+        scene.call(PLACES[2], &line).check().expect(&Outcome::PortableHit);
+        scene.project.write(&format!("{}/src/a.h", PLACES[2]), FILES[0].1.replace('1', "7"));
+        scene.call(PLACES[2], &line).check().expect(&Outcome::Miss);
+        scene.call(PLACES[0], &line).check().expect(&Outcome::PortableHit);
+        scene.project.write(&format!("{}/src/a.h", PLACES[0]), FILES[0].1.replace('1', "7"));
+        scene.call(PLACES[0], &line).check().expect(&Outcome::PortableHit);
+    }
+}
+
+/// A directory whose name is part of another's, one with blanks, one at the top.
+#[test]
+fn names_of_places() {
+    for tool in c_tools() {
+        let (cache, project) = (Cache::new(), Project::new());
+        let names = ["proj", "proj-deps", "pro", "with blank", "quo'te", "\u{e4}"];
+        for name in names {
+            project.write(&format!("{name}/a.h"), "#define A 1\n");
+            project.write(
+                &format!("{name}/a.c"),
+                format!("#include \"a.h\"\n{}", "const char *f = __FILE__;\nint a = A;\n"),
+            );
+        }
+        for options in ["-c a.c -o a.o", "-g -c a.c -o a.o", "-c a.c -I../proj -o a.o"] {
+            for name in names {
+                let words: Vec<String> =
+                    format!("{tool} {options}").split(' ').map(str::to_owned).collect();
+                let directory = project.at(name).canonicalize().unwrap();
+                let _compared = Call::new(&cache, &directory, words)
+                    .env("PWD", directory.to_str().unwrap())
+                    .check();
+            }
+        }
+    }
+}
