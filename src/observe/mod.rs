@@ -1,8 +1,8 @@
 //! The contract of an observer: what a run of a tool was seen to do.
 //!
 //! It never decides whether a result may be stored; it says what was seen, and whether that is the whole truth.
-//! Read next: `preload.rs` (around a run), `trace/` (raw events -> `Observation`), `loader.rs` (what no shim can see),
-//! `preload_shim.rs` (inside the tool).
+//! Read next, each of them a folder: `preload/` (around a run), `shim/` (inside the tool, and its log), `seccomp/` (system
+//! calls), `trace/` (events -> `Observation`), `loader/` (what the loader and libc read unseen), `known/` (lists).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -10,25 +10,15 @@ use std::path::PathBuf;
 
 use crate::shm::stat::Stat;
 
-pub mod circumstances;
-mod libraries;
-mod library_names;
+mod known;
 mod loader;
-mod locale;
-pub mod log;
-#[allow(dead_code, reason = "the shim uses the rest of it")]
-mod log_layout;
-mod log_outer;
-mod places;
 pub mod preload;
-mod programs;
-mod pseudo;
-mod search;
 pub mod seccomp;
+mod shim;
 mod trace;
 
-pub use libraries::{libraries, needed};
-pub use pseudo::is_job_server;
+pub use known::pseudo::is_job_server;
+pub use loader::{circumstances, libraries, needed};
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::missed::{Missed, attribute, missed};
 use super::{Question, Sight};
-use crate::observe::log::{Event, Log, What};
-use crate::observe::programs::Programs;
+use crate::observe::shim::log::{Event, Log, What};
 use crate::observe::trace::Trace;
+use crate::observe::trace::programs::Programs;
 use crate::observe::{Fact, Observation, Output, Unsteady};
 
 /// Both views of a run as one, and what the shim missed.

@@ -5,11 +5,11 @@
 
 use std::path::PathBuf;
 
-use super::numbers as n;
 use super::place::{Base, Place, descriptor};
 use super::{Opened, Question, Tracer, inode};
-use crate::observe::log::What;
-use crate::observe::pseudo;
+use crate::observe::known::numbers as n;
+use crate::observe::known::pseudo;
+use crate::observe::shim::log::What;
 use crate::os::watch::{Asked, Listener, Unread, read_memory};
 
 pub const ENOENT: i32 = 2;

@@ -4,10 +4,10 @@
 
 use super::Tracer;
 use super::calls::{ENOENT, numbers, word};
-use super::numbers as n;
 use super::pending::{Change, Pending};
 use super::place::{Base, Place, descriptor};
-use crate::observe::log::What;
+use crate::observe::known::numbers as n;
+use crate::observe::shim::log::What;
 use crate::os::watch::Asked;
 
 const EEXIST: i32 = 17;
@@ -245,7 +245,7 @@ impl Tracer {
         &mut self,
         asked: &Asked,
         place: Place,
-        before: Option<crate::observe::log_layout::FileStat>,
+        before: Option<crate::observe::shim::log_layout::FileStat>,
         change: Change,
     ) {
         self.pending.push(Pending { thread: asked.thread, place, before, change });

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::observe::Observation;
-use crate::observe::log::{Event, What};
-use crate::observe::places::{Places, spelled};
+use crate::observe::shim::log::{Event, What};
+use crate::observe::trace::places::{Places, spelled};
 
 /// Links that are followed, one behind the other.
 const LINKS_MAX: usize = 40;

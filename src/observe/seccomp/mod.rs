@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 
-use super::log::{Event, What};
-use super::log_layout::FileStat;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log_layout::FileStat;
 use crate::os::watch::{self, Clockless, Door, Filter, Listener, Privileges, Start, Waited};
 use crate::os::without_signals;
 
@@ -23,7 +23,6 @@ mod both;
 mod calls;
 mod changes;
 mod missed;
-mod numbers;
 mod pending;
 mod place;
 mod programs;
@@ -87,7 +86,8 @@ impl Watch {
         own_files: Vec<PathBuf>,
         hide_clocks: bool,
     ) -> io::Result<(Filter, Watch)> {
-        let (filter, door) = watch::prepare(&numbers::harmless(), privileges)?;
+        let (filter, door) =
+            watch::prepare(&crate::observe::known::numbers::harmless(), privileges)?;
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let tracer = Tracer { cwd, own_files, hide_clocks, ..Tracer::default() };
         let work = move || tracer.work(door, &stopped);

@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 
 use super::place::Place;
-use crate::observe::log::What;
-use crate::observe::log_layout::FileStat;
+use crate::observe::shim::log::What;
+use crate::observe::shim::log_layout::FileStat;
 
 const ENOENT: i32 = 2;
 

@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::observe::log_layout::FileStat;
+use crate::observe::shim::log_layout::FileStat;
 use crate::shm::raw::{self, Errno, FileState};
 
 /// A path of a watched process.

@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::calls::{numbers, word};
-use super::numbers as n;
 use super::place::{Base, Place};
 use super::{Starting, Tracer, inode};
-use crate::observe::log::{Event, What};
-use crate::observe::log_layout::FileStat;
+use crate::observe::known::numbers as n;
+use crate::observe::known::pseudo;
 use crate::observe::preload::file_stat;
-use crate::observe::pseudo;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log_layout::FileStat;
 use crate::os::elf::{self, Elf, Preloading};
 use crate::os::watch::{Asked, Clockless};
 

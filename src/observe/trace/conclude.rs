@@ -1,14 +1,14 @@
 //! What a whole trace means, when nothing more happens.
 //!
-//! Each name is an input, an absence, an output, or nothing (what was made and removed). Read next: `../loader.rs`.
+//! Each name is an input, an absence, an output, or nothing (what was made and removed). Read next: `../loader/`.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENOENT, File, Inode, Own, OwnKind, Trace};
-use crate::observe::library_names::library_names;
-use crate::observe::log::{Event, Log};
-use crate::observe::places::Key;
-use crate::observe::programs::Programs;
+use crate::observe::loader::library_names::library_names;
+use crate::observe::shim::log::{Event, Log};
+use crate::observe::trace::places::Key;
+use crate::observe::trace::programs::Programs;
 use crate::observe::{Absence, Fact, Input, Made, MadeDirectory, Observation, Output, loader};
 
 impl Trace {

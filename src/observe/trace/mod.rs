@@ -1,9 +1,11 @@
 //! Raw events -> [`Observation`]: what the tool tree's single acts mean together.
 //!
 //! Files are told apart by their absolute paths, and files that the tree wrote also by inode, so that one file under two
-//! spellings is one. Read next: `written.rs`, `conclude.rs`; `../log.rs` (the events).
+//! spellings is one. Read next: `written.rs`, `conclude.rs`; `../shim/log.rs` (the events).
 
 mod conclude;
+pub mod places;
+pub mod programs;
 mod written;
 
 use std::collections::BTreeMap;
@@ -12,11 +14,13 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::log::{Event, What};
-use super::log_layout::FileStat;
-use super::places::{Key, Places, below};
-use super::{Fact, LeftOut, Made, Observation, Unsteady, loader, pseudo};
+use crate::observe::known::pseudo;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log_layout::FileStat;
+use crate::observe::{Fact, LeftOut, Made, Observation, Unsteady, loader};
 use crate::shm::stat::Stat;
+
+use places::{Key, Places, below};
 
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;

@@ -10,9 +10,10 @@ use super::{
     O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_WRONLY, Own, OwnKind, S_IFDIR, S_IFMT, S_IFREG, Trace,
     inode, shown,
 };
-use crate::observe::log_layout::FileStat;
-use crate::observe::places::Key;
-use crate::observe::{Fact, Made, pseudo};
+use crate::observe::known::pseudo;
+use crate::observe::shim::log_layout::FileStat;
+use crate::observe::trace::places::Key;
+use crate::observe::{Fact, Made};
 
 impl Trace {
     /// A file was given a second name, or if `comes_out` its first one, in or from a private tree.

@@ -1,6 +1,6 @@
 //! What libc reads when a program asks for a locale: its categories, message catalogues and character sets.
 //!
-//! Read next: `loader.rs`, which asks.
+//! Read next: `mod.rs`, which asks.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,10 +8,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::loader::probe;
-use super::log::{Event, What};
-use super::trace::Trace;
+use super::probe;
 use crate::env;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::trace::Trace;
 
 const ENOENT: i32 = 2;
 const LOCALES: &str = "/usr/lib/locale";

@@ -2,8 +2,8 @@
 //! there now.
 //!
 //! A name that was looked for in vain is an absence; a file that was there and was not taken (of another class, say) is an
-//! input. It may name more than the loader tried, never less. Read next: `loader.rs`, which asks; a test compares with the
-//! loader's own account (`tests/search.rs`).
+//! input. It may name more than the loader tried, never less. Read next: `mod.rs`, which asks; a test compares with the
+//! loader's own account (`../tests/search.rs`).
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::log::{Event, What};
-use super::trace::Trace;
 use crate::env;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::trace::Trace;
 use crate::os::elf::{self, Tag};
 
 const ENOENT: i32 = 2;

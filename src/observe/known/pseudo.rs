@@ -6,8 +6,8 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::Unsteady;
 use crate::env;
+use crate::observe::Unsteady;
 
 /// Paths, and directories that end in `/`, that cannot make a result unrepeatable.
 const HARMLESS: &[(&str, &str)] = &[

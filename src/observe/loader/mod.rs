@@ -3,17 +3,25 @@
 //! The loader looks for shared objects in many places (`search.rs`); libc opens locale files, message catalogues and time
 //! zones by itself. All of these are found again, from what is there now. Read next: `search.rs`, `locale.rs`.
 
+pub mod circumstances;
+mod libraries;
+pub mod library_names;
+mod locale;
+mod search;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Fact;
-use super::log::{Event, What};
-use super::trace::Trace;
-use super::{locale, search};
+use crate::observe::Fact;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::trace::Trace;
+
 use crate::env;
 use crate::os::library_cache;
+
+pub use libraries::{libraries, needed};
 
 const ENOENT: i32 = 2;
 const ZONES: &str = "/usr/share/zoneinfo";
@@ -38,7 +46,7 @@ pub fn add_unseen_reads(trace: &mut Trace, events: &[Event]) {
     if events.iter().any(|event| event.what == What::Users) {
         add_users(trace);
     }
-    // The kernel's version is harmless (see `pseudo.rs`), the host's name is what these files set.
+    // The kernel's version is harmless (see `known/pseudo.rs`), the host's name is what these files set.
     if events.iter().any(|event| event.what == What::Host) {
         for path in ["/etc/hostname", "/etc/hostid", "/etc/machine-id"] {
             probe(trace, Path::new(path));

@@ -1,6 +1,6 @@
 //! Which system calls are harmless, and the numbers of those that only some machines have.
 //!
-//! Whatever is neither harmless nor decoded (`calls.rs`) makes the observation incomplete.
+//! Whatever is neither harmless nor decoded (`seccomp/calls.rs`) makes the observation incomplete.
 
 #[cfg(target_arch = "x86_64")]
 mod own {
@@ -242,8 +242,8 @@ pub fn harmless() -> Vec<i64> {
 }
 
 /// What a call asks that is another at each run.
-pub fn asks(number: i64) -> Option<super::Question> {
-    use super::Question;
+pub fn asks(number: i64) -> Option<crate::observe::seccomp::Question> {
+    use crate::observe::seccomp::Question;
     Some(match number {
         TIME => Question::Time,
         libc::SYS_gettimeofday

@@ -1,7 +1,7 @@
 //! Runs a tool under the preload observer: places the shim, makes the log, reads it when the tool has ended.
 //!
 //! How the tool is started is not its business; it only says which variables the tool needs.
-//! Read next: `preload_shim.rs`, `log_layout.rs`, `trace/`.
+//! Read next: `../shim/`, `../trace/`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 
-use super::log::Log;
-use super::log_layout::{self as layout, Entry, FileStat, kind};
-use super::seccomp::{Missed, Sight, both};
-use super::trace::Trace;
-use super::{LeftOut, Observation, loader, log_outer};
 use crate::env;
+use crate::observe::seccomp::{Missed, Sight, both};
+use crate::observe::shim::log::Log;
+use crate::observe::shim::log_layout::{self as layout, Entry, FileStat, kind};
+use crate::observe::shim::log_outer;
+use crate::observe::trace::Trace;
+use crate::observe::{LeftOut, Observation, loader};
 use crate::os::elf::{self, Preloading};
 use crate::os::file_system::reserve;
 
