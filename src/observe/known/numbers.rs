@@ -236,14 +236,30 @@ const HARMLESS: &[i64] = &[
     libc::SYS_getsockopt,
 ];
 
+/// What is asked of the kernel that is another at each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// `time`.
+    Time,
+    /// The time by another way.
+    Clock,
+    /// Random numbers.
+    Random,
+    /// The number of a process.
+    Process,
+    /// The state of the machine.
+    System,
+    /// Its name.
+    Host,
+}
+
 /// All calls that pass unseen.
 pub fn harmless() -> Vec<i64> {
     [HARMLESS, own::HARMLESS].concat()
 }
 
 /// What a call asks that is another at each run.
-pub fn asks(number: i64) -> Option<crate::observe::seccomp::Question> {
-    use crate::observe::seccomp::Question;
+pub fn asks(number: i64) -> Option<Question> {
     Some(match number {
         TIME => Question::Time,
         libc::SYS_gettimeofday

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use rustc_hash::FxHashSet;
 
 use crate::env;
-use crate::observe::preload::file_stat;
-use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log::{Event, What, file_stat};
 use crate::observe::shim::log_layout::FileStat;
 use crate::os::library_cache::{LibraryCache, PATH};
 

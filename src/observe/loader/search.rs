@@ -55,7 +55,7 @@ const PLATFORM: &[&[u8]] = &[b"x86_64", b"haswell", b"xeon_phi", b"aarch64"];
 
 /// What was found out already. It is asked more than once: while the tool runs, and when all is over.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct ObjectSearches {
     /// What objects say of themselves. One that is not older than the run is refused later.
     objects: FxHashMap<PathBuf, Dynamic>,
     /// The directories that are tried for a search directory, itself last.
@@ -65,7 +65,15 @@ pub struct Known {
     cache: Option<FxHashSet<Vec<u8>>>,
 }
 
-impl Known {
+impl ObjectSearches {
+    /// Adds where the loader looked for what the processes have mapped, or wanted, so far.
+    pub fn add_searches(&mut self, trace: &mut Trace, events: &[Event]) {
+        let mut search = Search { trace, known: self, start: Start::default(), mapped: Vec::new() };
+        for mapped in all_mapped(events) {
+            search.process(mapped);
+        }
+    }
+
     /// All directories in which objects were looked for.
     pub fn directories(&self) -> impl Iterator<Item = &PathBuf> {
         self.tried.values().flatten()
@@ -111,17 +119,6 @@ struct Loaded {
     names: Vec<OsString>,
 }
 
-/// Adds where the loader looked for what the processes have mapped, or wanted, so far.
-pub fn add_searches(trace: &mut Trace, events: &[Event]) {
-    let known = std::mem::take(&mut trace.searches.objects);
-    let mut search = Search { trace, known, start: Start::default(), mapped: Vec::new() };
-    for mapped in all_mapped(events) {
-        search.process(mapped);
-    }
-    let known = search.known;
-    trace.searches.objects = known;
-}
-
 /// Those of each program that ran. What a forked child wanted counts for every program: which one it was, nobody said.
 fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
     let mut processes: FxHashMap<u32, Mapped> = FxHashMap::default();
@@ -165,7 +162,7 @@ impl<'a> Start<'a> {
 /// The search of one process.
 struct Search<'t, 'a> {
     trace: &'t mut Trace,
-    known: Known,
+    known: &'t mut ObjectSearches,
     start: Start<'a>,
     /// What it has mapped, of which nobody has said yet why.
     mapped: Vec<&'a Path>,

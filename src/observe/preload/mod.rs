@@ -15,17 +15,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 
 use crate::env;
+use crate::observe::loader::UnseenReads;
 use crate::observe::seccomp::{Missed, Sight, both};
-use crate::observe::shim::log::Log;
+use crate::observe::shim::log::{Log, file_stat};
 use crate::observe::shim::log_layout::{self as layout, Entry, FileStat, kind};
-use crate::observe::shim::log_outer;
+use crate::observe::shim::{IBID_OBSERVED, log_outer};
 use crate::observe::trace::Trace;
-use crate::observe::{LeftOut, Observation, loader};
+use crate::observe::{LeftOut, Observation};
 use crate::os::elf::{self, Preloading};
 use crate::os::file_system::reserve;
 
-/// The variable that leads the shim to the log: sixteen hex digits that the log repeats, a colon, the log's path.
-pub const IBID_OBSERVED: &str = "IBID_OBSERVED";
 const LD_PRELOAD: &str = "LD_PRELOAD";
 
 static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
@@ -43,6 +42,7 @@ pub struct Preload {
     /// What was read of the log so far, and what it means.
     log: Log,
     trace: Trace,
+    unseen_reads: UnseenReads,
     /// Why the tool cannot be observed.
     unseen: Option<String>,
 }
@@ -101,6 +101,7 @@ impl Preload {
             log_path,
             log: Log::default(),
             trace: Trace::new(cwd.to_owned()),
+            unseen_reads: UnseenReads::default(),
             unseen: None,
         })
     }
@@ -158,7 +159,7 @@ impl Preload {
         // A log that cannot be read now cannot be read at the end.
         if let Ok(events) = self.log.read_more(&self.log_file) {
             self.trace.add(events);
-            loader::add_unseen_reads(&mut self.trace, &self.log.events);
+            self.unseen_reads.add(&mut self.trace, &self.log.events);
         }
         self.trace.foreign_files()
     }
@@ -171,11 +172,11 @@ impl Preload {
 
     /// What the tool, which has ended, was seen to do.
     pub fn finish(mut self) -> Observation {
-        let (mut log, trace) = self.end();
+        let (mut log, trace, unseen_reads) = self.end();
         if let Some(reason) = self.unseen.take() {
             log.lost = Some(reason);
         }
-        trace.conclude(log)
+        unseen_reads.conclude(trace, log)
     }
 
     /// The same where the system calls were watched as well, and what the shim missed.
@@ -183,18 +184,18 @@ impl Preload {
         if sight.absent.is_some() {
             return (Observation { unwatched: sight.absent, ..self.finish() }, Vec::new());
         }
-        let (log, trace) = self.end();
-        both(sight, log, trace)
+        let (log, trace, unseen_reads) = self.end();
+        both(sight, log, trace, unseen_reads)
     }
 
     /// All that the log says.
-    fn end(&mut self) -> (Log, Trace) {
+    fn end(&mut self) -> (Log, Trace, UnseenReads) {
         let (mut log, mut trace) = (std::mem::take(&mut self.log), std::mem::take(&mut self.trace));
         match log.read_rest(&self.log_file) {
             Ok(events) => trace.add(events),
             Err(error) => log.lost = Some(format!("the log cannot be read: {error}")),
         }
-        (log, trace)
+        (log, trace, std::mem::take(&mut self.unseen_reads))
     }
 }
 
@@ -219,19 +220,6 @@ fn examine(path: &Path) -> io::Result<(FileStat, Verdict)> {
         }
     };
     Ok((file_stat(&metadata), verdict))
-}
-
-pub(super) fn file_stat(metadata: &fs::Metadata) -> FileStat {
-    let device = metadata.dev();
-    FileStat {
-        dev: u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device)),
-        ino: metadata.ino(),
-        size: metadata.size(),
-        mtime_ns: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
-        ctime_ns: metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec()),
-        mode: metadata.mode(),
-        links: u32::try_from(metadata.nlink()).unwrap_or(u32::MAX),
-    }
 }
 
 fn unusable(reason: &str, path: &Path) -> io::Error {

@@ -6,21 +6,28 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::Sight;
 use super::missed::{Missed, attribute, missed};
-use super::{Question, Sight};
+use crate::observe::known::numbers::Question;
+use crate::observe::loader::UnseenReads;
 use crate::observe::shim::log::{Event, Log, What};
 use crate::observe::trace::Trace;
 use crate::observe::trace::programs::Programs;
 use crate::observe::{Fact, Observation, Output, Unsteady};
 
 /// Both views of a run as one, and what the shim missed.
-pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Missed>) {
+pub fn both(
+    sight: Sight,
+    shim: Log,
+    shim_trace: Trace,
+    unseen_reads: UnseenReads,
+) -> (Observation, Vec<Missed>) {
     let Sight { events, asked, clockless, .. } = sight;
     let (lost, places) = (shim.lost.clone(), shim_trace.first_places());
     let reported: HashSet<(u32, PathBuf)> = starts(&shim.events).collect();
     let mut calls = Trace::at(places.anew());
     let killed = Programs::of(&shim.events).killed;
-    let by_shim = shim_trace.conclude(shim);
+    let by_shim = unseen_reads.conclude(shim_trace, shim);
     let events = without_nested(events, &reported);
     let started: Vec<(u32, PathBuf)> = starts(&events).collect();
     calls.add(&events);

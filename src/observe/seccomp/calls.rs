@@ -5,24 +5,19 @@
 
 use std::path::PathBuf;
 
+use super::arguments::word;
 use super::place::{Base, Place, descriptor};
-use super::{Opened, Question, Tracer, inode};
-use crate::observe::known::numbers as n;
+use super::{Opened, Tracer, inode};
+use crate::observe::known::numbers::{self as n, Question};
 use crate::observe::known::pseudo;
 use crate::observe::shim::log::What;
 use crate::os::watch::{Asked, Listener, Unread, read_memory};
 
-pub const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const PATH_LEN_MAX: usize = 4096;
 const S_IFMT: u32 = 0o170_000;
 const S_IFDIR: u32 = 0o040_000;
 const S_IFREG: u32 = 0o100_000;
-
-#[allow(clippy::cast_possible_truncation, reason = "the kernel reads 32 bits of it, too")]
-pub fn word(argument: u64) -> u32 {
-    argument as u32
-}
 
 /// Whether links are followed, by a call's flags.
 fn follows(flags: u64) -> bool {
@@ -227,19 +222,6 @@ impl Tracer {
 /// The file that a process runs.
 fn image(thread: u32) -> PathBuf {
     std::fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default()
-}
-
-/// Numbers in memory, of a structure that begins at an address.
-pub fn numbers<const N: usize>(asked: &Asked, address: u64) -> Option<[u64; N]> {
-    let mut bytes = vec![0; N * 8];
-    if read_memory(asked.thread, address, &mut bytes) != Ok(bytes.len()) {
-        return None;
-    }
-    let mut numbers = [0; N];
-    for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
-        *number = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-    }
-    Some(numbers)
 }
 
 fn may_read(place: &Place) -> bool {

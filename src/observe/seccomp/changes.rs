@@ -3,13 +3,15 @@
 //! What they came to is found out later: see `pending.rs`.
 
 use super::Tracer;
-use super::calls::{ENOENT, numbers, word};
+use super::arguments::{numbers, word};
 use super::pending::{Change, Pending};
 use super::place::{Base, Place, descriptor};
 use crate::observe::known::numbers as n;
 use crate::observe::shim::log::What;
+use crate::observe::shim::log_layout::FileStat;
 use crate::os::watch::Asked;
 
+const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
 const O_ACCMODE: u32 = 3;
 const O_CREAT: u32 = 0o100;
@@ -241,13 +243,7 @@ impl Tracer {
         }
     }
 
-    fn pend(
-        &mut self,
-        asked: &Asked,
-        place: Place,
-        before: Option<crate::observe::shim::log_layout::FileStat>,
-        change: Change,
-    ) {
+    fn pend(&mut self, asked: &Asked, place: Place, before: Option<FileStat>, change: Change) {
         self.pending.push(Pending { thread: asked.thread, place, before, change });
     }
 }

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 
+use crate::observe::known::numbers::{self, Question};
 use crate::observe::shim::log::{Event, What};
 use crate::observe::shim::log_layout::FileStat;
 use crate::os::watch::{self, Clockless, Door, Filter, Listener, Privileges, Start, Waited};
 use crate::os::without_signals;
 
+mod arguments;
 mod both;
 mod calls;
 mod changes;
@@ -47,23 +49,6 @@ pub struct Watch {
     thread: JoinHandle<Sight>,
 }
 
-/// What is asked of the kernel that is another at each run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
-    /// `time`.
-    Time,
-    /// The time by another way.
-    Clock,
-    /// Random numbers.
-    Random,
-    /// The number of a process.
-    Process,
-    /// The state of the machine.
-    System,
-    /// Its name.
-    Host,
-}
-
 /// What the watch saw.
 #[derive(Debug, Default)]
 pub struct Sight {
@@ -86,8 +71,7 @@ impl Watch {
         own_files: Vec<PathBuf>,
         hide_clocks: bool,
     ) -> io::Result<(Filter, Watch)> {
-        let (filter, door) =
-            watch::prepare(&crate::observe::known::numbers::harmless(), privileges)?;
+        let (filter, door) = watch::prepare(&numbers::harmless(), privileges)?;
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let tracer = Tracer { cwd, own_files, hide_clocks, ..Tracer::default() };
         let work = move || tracer.work(door, &stopped);

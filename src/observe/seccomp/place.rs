@@ -4,6 +4,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use super::arguments::word;
 use crate::observe::shim::log_layout::FileStat;
 use crate::shm::raw::{self, Errno, FileState};
 
@@ -28,7 +29,7 @@ pub enum Base {
 impl Base {
     /// Of a call's argument.
     pub fn of(argument: u64) -> Base {
-        match super::calls::word(argument).cast_signed() {
+        match word(argument).cast_signed() {
             libc::AT_FDCWD => Base::Working,
             fd => Base::Descriptor(fd),
         }

@@ -6,13 +6,12 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::calls::{numbers, word};
+use super::arguments::{numbers, word};
 use super::place::{Base, Place};
 use super::{Starting, Tracer, inode};
 use crate::observe::known::numbers as n;
 use crate::observe::known::pseudo;
-use crate::observe::preload::file_stat;
-use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log::{Event, What, file_stat};
 use crate::observe::shim::log_layout::FileStat;
 use crate::os::elf::{self, Elf, Preloading};
 use crate::os::watch::{Asked, Clockless};

@@ -3,10 +3,10 @@
 //! Read next: `log_layout.rs` (the bytes), `trace/` (what the events mean together).
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
 use super::log_layout as layout;
@@ -267,6 +267,20 @@ fn plugin(path: PathBuf) -> Option<PathBuf> {
 fn words(reason: &OsString, subject: &OsString) -> String {
     let reason = reason.to_string_lossy().into_owned();
     if subject.is_empty() { reason } else { format!("{reason}: {}", subject.to_string_lossy()) }
+}
+
+/// What a log would say of a file.
+pub fn file_stat(metadata: &Metadata) -> FileStat {
+    let device = metadata.dev();
+    FileStat {
+        dev: u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device)),
+        ino: metadata.ino(),
+        size: metadata.size(),
+        mtime_ns: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
+        ctime_ns: metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec()),
+        mode: metadata.mode(),
+        links: u32::try_from(metadata.nlink()).unwrap_or(u32::MAX),
+    }
 }
 
 fn stat(bytes: &[u8]) -> FileStat {

@@ -8,9 +8,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use super::IBID_OBSERVED;
 use super::log_layout::{self as layout, Log};
 use crate::env;
-use crate::observe::preload::IBID_OBSERVED;
 
 /// The log that `IBID_OBSERVED` leads to, if it is one.
 pub fn open() -> Option<Log> {

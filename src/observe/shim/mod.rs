@@ -7,3 +7,6 @@ pub mod log;
 #[allow(dead_code, reason = "the shim uses the rest of it")]
 pub mod log_layout;
 pub mod log_outer;
+
+/// The variable that leads the shim to the log: sixteen hex digits that the log repeats, a colon, the log's path.
+pub const IBID_OBSERVED: &str = "IBID_OBSERVED";

@@ -5,28 +5,21 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENOENT, File, Inode, Own, OwnKind, Trace};
-use crate::observe::loader::library_names::library_names;
-use crate::observe::shim::log::{Event, Log};
+use crate::observe::shim::log::Event;
 use crate::observe::trace::places::Key;
 use crate::observe::trace::programs::Programs;
-use crate::observe::{Absence, Fact, Input, Made, MadeDirectory, Observation, Output, loader};
+use crate::observe::{Absence, Fact, Input, Made, MadeDirectory, Observation, Output};
 
 impl Trace {
-    /// What all of it means, `log` being the log of all events that were added.
-    pub fn conclude(mut self, log: Log) -> Observation {
-        self.add_programs(&log.events, log.lost);
-        loader::add_unseen_reads(&mut self, &log.events);
-        self.seen.library_names = library_names(&log.events, self.searches.objects.directories());
-        self.finish()
-    }
-
-    /// The same where the events are system calls, those of the loader and of libc among them.
+    /// What all of it means where the events are system calls, those of the loader and of libc among them. For those of a
+    /// log see `loader`.
     pub fn conclude_calls(mut self, events: &[Event], lost: Option<String>) -> Observation {
         self.add_programs(events, lost);
         self.finish()
     }
 
-    fn add_programs(&mut self, events: &[Event], lost: Option<String>) {
+    /// Adds which programs ran, by all events; `lost` says why events are missing, if some are.
+    pub fn add_programs(&mut self, events: &[Event], lost: Option<String>) {
         let programs = Programs::of(events);
         self.seen.images = programs.images;
         self.seen.starts = programs.starts;
@@ -35,7 +28,8 @@ impl Trace {
         }
     }
 
-    fn finish(mut self) -> Observation {
+    /// What all of it means, when everything was added.
+    pub fn finish(mut self) -> Observation {
         let mut outputs = Vec::new();
         let links = |inode: Option<Inode>, inodes: &FxHashMap<Inode, Vec<Key>>| {
             inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)

@@ -17,7 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::observe::known::pseudo;
 use crate::observe::shim::log::{Event, What};
 use crate::observe::shim::log_layout::FileStat;
-use crate::observe::{Fact, LeftOut, Made, Observation, Unsteady, loader};
+use crate::observe::{Fact, LeftOut, Made, Observation, Unsteady};
 use crate::shm::stat::Stat;
 
 use places::{Key, Places, below};
@@ -122,8 +122,6 @@ pub struct Trace {
     images: FxHashMap<u32, PathBuf>,
     /// The process of the event that is taken in.
     actor: u32,
-    /// What was found out about the loader's searches.
-    pub searches: loader::Known,
     /// What is already known of the whole.
     pub seen: Observation,
 }
