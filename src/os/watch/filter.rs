@@ -16,8 +16,8 @@ use rustix::net::{
 };
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
-use super::Listener;
-use super::shared::Notice;
+use super::listener::Listener;
+use super::shared::{ARCHITECTURE, Notice};
 use crate::shm::clock::kernel_is_at_least;
 
 /// Before Linux 5.5 a call that was told of could not be let go on.
@@ -149,18 +149,6 @@ fn load(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<OwnedFd> {
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 0xc000_00b7;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const ARCHITECTURE: u32 = 0;
-
-/// Whether a call was made as our own machine's programs make it.
-pub(super) fn is_native(architecture: u32) -> bool {
-    architecture == ARCHITECTURE
 }
 
 /// Offsets in `struct seccomp_data`.

@@ -9,7 +9,7 @@ use std::ptr;
 
 use rustix::io::Errno;
 
-use super::Listener;
+use super::listener::Listener;
 
 /// Why memory could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

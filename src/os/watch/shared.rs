@@ -7,8 +7,30 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
-use super::filter::is_native;
-use super::listener::Asked;
+/// What the kernel calls the machine for whose programs ibid was built.
+#[cfg(target_arch = "x86_64")]
+pub(super) const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+pub(super) const ARCHITECTURE: u32 = 0xc000_00b7;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) const ARCHITECTURE: u32 = 0;
+
+/// Whether a call was made as our own machine's programs make it.
+fn is_native(architecture: u32) -> bool {
+    architecture == ARCHITECTURE
+}
+
+/// A call that waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub(super) id: u64,
+    /// The thread that makes it.
+    pub thread: u32,
+    /// Its number; `None` if it is made as another machine's programs do.
+    pub number: Option<i64>,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
 
 /// Room for one call, shared with all processes that are forked from this one.
 #[derive(Debug)]
