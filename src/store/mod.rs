@@ -27,6 +27,7 @@ mod create;
 mod decode;
 pub mod digest;
 pub mod draft;
+mod files;
 pub mod gc;
 mod large;
 mod rotate;

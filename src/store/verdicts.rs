@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::create;
+use super::files;
 use crate::shm::raw;
 
 /// The file's name.
@@ -191,7 +191,7 @@ impl Verdict {
         let is_long = fs::metadata(&path).is_ok_and(|found| found.len() > LEN_BYTES_MAX);
         let mut options = OpenOptions::new();
         options.append(!is_long).write(true).truncate(is_long);
-        create::file_to_write(&path, &mut options)?.write_all(&line)
+        files::file_to_write(&path, &mut options)?.write_all(&line)
     }
 
     /// The stamps of its files, folded.

@@ -297,7 +297,7 @@ impl<'s> Verifier<'s> {
             words.replace(named.at, named.word, 0);
         }
         for path in self.segments_dropped.iter().map(|seq| self.store.segment_path(*seq)) {
-            let gone = super::create::remove(&path);
+            let gone = super::files::remove(&path);
             gone.map_err(StoreError::io("cannot remove", &path, InternalError::Segment))?;
         }
         Ok(())
