@@ -4,8 +4,9 @@
 //! process ends, and before it becomes another program.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use crate::descriptors::{self, all_remembered, forget, is_remembered};
 use crate::link::{self, Slot, failure};
 use crate::log_layout::{Entry, FileStat, kind};
 use crate::note;
@@ -19,36 +20,13 @@ type Path = *const u8;
 type Any = *mut c_void;
 type Stream = *mut c_void;
 
-const REMEMBERED: usize = 8192;
-/// A bit for each descriptor that may have been written.
-static WRITTEN: [AtomicU64; REMEMBERED / 64] = [const { AtomicU64::new(0) }; REMEMBERED / 64];
-/// One more than the highest descriptor with a bit.
-static WRITTEN_END: AtomicI32 = AtomicI32::new(0);
 /// Streams that were opened for writing and not closed yet.
 static STREAMS: AtomicI32 = AtomicI32::new(0);
 
-fn bit(fd: i32) -> Option<(&'static AtomicU64, u64)> {
-    let fd = usize::try_from(fd).ok()?;
-    Some((WRITTEN.get(fd / 64)?, 1 << (fd % 64)))
-}
-
 fn remember(fd: i32) {
-    match bit(fd) {
-        Some((word, mask)) => {
-            word.fetch_or(mask, Ordering::Relaxed);
-            WRITTEN_END.fetch_max(fd + 1, Ordering::Relaxed);
-        }
-        None if fd >= 0 => note::incomplete(b"opened too many files", b""),
-        None => {}
+    if !descriptors::remember(fd) {
+        note::incomplete(b"opened too many files", b"");
     }
-}
-
-fn forget(fd: i32) -> bool {
-    bit(fd).is_some_and(|(word, mask)| word.fetch_and(!mask, Ordering::Relaxed) & mask != 0)
-}
-
-fn is_remembered(fd: i32) -> bool {
-    bit(fd).is_some_and(|(word, mask)| word.load(Ordering::Relaxed) & mask != 0)
 }
 
 fn note_written(fd: i32) {
@@ -57,24 +35,9 @@ fn note_written(fd: i32) {
     }
 }
 
-/// Remembers the low descriptors with which the program was started, a shell's redirections for instance.
-pub fn inherit() {
-    for fd in 0..10 {
-        if raw::open_flags(fd)
-            .is_some_and(|flags| flags & O_ACCMODE != O_RDONLY && flags & O_PATH == 0)
-        {
-            remember(fd);
-        }
-    }
-}
-
 /// Notes the state of all files that may have been written and are still open.
 pub fn note_all_written() {
-    for fd in 0..WRITTEN_END.load(Ordering::Relaxed) {
-        if is_remembered(fd) {
-            note_written(fd);
-        }
-    }
+    all_remembered().for_each(note_written);
 }
 
 /// Notes everything that must be known before the process ends; `orderly` if libc still writes its streams out later.
@@ -300,7 +263,7 @@ fn before_close(fd: i32) {
 
 #[inline(never)]
 fn before_close_range(first: u32, last: u32) {
-    let end = WRITTEN_END.load(Ordering::Relaxed);
+    let end = descriptors::end();
     let first = i32::try_from(first).unwrap_or(end);
     let last = i32::try_from(last).unwrap_or(i32::MAX).min(end - 1);
     (first..=last).for_each(before_close);

@@ -17,20 +17,26 @@ mod elf;
 #[allow(dead_code, reason = "the shim needs only a part of it")]
 mod log_layout;
 
-mod raw;
 #[macro_use]
-mod link;
-#[macro_use]
-mod note;
+mod hooks;
 
+mod call;
 mod changes;
+mod child_environment;
+mod descriptors;
 mod environment;
+mod examine;
 mod files;
+mod link;
 mod lookups;
+mod note;
+mod observed;
 mod old_stat;
 mod programs;
+mod raw;
 mod states;
 mod syscall;
+mod variables;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
@@ -39,7 +45,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 
 /// Called by the loader when all objects are mapped and relocated.
 extern "C" fn constructor(_argc: i32, _argv: *const *const u8, _envp: *const *const u8) {
-    note::start();
+    observed::start();
 }
 
 /// Called by libc's `exit`.
