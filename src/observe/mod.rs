@@ -1,6 +1,6 @@
 //! The contract of an observer: what a run of a tool was seen to do.
 //!
-//! It never decides whether a result may be stored; it says what was seen, and whether that is the whole truth.
+//! It never decides whether a result may be stored; it says what was seen, and whether that is complete.
 //! Read next, each of them a folder: `preload/` (around a run), `shim/` (inside the tool, and its log), `seccomp/` (system
 //! calls), `trace/` (events -> `Observation`), `loader/` (what the loader and libc read unseen), `known/` (lists).
 
@@ -70,14 +70,14 @@ pub struct Observation {
     pub unsteady: BTreeSet<(Unsteady, PathBuf)>,
     /// Why the system calls could not be watched, where they were to be.
     pub unwatched: Option<String>,
-    /// `None`: this is the whole truth. Otherwise why it is not, in plain words.
+    /// `None`: this is complete. Otherwise why it is not, in plain words.
     pub incomplete: Option<String>,
 }
 
-/// What of a tool's doing is left out of its observation, because a policy says that it cannot matter.
+/// What is left out of an observation, because a policy says that it does not matter.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LeftOut<'a> {
-    /// Directories: whatever is done in them is neither input nor output.
+    /// Directories: what is done in them is neither input nor output.
     pub trees: &'a [PathBuf],
     /// Directories whose listing is not an input, only that they are there.
     pub listings: &'a [PathBuf],
@@ -93,7 +93,7 @@ pub enum Unsteady {
     Random,
     /// The number of a process, of its parent, group or session.
     Process,
-    /// The load and the room of machine and file systems, or a pseudo file that is not the same at all times.
+    /// The load of the machine and the free space of file systems, or a pseudo file that is not the same at all times.
     System,
     /// The name of the machine and its kernel's version.
     Host,
@@ -137,7 +137,7 @@ pub struct Output {
     /// Whether the result may follow from nothing having been there: the tool looked for it in vain in order to read it, or
     /// would not have replaced it.
     pub must_be_absent: bool,
-    /// Whether the tree could tell what was there before it wrote: it asked for it, listed the directory, or did what
+    /// Whether the tree could know what was there before it wrote: it asked for it, listed the directory, or did what
     /// succeeds in one case only.
     pub was_asked: bool,
     /// Whether the file has, or had, another name in a tree that is left out: its number of links and its change time say

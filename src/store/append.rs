@@ -1,7 +1,7 @@
 //! Appending to segments: reserve by one atomic add, write, and let `publish` make it findable.
 //!
-//! Nothing that was published is ever written again, and no file is ever cut. Whatever kills a process in between
-//! leaves a hole that nobody refers to. Read next: `rotate.rs`, `docs/store.md`.
+//! Nothing that was published is ever written again, and no file is ever cut. A process that is killed in
+//! between leaves a hole to which nothing refers. Read next: `rotate.rs`, `docs/store.md`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -117,7 +117,7 @@ pub(super) fn file_system(directory: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Makes whatever keeps the cache in `directory` from being opened: index or volatile segment.
+/// Makes what is missing or unusable of the cache in `directory`: index or volatile segment.
 pub(super) fn cache(directory: &Path, access: Access, max_bytes: u64) -> Result<Cache, StoreError> {
     let _lock = lock(directory, "lock", true)?;
     fault::point("creation: locked");
@@ -144,7 +144,7 @@ pub(super) fn buckets(max_bytes: u64, words: u64) -> u64 {
     words.div_ceil(BUCKET_WORDS as u64).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX)
 }
 
-/// Makes a new index and forgets the segments of the old one, which nobody can look up any more.
+/// Makes a new index and forgets the segments of the old one, which are not found from now on.
 fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
     remove_segments(directory);
     let path = directory.join("index");
@@ -186,7 +186,7 @@ fn volatile(directory: &Path, access: Access, header: &IndexHeader) -> Result<()
     let fail = StoreError::io("cannot find", &index, InternalError::Volatile);
     let index = fs::canonicalize(&index).map_err(fail)?;
     let owner = [index.as_os_str().as_bytes(), b"\0", mount_namespace().as_bytes(), b"\0"].concat();
-    // A path that is too long for the room before the counters is left out: this one is never swept away.
+    // A path that is too long for the space before the counters is left out: this one is never swept away.
     if bytes.len() + owner.len() <= OWNER_END {
         bytes.extend(owner);
     }
@@ -209,7 +209,7 @@ fn mount_namespace() -> OsString {
     fs::read_link("/proc/self/ns/mnt").unwrap_or_default().into_os_string()
 }
 
-/// Removes the volatile segments of caches that are no more: they name the index that they belong to, and the mount
+/// Removes the volatile segments of caches that were removed: they name the index that they belong to, and the mount
 /// namespace in which it has that name (a container's cache is not gone because we do not see it).
 pub(super) fn sweep_shared_memory() {
     let prefix = format!("ibid-{}-", raw::user());
@@ -295,7 +295,7 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
         .and_then(|dir| Index::open(dir.as_fd()))
         .map(|index| (*index.header(), index.window().newest));
     remove_segments(directory);
-    // What was found out about programs, too: who clears may want it found out again.
+    // The findings about programs, too: a user who clears may want them found out again.
     let _ = fs::remove_file(directory.join(super::verdicts::NAME));
     match old {
         Some((header, newest)) => {

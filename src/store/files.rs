@@ -60,7 +60,7 @@ pub(super) fn file_to_write(path: &Path, options: &mut OpenOptions) -> io::Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         opened => return opened,
     }
-    // It has its mode before it has its name: whoever comes upon it can use it.
+    // It has its mode before it has its name: any process that finds it can use it.
     let (temporary, _) = temporary_file(path)?;
     fault::point("empty file: temporary one made");
     let linked = fs::hard_link(&temporary, path);
@@ -101,7 +101,7 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what stands at `path`, whatever it is.
+/// Removes what stands at `path`: a file, or a directory with all that is in it.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     make_way(path)?;
     match fs::remove_file(path) {

@@ -15,7 +15,7 @@ use crate::shm::fault;
 use crate::shm::layout::{BUCKET_WORDS, DIRECTORY, IndexHeader};
 use crate::shm::words::{Ordering::Relaxed, Word};
 
-/// After what time a temporary file is nobody's any more.
+/// The age from which a temporary file belongs to no running process.
 const TEMPORARY_AGE: Duration = Duration::from_hours(1);
 /// After what time the directory of another layout is no longer used.
 const LAYOUT_AGE: Duration = Duration::from_hours(30 * 24);
@@ -44,7 +44,7 @@ pub struct Collected {
     pub index_grew: bool,
 }
 
-/// Tidies the cache in `directory` (`IBID_DIR`) up. `progress` is told how many of how many steps are done.
+/// Tidies the cache in `directory` (`IBID_DIR`) up. `progress` is called with how many of how many steps are done.
 pub fn collect(
     directory: &Path,
     store: &Store,

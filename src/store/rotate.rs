@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// Gives the oldest segments up while index and segments are larger than may be.
-    /// Whoever is at it already does it for all.
+    /// One process at a time does it, for all.
     pub(super) fn evict(&self) {
         let Ok(_lock) = files::lock(&self.directory, "lock-evict", false) else { return };
         fault::point("eviction: locked");
@@ -117,14 +117,14 @@ impl Store {
         }
     }
 
-    /// Nothing below `first` is found any more.
+    /// From now on nothing below `first` is found.
     pub(super) fn raise_oldest(&self, first: u64) {
         if let Ok(control) = self.control() {
             control.retire(first);
         }
     }
 
-    /// The lowest number from which all segments have room beside the index; the last one stays in any case.
+    /// The lowest number from which all segments fit beside the index; the last one always stays.
     pub(super) fn first_to_stay(&self, max_bytes: u64, newest: u64) -> u64 {
         let index_bytes = index_bytes(self.cache.index.header().buckets);
         let mut segments = files::segments(&self.directory);

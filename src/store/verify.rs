@@ -36,7 +36,7 @@ pub struct Report {
     pub blobs: u64,
     /// Bytes that were read.
     pub bytes: u64,
-    /// Words and blobs that lead to nothing any more: misses, and no damage.
+    /// Words and blobs whose record or segment was removed: misses, and no damage.
     pub misses: u64,
     /// What is damaged, in the order of the places.
     pub damage: Vec<Damage>,
@@ -87,7 +87,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Checks the cache in `directory` (`IBID_DIR`), and with `repair` drops what is damaged. `progress` is told how many of
+/// Checks the cache in `directory` (`IBID_DIR`), and with `repair` drops what is damaged. `progress` is called with how many of
 /// how many words have been followed.
 pub fn verify(
     directory: &Path,

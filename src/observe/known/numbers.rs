@@ -1,6 +1,6 @@
 //! Which system calls are harmless, and the numbers of those that only some machines have.
 //!
-//! Whatever is neither harmless nor decoded (`seccomp/calls.rs`) makes the observation incomplete.
+//! A call that is neither harmless nor decoded (`seccomp/calls.rs`) makes the observation incomplete.
 
 #[cfg(target_arch = "x86_64")]
 mod own {
@@ -86,7 +86,7 @@ pub use own::{
 /// Not in libc's table of every machine.
 pub const FCHMODAT2: i64 = linux_raw_sys::general::__NR_fchmodat2 as i64;
 
-/// Calls that neither name a file nor tell anything that could be in a result: memory, waiting, signals, threads, and what
+/// Calls that neither name a file nor answer anything that could be in a result: memory, waiting, signals, threads, and what
 /// is done with descriptors that were opened before.
 const HARMLESS: &[i64] = &[
     libc::SYS_read,

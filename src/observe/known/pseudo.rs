@@ -120,7 +120,7 @@ pub fn is_pseudo_file(path: &Path) -> bool {
     })
 }
 
-/// `/proc/self/fd/N` is whatever was opened there.
+/// `/proc/self/fd/N` is the file that was opened there.
 fn is_descriptor(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|part| part == b"/fd/")
 }

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::env;
-use crate::observe::shim::log::{Event, Log, What};
+use crate::observe::shim::log::{Event, ShimLog, What};
 use crate::observe::trace::Trace;
 use crate::observe::{Fact, Observation};
 use crate::os::library_cache;
@@ -40,7 +40,7 @@ pub struct UnseenReads {
 
 impl UnseenReads {
     /// What a whole trace means, with all of these; `log` is the log of all events that were added to it.
-    pub fn conclude(mut self, mut trace: Trace, log: Log) -> Observation {
+    pub fn conclude(mut self, mut trace: Trace, log: ShimLog) -> Observation {
         trace.add_programs(&log.events, log.lost);
         self.add(&mut trace, &log.events);
         trace.seen.library_names = library_names(&log.events, self.objects.directories());

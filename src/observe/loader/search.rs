@@ -57,7 +57,7 @@ const PLATFORM: &[&[u8]] = &[b"x86_64", b"haswell", b"xeon_phi", b"aarch64"];
 #[derive(Debug, Default)]
 pub struct ObjectSearches {
     /// What objects say of themselves. One that is not older than the run is refused later.
-    objects: FxHashMap<PathBuf, Dynamic>,
+    objects: FxHashMap<PathBuf, DynamicSection>,
     /// The directories that are tried for a search directory, itself last.
     tried: FxHashMap<PathBuf, Vec<PathBuf>>,
     looked: FxHashSet<PathBuf>,
@@ -68,7 +68,8 @@ pub struct ObjectSearches {
 impl ObjectSearches {
     /// Adds where the loader looked for what the processes have mapped, or wanted, so far.
     pub fn add_searches(&mut self, trace: &mut Trace, events: &[Event]) {
-        let mut search = Search { trace, known: self, start: Start::default(), mapped: Vec::new() };
+        let mut search =
+            ProcessSearch { trace, known: self, start: StartedWith::default(), mapped: Vec::new() };
         for mapped in all_mapped(events) {
             search.process(mapped);
         }
@@ -82,7 +83,7 @@ impl ObjectSearches {
 
 /// What the dynamic section of an object says about the search.
 #[derive(Debug, Default, Clone)]
-struct Dynamic {
+struct DynamicSection {
     needed: Vec<OsString>,
     soname: Option<OsString>,
     rpath: Option<Vec<u8>>,
@@ -94,7 +95,7 @@ struct Dynamic {
 #[derive(Default)]
 struct Mapped<'a> {
     image: Option<&'a Path>,
-    start: Start<'a>,
+    start: StartedWith<'a>,
     objects: Vec<&'a Path>,
     /// What it asked the loader for later.
     wanted: Vec<&'a OsStr>,
@@ -102,7 +103,7 @@ struct Mapped<'a> {
 
 /// What a process was started with.
 #[derive(Debug, Default, Clone, Copy)]
-struct Start<'a> {
+struct StartedWith<'a> {
     library_path: &'a [u8],
     preload: &'a [u8],
     /// Its working directory, where that is not the tool's.
@@ -112,7 +113,7 @@ struct Start<'a> {
 /// An object that the loader has, in its order.
 struct Loaded {
     path: PathBuf,
-    dynamic: Dynamic,
+    dynamic: DynamicSection,
     /// The one that wanted it.
     loader: Option<usize>,
     /// By which it is known.
@@ -126,7 +127,7 @@ fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
     for Event { pid, what } in events {
         match what {
             What::Start { image, libraries, .. } => {
-                let start = Start::parse(libraries);
+                let start = StartedWith::parse(libraries);
                 let mapped = Mapped { image: Some(image), start, ..Mapped::default() };
                 whole.extend(processes.insert(*pid, mapped));
             }
@@ -147,28 +148,28 @@ fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
     programs
 }
 
-impl<'a> Start<'a> {
+impl<'a> StartedWith<'a> {
     /// Of what a log says: the library path, the names to preload, the working directory if it is not the tool's; a zero byte
     /// between two.
-    fn parse(text: &'a OsStr) -> Start<'a> {
+    fn parse(text: &'a OsStr) -> StartedWith<'a> {
         let mut parts = text.as_bytes().split(|byte| *byte == 0);
         let mut part = || parts.next().unwrap_or_default();
         let (library_path, preload, cwd) = (part(), part(), part());
         let cwd = Some(Path::new(OsStr::from_bytes(cwd))).filter(|cwd| cwd.is_absolute());
-        Start { library_path, preload, cwd }
+        StartedWith { library_path, preload, cwd }
     }
 }
 
 /// The search of one process.
-struct Search<'t, 'a> {
+struct ProcessSearch<'t, 'a> {
     trace: &'t mut Trace,
     known: &'t mut ObjectSearches,
-    start: Start<'a>,
+    start: StartedWith<'a>,
     /// What it has mapped, of which nobody has said yet why.
     mapped: Vec<&'a Path>,
 }
 
-impl<'a> Search<'_, 'a> {
+impl<'a> ProcessSearch<'_, 'a> {
     fn process(&mut self, mapped: Mapped<'a>) {
         let Some(image) = mapped.image else { return };
         self.start = mapped.start;
@@ -364,7 +365,7 @@ impl<'a> Search<'_, 'a> {
 
     fn load(&mut self, path: &Path, name: &OsStr, loader: Option<usize>) -> Loaded {
         if !self.known.objects.contains_key(path) {
-            let dynamic = Dynamic::read(&self.here(path));
+            let dynamic = DynamicSection::read(&self.here(path));
             if !dynamic.is_understood {
                 let reason = format!("{} has a search path that is not understood", path.display());
                 self.trace.seen.incomplete.get_or_insert(reason);
@@ -391,7 +392,10 @@ fn rpaths(loaded: &[Loaded], by: usize) -> Vec<(usize, &Vec<u8>)> {
     chain.into_iter().filter_map(|at| Some((at, loaded[at].dynamic.rpath.as_ref()?))).collect()
 }
 
-fn all(loaded: &[Loaded], list: impl Fn(&Dynamic) -> Option<&Vec<u8>>) -> Vec<(usize, &Vec<u8>)> {
+fn all(
+    loaded: &[Loaded],
+    list: impl Fn(&DynamicSection) -> Option<&Vec<u8>>,
+) -> Vec<(usize, &Vec<u8>)> {
     loaded.iter().enumerate().filter_map(|(at, it)| Some((at, list(&it.dynamic)?))).collect()
 }
 
@@ -432,9 +436,9 @@ fn is_loader(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ld-linux"))
 }
 
-impl Dynamic {
-    fn read(object: &Path) -> Dynamic {
-        let mut dynamic = Dynamic { is_understood: true, ..Dynamic::default() };
+impl DynamicSection {
+    fn read(object: &Path) -> DynamicSection {
+        let mut dynamic = DynamicSection { is_understood: true, ..DynamicSection::default() };
         elf::inspect(object, |elf| {
             elf.strings(|tag, text| {
                 dynamic.is_understood &= text.len() < elf::STRING_LEN_MAX && tag != Tag::Loads;

@@ -16,9 +16,9 @@ use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 
 use crate::env;
 use crate::observe::loader::UnseenReads;
-use crate::observe::seccomp::{Missed, Sight, both};
-use crate::observe::shim::log::{Log, file_stat};
-use crate::observe::shim::log_layout::{self as layout, Entry, FileStat, kind};
+use crate::observe::seccomp::{CallsSeen, Missed, both};
+use crate::observe::shim::log::{ShimLog, file_stat};
+use crate::observe::shim::log_layout::{self as layout, FileStat, LogEntry, kind};
 use crate::observe::shim::{IBID_OBSERVED, log_outer};
 use crate::observe::trace::Trace;
 use crate::observe::{LeftOut, Observation};
@@ -40,7 +40,7 @@ pub struct Preload {
     /// Where the log is a file with a name, which must go.
     log_path: Option<PathBuf>,
     /// What was read of the log so far, and what it means.
-    log: Log,
+    log: ShimLog,
     trace: Trace,
     unseen_reads: UnseenReads,
     /// Why the tool cannot be observed.
@@ -99,7 +99,7 @@ impl Preload {
             log_file,
             observed,
             log_path,
-            log: Log::default(),
+            log: ShimLog::default(),
             trace: Trace::new(cwd.to_owned()),
             unseen_reads: UnseenReads::default(),
             unseen: None,
@@ -115,9 +115,11 @@ impl Preload {
                 Ok((stat, verdict)) => {
                     self.trace.read(&path, Some(&stat));
                     match verdict {
-                        Verdict::Interpreter(next) => path = next,
-                        Verdict::Possible => return true,
-                        Verdict::Impossible(reason) => return self.cannot_observe(tool, &reason),
+                        Preloadable::Interpreter(next) => path = next,
+                        Preloadable::Possible => return true,
+                        Preloadable::Impossible(reason) => {
+                            return self.cannot_observe(tool, &reason);
+                        }
                     }
                 }
                 Err(error) => return self.cannot_observe(tool, &error.to_string()),
@@ -180,16 +182,16 @@ impl Preload {
     }
 
     /// The same where the system calls were watched as well, and what the shim missed.
-    pub fn finish_with(mut self, sight: Sight) -> (Observation, Vec<Missed>) {
-        if sight.absent.is_some() {
-            return (Observation { unwatched: sight.absent, ..self.finish() }, Vec::new());
+    pub fn finish_with(mut self, calls: CallsSeen) -> (Observation, Vec<Missed>) {
+        if calls.absent.is_some() {
+            return (Observation { unwatched: calls.absent, ..self.finish() }, Vec::new());
         }
         let (log, trace, unseen_reads) = self.end();
-        both(sight, log, trace, unseen_reads)
+        both(calls, log, trace, unseen_reads)
     }
 
     /// All that the log says.
-    fn end(&mut self) -> (Log, Trace, UnseenReads) {
+    fn end(&mut self) -> (ShimLog, Trace, UnseenReads) {
         let (mut log, mut trace) = (std::mem::take(&mut self.log), std::mem::take(&mut self.trace));
         match log.read_rest(&self.log_file) {
             Ok(events) => trace.add(events),
@@ -199,24 +201,26 @@ impl Preload {
     }
 }
 
-enum Verdict {
+enum Preloadable {
     Possible,
     Interpreter(PathBuf),
     Impossible(String),
 }
 
-fn examine(path: &Path) -> io::Result<(FileStat, Verdict)> {
+fn examine(path: &Path) -> io::Result<(FileStat, Preloadable)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let mut head = Vec::with_capacity(elf::HEAD_LEN_BYTES);
     (&file).take(elf::HEAD_LEN_BYTES as u64).read_to_end(&mut head)?;
     let verdict = match elf::preloading(&file, &head) {
-        _ if metadata.mode() & 0o6000 != 0 => Verdict::Impossible("runs as another user".into()),
-        Preloading::Possible | Preloading::Unknown => Verdict::Possible,
-        Preloading::Impossible(reason) => Verdict::Impossible(reason.into()),
+        _ if metadata.mode() & 0o6000 != 0 => {
+            Preloadable::Impossible("runs as another user".into())
+        }
+        Preloading::Possible | Preloading::Unknown => Preloadable::Possible,
+        Preloading::Impossible(reason) => Preloadable::Impossible(reason.into()),
         Preloading::Script { start, end } => {
             let interpreter = head.get(start..end).unwrap_or_default();
-            Verdict::Interpreter(PathBuf::from(OsStr::from_bytes(interpreter)))
+            Preloadable::Interpreter(PathBuf::from(OsStr::from_bytes(interpreter)))
         }
     };
     Ok((file_stat(&metadata), verdict))
@@ -325,7 +329,7 @@ pub fn nested() -> bool {
     log_outer::open().is_some()
 }
 
-/// What a nested ibid, which is static and so has no shim, tells the outer observer before it becomes the tool.
+/// What a nested ibid, which is static and so has no shim, reports to the outer observer before it becomes the tool.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
     /// The tool that it becomes.
@@ -345,7 +349,7 @@ pub fn report_in(report: &Report) -> bool {
     let append = |kind: u16, text: &OsStr, flags: u32, errno: u16| {
         let path = [text.as_bytes(), b"", b""];
         log.append(
-            &Entry { kind, errno, pid, flags, path, ..Entry::default() },
+            &LogEntry { kind, errno, pid, flags, path, ..LogEntry::default() },
             log_outer::populate,
         );
     };

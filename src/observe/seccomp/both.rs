@@ -6,23 +6,23 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::Sight;
+use super::CallsSeen;
 use super::missed::{Missed, attribute, missed};
 use crate::observe::known::numbers::Question;
 use crate::observe::loader::UnseenReads;
-use crate::observe::shim::log::{Event, Log, What};
+use crate::observe::shim::log::{Event, ShimLog, What};
 use crate::observe::trace::Trace;
 use crate::observe::trace::programs::Programs;
 use crate::observe::{Fact, Observation, Output, Unsteady};
 
 /// Both views of a run as one, and what the shim missed.
 pub fn both(
-    sight: Sight,
-    shim: Log,
+    seen: CallsSeen,
+    shim: ShimLog,
     shim_trace: Trace,
     unseen_reads: UnseenReads,
 ) -> (Observation, Vec<Missed>) {
-    let Sight { events, asked, clockless, .. } = sight;
+    let CallsSeen { events, asked, clockless, .. } = seen;
     let (lost, places) = (shim.lost.clone(), shim_trace.first_places());
     let reported: HashSet<(u32, PathBuf)> = starts(&shim.events).collect();
     let mut calls = Trace::at(places.anew());

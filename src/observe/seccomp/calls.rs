@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use super::arguments::word;
-use super::place::{Base, Place, descriptor};
+use super::place::{Base, WatchedPath, descriptor};
 use super::{Opened, Tracer, inode};
 use crate::observe::known::numbers::{self as n, Question};
 use crate::observe::known::pseudo;
@@ -52,7 +52,7 @@ impl Tracer {
         let is_cookie = question == Question::Random && asked.arguments[1..3] == [8, 1];
         if !is_cookie {
             let image = image(asked.thread);
-            self.sight.asked.insert((question, image));
+            self.seen.asked.insert((question, image));
         }
     }
 
@@ -131,14 +131,14 @@ impl Tracer {
                 // No path is seen then: it is as if nothing had been watched.
                 let reason =
                     "system calls cannot be watched: the memory of a process cannot be read";
-                self.sight.absent.get_or_insert_with(|| reason.to_owned());
+                self.seen.absent.get_or_insert_with(|| reason.to_owned());
                 None
             }
         }
     }
 
-    fn place_of(&mut self, asked: &Asked, base: Base, text: &[u8]) -> Option<Place> {
-        let place = Place::of(asked.thread, base, text, &self.cwd);
+    fn place_of(&mut self, asked: &Asked, base: Base, text: &[u8]) -> Option<WatchedPath> {
+        let place = WatchedPath::of(asked.thread, base, text, &self.cwd);
         if place.is_none() {
             self.incomplete(asked.thread, "used a directory that has no path".to_owned());
         }
@@ -146,7 +146,7 @@ impl Tracer {
     }
 
     /// The place that a call's arguments name; `None` if there is nothing to note.
-    pub fn place(&mut self, asked: &Asked, base: Base, address: u64) -> Option<Place> {
+    pub fn place(&mut self, asked: &Asked, base: Base, address: u64) -> Option<WatchedPath> {
         let text = self.text(asked, address)?;
         // What is asked about a descriptor was noted when that was opened.
         if text.is_empty() {
@@ -187,7 +187,7 @@ impl Tracer {
     }
 
     /// Notes an open that changes nothing.
-    pub fn opens_for_reading(&mut self, asked: &Asked, place: &Place, flags: u32) {
+    pub fn opens_for_reading(&mut self, asked: &Asked, place: &WatchedPath, flags: u32) {
         let path = place.spelled.clone();
         let found = place.stat();
         let what = match found {
@@ -224,7 +224,7 @@ fn image(thread: u32) -> PathBuf {
     std::fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default()
 }
 
-fn may_read(place: &Place) -> bool {
+fn may_read(place: &WatchedPath) -> bool {
     rustix::fs::accessat(
         rustix::fs::CWD,
         place.here(),

@@ -10,7 +10,7 @@ use crate::shm::raw::{self, Errno, FileState};
 
 /// A path of a watched process.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct WatchedPath {
     /// As it stands in the log: as spelled if it is relative to where the tool was started, else absolute.
     pub spelled: PathBuf,
     /// The same for our own calls.
@@ -47,9 +47,9 @@ impl Base {
     }
 }
 
-impl Place {
+impl WatchedPath {
     /// Where `text` leads from `base`; `None` if that has no path. `start` is where the tool was started.
-    pub fn of(thread: u32, base: Base, text: &[u8], start: &Path) -> Option<Place> {
+    pub fn of(thread: u32, base: Base, text: &[u8], start: &Path) -> Option<WatchedPath> {
         let text = OsStr::from_bytes(text);
         let spelled = if text.as_bytes().first() == Some(&b'/') {
             PathBuf::from(text)
@@ -59,14 +59,14 @@ impl Place {
                 at => at.join(text),
             }
         };
-        Some(Place::at(thread, spelled, start))
+        Some(WatchedPath::at(thread, spelled, start))
     }
 
     /// The place of a path that is absolute or relative to where the tool was started.
-    pub fn at(thread: u32, spelled: PathBuf, start: &Path) -> Place {
+    pub fn at(thread: u32, spelled: PathBuf, start: &Path) -> WatchedPath {
         let here = seen_from_here(thread, start.join(&spelled));
         let here = CString::new(here.into_os_string().into_vec()).unwrap_or_default();
-        Place { spelled, here }
+        WatchedPath { spelled, here }
     }
 
     /// What is there, links followed.
@@ -74,7 +74,7 @@ impl Place {
         told(raw::stat(&self.here))
     }
 
-    /// What is there, be it a link.
+    /// What is there; a link is not followed.
     pub fn lstat(&self) -> Result<FileStat, i32> {
         told(raw::lstat(&self.here))
     }

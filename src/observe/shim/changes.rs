@@ -3,14 +3,14 @@
 use core::ffi::c_void;
 
 use crate::link::failure;
-use crate::log_layout::{Entry, fact, kind};
+use crate::log_layout::{LogEntry, fact, kind};
 use crate::note;
 use crate::raw::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFDIR, S_IFLNK};
 
 type Path = *const u8;
 type Any = *const c_void;
 
-/// Whether something is there, be it a dangling link.
+/// Whether something is there; a dangling link counts.
 unsafe fn exists(dirfd: i32, path: Path) -> bool {
     // SAFETY: the caller's path is a C string.
     note::log().is_some() && unsafe { raw::stat(dirfd, path, AT_SYMLINK_NOFOLLOW) }.is_ok()
@@ -22,7 +22,7 @@ unsafe fn renamed(from: (i32, Path), to: (i32, Path), existed: bool, errno: u16)
     }
     // SAFETY: the caller's paths are C strings.
     let stat = unsafe { raw::stat(to.0, to.1, AT_SYMLINK_NOFOLLOW) }.ok();
-    let entry = Entry { kind: kind::RENAME, errno, existed, stat, ..Entry::default() };
+    let entry = LogEntry { kind: kind::RENAME, errno, existed, stat, ..LogEntry::default() };
     // SAFETY: as above.
     unsafe { note::pair(from, to, entry) };
 }
@@ -78,17 +78,23 @@ unsafe fn linked(from: (i32, Path), to: (i32, Path), errno: u16) {
         note::incomplete(b"gave a name to an open file", b"");
     }
     // SAFETY: as above.
-    unsafe { note::pair(from, to, Entry { kind: kind::LINK, errno, stat, ..Entry::default() }) };
+    unsafe {
+        note::pair(from, to, LogEntry { kind: kind::LINK, errno, stat, ..LogEntry::default() })
+    };
 }
 
 unsafe fn made(dirfd: i32, path: Path, mode: u32, errno: u16) {
     // SAFETY: the caller's path is a C string.
-    unsafe { note::path(dirfd, path, Entry { kind: kind::MAKE, errno, mode, ..Entry::default() }) };
+    unsafe {
+        note::path(dirfd, path, LogEntry { kind: kind::MAKE, errno, mode, ..LogEntry::default() })
+    };
 }
 
 unsafe fn removed(dirfd: i32, path: Path, errno: u16) {
     // SAFETY: the caller's path is a C string.
-    unsafe { note::path(dirfd, path, Entry { kind: kind::REMOVE, errno, ..Entry::default() }) };
+    unsafe {
+        note::path(dirfd, path, LogEntry { kind: kind::REMOVE, errno, ..LogEntry::default() })
+    };
 }
 
 /// What was set: all that the file's mode shows, or more.
@@ -107,7 +113,7 @@ unsafe fn restyled(dirfd: i32, path: Path, how: u32, errno: u16) {
         unsafe { raw::stat(dirfd, path, 0) }.ok()
     };
     let path = if path.is_null() { c"".as_ptr().cast() } else { path };
-    let entry = Entry { kind: kind::ATTRIBUTES, flags: how, stat, ..Entry::default() };
+    let entry = LogEntry { kind: kind::ATTRIBUTES, flags: how, stat, ..LogEntry::default() };
     // SAFETY: as above.
     unsafe { note::path(dirfd, path, entry) };
 }
@@ -117,7 +123,7 @@ unsafe fn restyled_fd(fd: i32, how: u32, errno: u16) {
     let is_file = |stat: &crate::log_layout::FileStat| stat.mode & raw::S_IFMT == raw::S_IFREG;
     if let Some(stat) = raw::stat_fd(fd).filter(|stat| errno == 0 && is_file(stat)) {
         let kind = kind::ATTRIBUTES;
-        note::append(&Entry { kind, flags: how, stat: Some(stat), ..Entry::default() });
+        note::append(&LogEntry { kind, flags: how, stat: Some(stat), ..LogEntry::default() });
     }
 }
 

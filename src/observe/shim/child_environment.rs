@@ -10,7 +10,7 @@ use crate::variables::{OBSERVED, PRELOAD, text_at};
 type Path = *const u8;
 type Texts = *const *const u8;
 
-/// Room for a program's environment on the stack: what a child of `vfork` maps would stay in its parent.
+/// Space for a program's environment on the stack: what a child of `vfork` maps would stay in its parent.
 pub struct Scratch {
     texts: [MaybeUninit<Path>; 512],
     preload: [MaybeUninit<u8>; 4608],
@@ -24,13 +24,13 @@ impl Scratch {
 }
 
 /// An environment for a program: the caller's, or a changed copy.
-pub struct Environment {
+pub struct ChildEnvironment {
     pub texts: Texts,
     pub is_copy: bool,
     mapped: Option<(*mut u8, usize)>,
 }
 
-impl Environment {
+impl ChildEnvironment {
     /// Frees the copy, if it is not on the stack.
     pub fn release(self) {
         if let Some((copy, len)) = self.mapped {
@@ -54,8 +54,8 @@ pub unsafe fn environment(
     given: Texts,
     observed: bool,
     scratch: Option<&mut Scratch>,
-) -> Environment {
-    let unchanged = Environment { texts: given, is_copy: false, mapped: None };
+) -> ChildEnvironment {
+    let unchanged = ChildEnvironment { texts: given, is_copy: false, mapped: None };
     let shim = link::own_path();
     let (mut count, mut has_shim, mut has_log, mut preload) = (0, false, false, None);
     // SAFETY: `given` is an environment, by the contract of exec.
@@ -126,7 +126,7 @@ pub unsafe fn environment(
         push(note::observed().as_ptr());
     }
     push(core::ptr::null());
-    Environment { texts: array.cast_const(), is_copy: true, mapped }
+    ChildEnvironment { texts: array.cast_const(), is_copy: true, mapped }
 }
 
 /// Writes `LD_PRELOAD=a:b`, with `separator` between the parts; says whether there was any part.

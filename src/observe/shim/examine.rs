@@ -2,7 +2,7 @@
 
 use crate::elf::{self, HEAD_LEN_BYTES, Preloading, ReadAt};
 use crate::link;
-use crate::log_layout::{Entry, kind};
+use crate::log_layout::{LogEntry, kind};
 use crate::note;
 use crate::raw::{self, AT_FDCWD, EACCES};
 
@@ -11,15 +11,15 @@ type Path = *const u8;
 const SCRIPT_DEPTH_MAX: usize = 5;
 const SET_ID: u32 = 0o6000;
 
-struct File(i32);
+struct OpenFile(i32);
 
-impl ReadAt for File {
+impl ReadAt for OpenFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> usize {
         raw::read_at(self.0, offset, into)
     }
 }
 
-/// As `look_at`, once more when all else is done: whoever removes the cache directory removes the shim.
+/// As `look_at`; and at the end, whether the shim is still there: it goes with the cache directory.
 pub unsafe fn examine(dirfd: i32, path: Path) -> Result<(), &'static str> {
     // SAFETY: the caller's path is a C string.
     unsafe { look_at(dirfd, path) }?;
@@ -67,12 +67,16 @@ unsafe fn examine_one(
     };
     let stat = raw::stat_fd(fd);
     let read = raw::read_at(fd, 0, head);
-    let verdict = elf::preloading(&File(fd), &head[..read]);
+    let verdict = elf::preloading(&OpenFile(fd), &head[..read]);
     raw::close(fd);
     let stat = stat.filter(|stat| stat.mode & raw::S_IFMT == raw::S_IFREG)?;
     // SAFETY: as above.
     unsafe {
-        note::path(dirfd, path, Entry { kind: kind::RAN, stat: Some(stat), ..Entry::default() })
+        note::path(
+            dirfd,
+            path,
+            LogEntry { kind: kind::RAN, stat: Some(stat), ..LogEntry::default() },
+        )
     };
     if note::log()?.is_ibid(&stat) {
         return None;

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::descriptors::{self, all_remembered, forget, is_remembered};
 use crate::link::{self, Slot, failure};
-use crate::log_layout::{Entry, FileStat, kind};
+use crate::log_layout::{FileStat, LogEntry, kind};
 use crate::note;
 use crate::raw::{
     self, AT_FDCWD, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE_BIT,
@@ -18,7 +18,7 @@ use crate::states;
 
 type Path = *const u8;
 type Any = *mut c_void;
-type Stream = *mut c_void;
+type CStream = *mut c_void;
 
 /// Streams that were opened for writing and not closed yet.
 static STREAMS: AtomicI32 = AtomicI32::new(0);
@@ -48,38 +48,38 @@ pub fn leave(orderly: bool) {
     }
     let stdout_is_file = || raw::stat_fd(1).is_some_and(|stat| stat.mode & S_IFMT == S_IFREG);
     if orderly && STREAMS.load(Ordering::Relaxed) > 0 {
-        let all: Stream = core::ptr::null_mut();
-        real!(fflush(all: Stream) -> i32);
+        let all: CStream = core::ptr::null_mut();
+        real!(fflush(all: CStream) -> i32);
     } else if orderly && is_remembered(1) && stdout_is_file() {
         static STDOUT: Slot = Slot::new();
-        let variable = STDOUT.variable(b"stdout") as *const Stream;
+        let variable = STDOUT.variable(b"stdout") as *const CStream;
         if !variable.is_null() {
             // SAFETY: libc's variable `stdout`.
             let stdout = unsafe { *variable };
-            real!(fflush(stdout: Stream) -> i32);
+            real!(fflush(stdout: CStream) -> i32);
         }
     }
     states::settle();
     note::mapped_objects();
     note_all_written();
-    note::append(&Entry { kind: kind::EXIT, ..Entry::default() });
+    note::append(&LogEntry { kind: kind::EXIT, ..LogEntry::default() });
 }
 
 /// What was there before an open that may change it.
 #[derive(Clone, Copy)]
-struct Before {
+struct BeforeOpen {
     existed: bool,
 }
 
 /// Looks at what an open may change.
 #[inline(never)]
-unsafe fn before_open(dirfd: i32, path: Path, flags: i32) -> Before {
+unsafe fn before_open(dirfd: i32, path: Path, flags: i32) -> BeforeOpen {
     let changes = flags & O_ACCMODE != O_RDONLY || flags & (O_CREAT | O_TRUNC) != 0;
     let certainly_new =
         flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL || flags & O_TMPFILE_BIT == O_TMPFILE_BIT;
     let ask = changes && !certainly_new && !path.is_null() && note::log().is_some();
     // SAFETY: the caller's path is a C string.
-    Before { existed: ask && unsafe { raw::stat(dirfd, path, 0) }.is_ok() }
+    BeforeOpen { existed: ask && unsafe { raw::stat(dirfd, path, 0) }.is_ok() }
 }
 
 /// Notes an open, after it.
@@ -89,7 +89,7 @@ unsafe fn after_open(
     path: Path,
     flags: i32,
     mode: u32,
-    before: Before,
+    before: BeforeOpen,
     fd: Result<i32, u16>,
 ) {
     if note::log().is_none() {
@@ -107,14 +107,14 @@ unsafe fn after_open(
     }
     let is_directory = stat.is_some_and(|stat| stat.mode & S_IFMT == S_IFDIR);
     let kind = if is_directory || flags & O_PATH != 0 { kind::LOOK } else { kind::OPEN };
-    let entry = Entry {
+    let entry = LogEntry {
         kind,
         errno: fd.err().unwrap_or(0),
         flags: flags.cast_unsigned(),
         mode: if flags & O_CREAT != 0 { mode } else { 0 },
         existed: before.existed,
         stat,
-        ..Entry::default()
+        ..LogEntry::default()
     };
     // SAFETY: the caller's path is a C string.
     unsafe { note::path(dirfd, path, entry) };
@@ -174,11 +174,11 @@ unsafe fn stream_flags(mode: Path) -> i32 {
     }
 }
 
-fn stream_fd(stream: Stream) -> i32 {
-    real!(fileno(stream: Stream) -> i32)
+fn stream_fd(stream: CStream) -> i32 {
+    real!(fileno(stream: CStream) -> i32)
 }
 
-unsafe fn after_stream_open(path: Path, flags: i32, before: Before, stream: Stream) {
+unsafe fn after_stream_open(path: Path, flags: i32, before: BeforeOpen, stream: CStream) {
     let fd = if stream.is_null() { Err(failure(stream)) } else { Ok(stream_fd(stream)) };
     if fd.is_ok() && flags & O_ACCMODE != O_RDONLY {
         STREAMS.fetch_add(1, Ordering::Relaxed);
@@ -190,13 +190,13 @@ unsafe fn after_stream_open(path: Path, flags: i32, before: Before, stream: Stre
 macro_rules! streams {
     ($(fn $name:ident($($arg:ident: $type:ty),*), $before:expr;)*) => {$(
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name(path: Path, mode: Path, $($arg: $type),*) -> Stream {
+        pub unsafe extern "C" fn $name(path: Path, mode: Path, $($arg: $type),*) -> CStream {
             // SAFETY: the mode is a C string, by the contract of fopen.
             let flags = unsafe { stream_flags(mode) };
             let () = $before;
             // SAFETY: the path is null or a C string, by the contract of fopen and freopen.
             let before = unsafe { before_open(AT_FDCWD, path, flags) };
-            let stream = real!($name(path: Path, mode: Path, $($arg: $type),*) -> Stream);
+            let stream = real!($name(path: Path, mode: Path, $($arg: $type),*) -> CStream);
             // SAFETY: as above.
             unsafe { after_stream_open(path, flags, before, stream) };
             stream
@@ -207,13 +207,13 @@ macro_rules! streams {
 streams! {
     fn fopen(), ();
     fn fopen64(), ();
-    fn freopen(old: Stream), { before_stream_close(old); };
-    fn freopen64(old: Stream), { before_stream_close(old); };
+    fn freopen(old: CStream), { before_stream_close(old); };
+    fn freopen64(old: CStream), { before_stream_close(old); };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fdopen(fd: i32, mode: Path) -> Stream {
-    let stream = real!(fdopen(fd: i32, mode: Path) -> Stream);
+pub unsafe extern "C" fn fdopen(fd: i32, mode: Path) -> CStream {
+    let stream = real!(fdopen(fd: i32, mode: Path) -> CStream);
     // SAFETY: the mode is a C string, by the contract of fdopen.
     if !stream.is_null() && unsafe { stream_flags(mode) } & O_ACCMODE != O_RDONLY {
         STREAMS.fetch_add(1, Ordering::Relaxed);
@@ -224,7 +224,7 @@ pub unsafe extern "C" fn fdopen(fd: i32, mode: Path) -> Stream {
 /// The error number if what the stream still held could not be written: the stream has lost it by then, and a close by
 /// itself would succeed.
 #[inline(never)]
-fn before_stream_close(stream: Stream) -> Option<u16> {
+fn before_stream_close(stream: CStream) -> Option<u16> {
     if stream.is_null() || note::log().is_none() {
         return None;
     }
@@ -233,7 +233,7 @@ fn before_stream_close(stream: Stream) -> Option<u16> {
     link::set_errno(errno);
     let mut failed = None;
     if is_remembered(fd) {
-        if real!(fflush(stream: Stream) -> i32) != 0 {
+        if real!(fflush(stream: CStream) -> i32) != 0 {
             failed = Some(link::errno());
         }
         if fd > 2 && STREAMS.load(Ordering::Relaxed) > 0 {
@@ -246,9 +246,9 @@ fn before_stream_close(stream: Stream) -> Option<u16> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fclose(stream: Stream) -> i32 {
+pub unsafe extern "C" fn fclose(stream: CStream) -> i32 {
     let failed = before_stream_close(stream);
-    let answer = real!(fclose(stream: Stream) -> i32);
+    let answer = real!(fclose(stream: CStream) -> i32);
     let Some(errno) = failed else { return answer };
     link::set_errno(errno);
     -1
@@ -320,7 +320,9 @@ pub unsafe extern "C" fn dup3(from: i32, to: i32, flags: i32) -> i32 {
 unsafe fn made(template: Path, fd: i32) {
     let flags = O_CREAT | O_EXCL | O_RDWR;
     // SAFETY: the template is a C string, now with the name in it.
-    unsafe { after_open(AT_FDCWD, template, flags, 0o600, Before { existed: false }, outcome(fd)) };
+    unsafe {
+        after_open(AT_FDCWD, template, flags, 0o600, BeforeOpen { existed: false }, outcome(fd))
+    };
 }
 
 after! {
@@ -358,14 +360,14 @@ unsafe fn will_open(path: Path, flags: i32, mode: u32) {
     // SAFETY: as above.
     let stat = unsafe { raw::stat(AT_FDCWD, path, 0) };
     let writes = flags & O_ACCMODE != O_RDONLY;
-    let entry = Entry {
+    let entry = LogEntry {
         kind: kind::OPEN,
         errno: if writes { 0 } else { stat.err().unwrap_or(0) },
         flags: flags.cast_unsigned(),
         mode,
         existed: before.existed,
         stat: stat.ok().filter(|_| !writes),
-        ..Entry::default()
+        ..LogEntry::default()
     };
     // SAFETY: as above.
     unsafe { note::path(AT_FDCWD, path, entry) };
@@ -390,13 +392,13 @@ unsafe fn truncated(path: Path, answer: i32) {
     let flags = O_WRONLY;
     // SAFETY: the path is a C string, by the contract of truncate.
     let stat: Option<FileStat> = unsafe { raw::stat(AT_FDCWD, path, 0) }.ok();
-    let entry = Entry {
+    let entry = LogEntry {
         kind: kind::OPEN,
         errno: failure(answer),
         flags: flags.cast_unsigned(),
         existed: true,
         stat,
-        ..Entry::default()
+        ..LogEntry::default()
     };
     // SAFETY: as above.
     unsafe { note::path(AT_FDCWD, path, entry) };

@@ -11,7 +11,7 @@ macro_rules! real {
         let address = SLOT.function(stringify!($name).as_bytes());
         if address == 0 {
             $crate::note::missing(stringify!($name));
-            <$ret as $crate::link::Answer>::MISSING
+            <$ret as $crate::link::LibcAnswer>::MISSING
         } else {
             // SAFETY: libc's function of this name has this signature.
             let function: unsafe extern "C" fn($($type),*) -> $ret = unsafe { core::mem::transmute(address) };

@@ -331,33 +331,33 @@ impl Slot {
 }
 
 /// What a function answers that is not there.
-pub trait Answer: Copy {
+pub trait LibcAnswer: Copy {
     const MISSING: Self;
     fn is_failure(self) -> bool;
 }
 
-impl Answer for i32 {
+impl LibcAnswer for i32 {
     const MISSING: i32 = -1;
     fn is_failure(self) -> bool {
         self < 0
     }
 }
 
-impl Answer for isize {
+impl LibcAnswer for isize {
     const MISSING: isize = -1;
     fn is_failure(self) -> bool {
         self < 0
     }
 }
 
-impl Answer for () {
+impl LibcAnswer for () {
     const MISSING: () = ();
     fn is_failure(self) -> bool {
         false
     }
 }
 
-impl<T> Answer for *mut T {
+impl<T> LibcAnswer for *mut T {
     const MISSING: *mut T = core::ptr::null_mut();
     fn is_failure(self) -> bool {
         self.is_null()
@@ -386,6 +386,6 @@ pub fn set_errno(errno: u16) {
 }
 
 /// 0, or why the call that gave this answer failed.
-pub fn failure<A: Answer>(answer: A) -> u16 {
+pub fn failure<A: LibcAnswer>(answer: A) -> u16 {
     if answer.is_failure() { errno().max(1) } else { 0 }
 }

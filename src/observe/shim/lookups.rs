@@ -35,7 +35,7 @@ unsafe fn look_at(dirfd: i32, path: Path, errno: u16) {
     }
 }
 
-/// Notes a question about a file system's size and room. Not those of libselinux, which every program asks at its start.
+/// Notes a question about a file system's size and free space. Not those of libselinux, which every program asks at its start.
 unsafe fn looked_at_file_system(path: Path, errno: u16) {
     // SAFETY: the caller's path is null or a C string.
     unsafe { look(AT_FDCWD, path, errno) };

@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::link::{self, Object};
-use crate::log_layout::{Entry, FileStat, fact, kind};
+use crate::log_layout::{FileStat, LogEntry, fact, kind};
 use crate::observed::has_moved;
 use crate::raw::{self, AT_FDCWD};
 
@@ -54,14 +54,14 @@ fn descriptor_path(fd: i32, room: &mut Room) -> Option<&[u8]> {
 /// # Safety
 /// `path` is null or a C string.
 #[inline(never)]
-pub unsafe fn path(dirfd: i32, path: *const u8, entry: Entry) {
+pub unsafe fn path(dirfd: i32, path: *const u8, entry: LogEntry) {
     if log().is_none() || (path.is_null() && dirfd == AT_FDCWD) {
         return;
     }
     let mut room = room();
     // SAFETY: the caller's promise.
     let path = spell(dirfd, unsafe { raw::bytes(path) }, &mut room);
-    append(&Entry { path, ..entry });
+    append(&LogEntry { path, ..entry });
 }
 
 /// Notes that a path was asked about.
@@ -71,7 +71,7 @@ pub unsafe fn path(dirfd: i32, path: *const u8, entry: Entry) {
 #[inline(never)]
 pub unsafe fn look(dirfd: i32, path: *const u8, errno: u16) {
     // SAFETY: the caller's promise.
-    unsafe { self::path(dirfd, path, Entry { kind: kind::LOOK, errno, ..Entry::default() }) };
+    unsafe { self::path(dirfd, path, LogEntry { kind: kind::LOOK, errno, ..LogEntry::default() }) };
 }
 
 /// Notes that a directory was listed.
@@ -81,7 +81,7 @@ pub unsafe fn look(dirfd: i32, path: *const u8, errno: u16) {
 #[inline(never)]
 pub unsafe fn list(dirfd: i32, path: *const u8, errno: u16) {
     // SAFETY: the caller's promise.
-    unsafe { self::path(dirfd, path, Entry { kind: kind::LIST, errno, ..Entry::default() }) };
+    unsafe { self::path(dirfd, path, LogEntry { kind: kind::LIST, errno, ..LogEntry::default() }) };
 }
 
 /// Notes two paths.
@@ -89,18 +89,18 @@ pub unsafe fn list(dirfd: i32, path: *const u8, errno: u16) {
 /// # Safety
 /// Both are C strings.
 #[inline(never)]
-pub unsafe fn pair(from: (i32, *const u8), to: (i32, *const u8), entry: Entry) {
+pub unsafe fn pair(from: (i32, *const u8), to: (i32, *const u8), entry: LogEntry) {
     let (mut from_room, mut to_room) = (room(), room());
     // SAFETY: the caller's promise.
     let path = spell(from.0, unsafe { raw::bytes(from.1) }, &mut from_room);
     // SAFETY: the caller's promise.
     let second = spell(to.0, unsafe { raw::bytes(to.1) }, &mut to_room);
-    append(&Entry { path, second, ..entry });
+    append(&LogEntry { path, second, ..entry });
 }
 
 /// Notes the state of a file that was, or may have been, written.
 pub fn written(stat: FileStat) {
-    append(&Entry { kind: kind::CLOSE, stat: Some(stat), ..Entry::default() });
+    append(&LogEntry { kind: kind::CLOSE, stat: Some(stat), ..LogEntry::default() });
 }
 
 /// Notes a [`fact`], once a process.
@@ -110,18 +110,18 @@ pub fn fact(fact: u32) {
     let is_known = KNOWN.load(Ordering::Relaxed) & 1 << fact != 0;
     if !is_known && log().is_some() {
         KNOWN.fetch_or(1 << fact, Ordering::Relaxed);
-        append(&Entry { kind: kind::FACT, flags: fact, ..Entry::default() });
+        append(&LogEntry { kind: kind::FACT, flags: fact, ..LogEntry::default() });
     }
 }
 
 /// Notes that a plugin asked for the state of a file.
 pub fn state_for(plugin: &Object, stat: FileStat) {
-    append(&Entry {
+    append(&LogEntry {
         kind: kind::FACT,
         flags: fact::STATE,
         stat: Some(stat),
         path: [plugin.path(), b"", b""],
-        ..Entry::default()
+        ..LogEntry::default()
     });
 }
 
@@ -136,11 +136,11 @@ pub fn fact_for(fact: u32, caller: usize) {
         return self::fact(fact);
     };
     if is_new(&KNOWN[fact as usize % KNOWN.len()], object.path()) {
-        append(&Entry {
+        append(&LogEntry {
             kind: kind::FACT,
             flags: fact,
             path: [object.path(), b"", b""],
-            ..Entry::default()
+            ..LogEntry::default()
         });
     }
 }
@@ -148,11 +148,11 @@ pub fn fact_for(fact: u32, caller: usize) {
 /// Says that the log is not the whole truth.
 #[inline(never)]
 pub fn incomplete(reason: &'static [u8], subject: &[u8]) {
-    append(&Entry {
+    append(&LogEntry {
         kind: kind::INCOMPLETE,
         path: [reason, b"", b""],
         second: [subject, b"", b""],
-        ..Entry::default()
+        ..LogEntry::default()
     });
 }
 
@@ -181,7 +181,7 @@ pub unsafe fn name(kind: u16, name: *const u8) {
         // SAFETY: the caller's promise.
         let name = unsafe { raw::bytes(name) };
         if kind != kind::LOAD || is_new(&KNOWN, name) {
-            append(&Entry { kind, path: [name, b"", b""], ..Entry::default() });
+            append(&LogEntry { kind, path: [name, b"", b""], ..LogEntry::default() });
         }
     }
 }
@@ -201,11 +201,11 @@ pub unsafe fn text_domain(domain: *const u8, directory: *const u8) {
     // SAFETY: the caller's promise.
     let second = unsafe { raw::bytes(directory) };
     if is_new(&KNOWN, path) || second != DEFAULT_DIRECTORY.to_bytes() {
-        append(&Entry {
+        append(&LogEntry {
             kind: kind::TEXT_DOMAIN,
             path: [path, b"", b""],
             second: [second, b"", b""],
-            ..Entry::default()
+            ..LogEntry::default()
         });
     }
 }
@@ -229,11 +229,11 @@ pub fn time(caller: usize) {
             known if known == object_mut => return,
             known if known.is_null() => {
                 place.store(object_mut, Ordering::Relaxed);
-                return append(&Entry {
+                return append(&LogEntry {
                     kind: kind::FACT,
                     flags: fact::TIME,
                     path: [object.path(), b"", b""],
-                    ..Entry::default()
+                    ..LogEntry::default()
                 });
             }
             _ => {}
@@ -256,6 +256,6 @@ pub unsafe fn variable(name: *const u8) {
     let name = unsafe { raw::bytes(name) };
     // Of the job server's variables each question is noted: rustc asks once, the crate may ask again.
     if is_new(&KNOWN, name) || name.ends_with(b"FLAGS") {
-        append(&Entry { kind: kind::GETENV, path: [name, b"", b""], ..Entry::default() });
+        append(&LogEntry { kind: kind::GETENV, path: [name, b"", b""], ..LogEntry::default() });
     }
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering
 
 use crate::descriptors;
 use crate::link::{self, Object};
-use crate::log_layout::{Entry, LOG_LEN_BYTES, Log, fact, kind};
+use crate::log_layout::{LOG_LEN_BYTES, LogEntry, MappedLog, fact, kind};
 use crate::raw::{self, AT_FDCWD};
 use crate::variables::{self, OBSERVED, PRELOAD, find_variable, first_environment};
 
@@ -31,7 +31,7 @@ static MOVED: AtomicBool = AtomicBool::new(false);
 static LAST_OBJECT: AtomicPtr<Object> = AtomicPtr::new(core::ptr::null_mut());
 static LAST_AT_START: AtomicPtr<Object> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Room for an absolute path's beginning.
+/// A buffer for an absolute path's beginning.
 pub type Room = [MaybeUninit<u8>; 4352];
 
 pub const fn room() -> Room {
@@ -40,7 +40,7 @@ pub const fn room() -> Room {
 
 /// The log, if this process is observed; opens it at the first call.
 #[inline]
-pub fn log() -> Option<Log> {
+pub fn log() -> Option<MappedLog> {
     if STATE.load(Ordering::Acquire) != STARTED {
         start();
     }
@@ -49,7 +49,7 @@ pub fn log() -> Option<Log> {
         return None;
     }
     // SAFETY: `start` has mapped it and nothing unmaps it.
-    unsafe { Log::at(base, NONCE.load(Ordering::Relaxed) as u64) }
+    unsafe { MappedLog::at(base, NONCE.load(Ordering::Relaxed) as u64) }
 }
 
 /// Opens the log and reports in.
@@ -96,7 +96,7 @@ unsafe fn open(value: *const u8) -> Option<()> {
     raw::close(fd);
     let base = base?;
     // SAFETY: just mapped, shared and writable, and never unmapped if it is a log.
-    if unsafe { Log::at(base, nonce) }.is_none() {
+    if unsafe { MappedLog::at(base, nonce) }.is_none() {
         // SAFETY: nobody knows it yet.
         unsafe { raw::unmap(base, LOG_LEN_BYTES) };
         return None;
@@ -141,7 +141,7 @@ unsafe fn report_in(environment: *const *const u8) {
         // SAFETY: as above.
         unsafe { find_variable(environment, PRELOAD).map(|value| raw::bytes(value)) };
     let preload = preload.unwrap_or(b"");
-    let entry = Entry {
+    let entry = LogEntry {
         kind: kind::START,
         flags: raw::parent_pid(),
         path: [image.unwrap_or(b"?"), b"\0", moved.unwrap_or(b"")],
@@ -150,7 +150,7 @@ unsafe fn report_in(environment: *const *const u8) {
             b"\0",
             preload.strip_suffix(link::own_path()).unwrap_or(preload),
         ],
-        ..Entry::default()
+        ..LogEntry::default()
     };
     append(&entry);
     mapped_objects();
@@ -161,7 +161,7 @@ unsafe fn report_in(environment: *const *const u8) {
 /// Appends an entry, with the process that it comes from where that matters: asking costs a system call, and an answer
 /// cannot be kept across `fork` and `vfork`.
 #[inline(never)]
-pub fn append(entry: &Entry) {
+pub fn append(entry: &LogEntry) {
     if let Some(log) = log() {
         let has_pid = match entry.kind {
             kind::LOAD | kind::GETENV | kind::MAKE => true,
@@ -172,7 +172,7 @@ pub fn append(entry: &Entry) {
             kind => kind <= kind::SHELL,
         };
         let pid = if has_pid { raw::pid() } else { 0 };
-        log.append(&Entry { pid, ..*entry }, raw::populate);
+        log.append(&LogEntry { pid, ..*entry }, raw::populate);
     }
 }
 
@@ -186,11 +186,11 @@ pub fn mapped_objects() {
     let mut newest = last;
     for object in link::objects() {
         if !waiting && !object.is_vdso() && !object.is_own() && !object.path().is_empty() {
-            append(&Entry {
+            append(&LogEntry {
                 kind: kind::OBJECT,
                 flags: u32::from(is_plugin),
                 path: [object.path(), b"", b""],
-                ..Entry::default()
+                ..LogEntry::default()
             });
         }
         if core::ptr::eq(object, last) {
@@ -211,7 +211,7 @@ pub fn has_moved() -> bool {
     MOVED.load(Ordering::Relaxed)
 }
 
-/// An address of which nothing is known.
+/// An unknown address.
 pub const UNKNOWN: usize = 0;
 
 /// The plugin in which an address lies: an object that was loaded after the program had started. An unknown address may

@@ -1,4 +1,4 @@
-//! The preload shim: tells the wrapper which files, variables and programs a process of the tool tree uses.
+//! The preload shim: reports to the wrapper which files, variables and programs a process of the tool tree uses.
 //!
 //! It is a crate of its own, compiled by `build.rs` and loaded by `LD_PRELOAD` into programs that are not ours. So it
 //! never allocates, locks, panics, changes `errno` or needs any other library; without a log it only passes calls on.

@@ -1,8 +1,8 @@
 //! Functions that run programs.
 //!
 //! Before a program is run its file is looked at: one in which the shim cannot live is run without it, and the log says
-//! so. All others must report in; the environment that they get names the shim and the log, whatever our caller made of
-//! it.
+//! so. All others must report in; the environment that they get names the shim and the log, even if our caller changed
+//! its own.
 
 use core::arch::naked_asm;
 use core::ffi::c_void;
@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use crate::child_environment::{Scratch, environment};
 use crate::examine::examine;
 use crate::link::{errno, set_errno};
-use crate::log_layout::{Entry, kind};
+use crate::log_layout::{LogEntry, kind};
 use crate::note::{self, Room};
 use crate::raw::{self, AT_FDCWD, E2BIG, EACCES, ENOENT, ENOEXEC, ENOTDIR};
 use crate::variables::{environ, find_variable, hide_in, own_environment, text_at};
@@ -32,7 +32,9 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
     // SAFETY: as above.
     let spelled = note::spell(dirfd, unsafe { raw::bytes(path) }, &mut room);
     match verdict {
-        Ok(()) => note::append(&Entry { kind: kind::EXEC, path: spelled, ..Entry::default() }),
+        Ok(()) => {
+            note::append(&LogEntry { kind: kind::EXEC, path: spelled, ..LogEntry::default() })
+        }
         Err(reason) => not_observed(reason, spelled),
     }
     let mut scratch = Scratch::new();
@@ -46,11 +48,11 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
         error = errno();
     }
     environment.release();
-    note::append(&Entry {
+    note::append(&LogEntry {
         kind: kind::EXEC_FAILED,
         errno: error,
         path: spelled,
-        ..Entry::default()
+        ..LogEntry::default()
     });
     set_errno(error);
     answer
@@ -58,11 +60,11 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
 
 /// Says that a program was run without the shim; it will not report in.
 fn not_observed(reason: &'static str, path: [&[u8]; 3]) {
-    note::append(&Entry {
+    note::append(&LogEntry {
         kind: kind::INCOMPLETE,
         path: [b"ran a program that ", reason.as_bytes(), b""],
         second: path,
-        ..Entry::default()
+        ..LogEntry::default()
     });
 }
 
@@ -117,7 +119,7 @@ pub unsafe extern "C" fn execveat(
 
 /// Calls `each` with every place where `PATH` may have the program, until it answers something.
 unsafe fn search<T>(name: &[u8], each: impl Fn(Path) -> Option<T>) -> Option<T> {
-    note::append(&Entry { kind: kind::SEARCH, path: [name, b"", b""], ..Entry::default() });
+    note::append(&LogEntry { kind: kind::SEARCH, path: [name, b"", b""], ..LogEntry::default() });
     // SAFETY: the process's own environment.
     let path = unsafe { find_variable(own_environment(), b"PATH=").map(|value| raw::bytes(value)) };
     let path = path.unwrap_or(b"/bin:/usr/bin");
@@ -274,12 +276,22 @@ unsafe fn start_child(
     match (error, verdict) {
         (0, Ok(())) => {
             let flags = id.cast_unsigned();
-            note::append(&Entry { kind: kind::SPAWN, flags, path: spelled, ..Entry::default() });
+            note::append(&LogEntry {
+                kind: kind::SPAWN,
+                flags,
+                path: spelled,
+                ..LogEntry::default()
+            });
         }
         (0, Err(reason)) => not_observed(reason, spelled),
         (error, _) => {
             let errno = error as u16;
-            note::append(&Entry { kind: kind::LOOK, errno, path: spelled, ..Entry::default() });
+            note::append(&LogEntry {
+                kind: kind::LOOK,
+                errno,
+                path: spelled,
+                ..LogEntry::default()
+            });
         }
     }
     if let (0, Some(child)) = (error, core::ptr::NonNull::new(child)) {
@@ -347,7 +359,9 @@ unsafe fn with_shell<T>(run: impl FnOnce() -> T) -> T {
     let verdict = unsafe { examine(AT_FDCWD, path) };
     let spelled = [&b"/bin/sh"[..], b"", b""];
     match verdict {
-        Ok(()) => note::append(&Entry { kind: kind::SHELL, path: spelled, ..Entry::default() }),
+        Ok(()) => {
+            note::append(&LogEntry { kind: kind::SHELL, path: spelled, ..LogEntry::default() })
+        }
         Err(reason) => not_observed(reason, spelled),
     }
     let (variable, own) = (environ(), own_environment());

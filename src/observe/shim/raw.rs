@@ -101,7 +101,7 @@ pub fn group() -> u32 {
 /// # Safety
 /// `path` ends in a zero byte.
 pub unsafe fn is_readable(path: *const u8) -> bool {
-    // SAFETY: the caller vouches for the path.
+    // SAFETY: the path is the caller's promise.
     unsafe { call(number::FACCESSAT, [fd_argument(AT_FDCWD), path as usize, 4, 0, 0, 0]) == 0 }
 }
 
@@ -128,7 +128,7 @@ pub fn die() -> ! {
 /// `path` ends in a zero byte.
 pub unsafe fn open(dirfd: i32, path: *const u8, flags: i32) -> Result<i32, u16> {
     let args = [fd_argument(dirfd), path as usize, flags as usize, 0, 0, 0];
-    // SAFETY: the caller vouches for the path.
+    // SAFETY: the path is the caller's promise.
     let fd = unsafe { call(number::OPENAT, args) };
     if fd < 0 { Err(-fd as u16) } else { Ok(fd as i32) }
 }
@@ -139,7 +139,7 @@ pub unsafe fn open(dirfd: i32, path: *const u8, flags: i32) -> Result<i32, u16> 
 /// `path` must be a C string.
 pub unsafe fn may_run(dirfd: i32, path: *const u8) -> bool {
     let x_ok = 1;
-    // SAFETY: the caller vouches for the path.
+    // SAFETY: the path is the caller's promise.
     unsafe { call(number::FACCESSAT, [fd_argument(dirfd), path as usize, x_ok, 0, 0, 0]) == 0 }
 }
 
@@ -159,7 +159,7 @@ pub fn map(len: usize, fd: Option<i32>) -> Option<*mut u8> {
 }
 
 /// # Safety
-/// Nobody uses these bytes any more.
+/// No part of the process uses these bytes afterwards.
 pub unsafe fn unmap(address: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { call(number::MUNMAP, [address as usize, len, 0, 0, 0, 0]) };
@@ -186,7 +186,7 @@ pub fn cwd(into: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
 /// `path` ends in a zero byte.
 pub unsafe fn read_link(path: *const u8, into: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
     let args = [fd_argument(AT_FDCWD), path as usize, into.as_mut_ptr() as usize, into.len(), 0, 0];
-    // SAFETY: the kernel writes into `into` only; the caller vouches for the path.
+    // SAFETY: the kernel writes into `into` only; the path is the caller's promise.
     let len = unsafe { call(number::READLINKAT, args) };
     // SAFETY: the kernel has written `len` bytes.
     (len > 0).then(|| unsafe { written(into, len as usize) })
@@ -243,7 +243,7 @@ pub unsafe fn stat(dirfd: i32, path: *const u8, flags: i32) -> Result<FileStat, 
     let mut out = MaybeUninit::<Statx>::uninit();
     let args =
         [fd_argument(dirfd), path as usize, flags as usize, 0x7ff, out.as_mut_ptr() as usize, 0];
-    // SAFETY: the kernel writes one `statx` to `out`; the caller vouches for the path.
+    // SAFETY: the kernel writes one `statx` to `out`; the path is the caller's promise.
     let result = unsafe { call(number::STATX, args) };
     if [EPERM, ENOSYS].contains(&(-result as u16)) && result < 0 {
         // SAFETY: the caller's promise.

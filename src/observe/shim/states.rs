@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::link::{Object, failure};
-use crate::log_layout::{Entry, kind};
+use crate::log_layout::{LogEntry, kind};
 use crate::note;
 use crate::raw::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 
@@ -36,7 +36,7 @@ unsafe fn asked(dirfd: i32, path: Path, flags: i32, errno: u16, caller: usize) {
     let plugin = note::plugin_at(caller);
     if errno == raw::ENOENT && plugin.is_some() {
         // Whether something is there, it may make what is not.
-        let entry = Entry { kind: kind::OPEN, errno, ..Entry::default() };
+        let entry = LogEntry { kind: kind::OPEN, errno, ..LogEntry::default() };
         // SAFETY: as above.
         return unsafe { note::path(dirfd, path, entry) };
     }

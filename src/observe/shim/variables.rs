@@ -68,7 +68,7 @@ pub fn own_environment() -> Texts {
 }
 
 /// Takes ourselves out of the environment that the program was given, so that it sees the one that it would have without
-/// us; each program that it runs is told of us again.
+/// us; each program that it runs gets the variables again.
 ///
 /// # Safety
 /// `given` is null or the array that the kernel made; nobody else uses it or `environ`.

@@ -4,7 +4,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{ENOENT, File, Inode, Own, OwnKind, Trace};
+use super::{ENOENT, Inode, Own, OwnKind, Trace, TracedFile};
 use crate::observe::shim::log::Event;
 use crate::observe::trace::places::Key;
 use crate::observe::trace::programs::Programs;
@@ -98,7 +98,7 @@ impl Trace {
 }
 
 /// What was written at a name, in a directory that was listed or not.
-fn output(file: File, own: Own, existed_before: bool, is_listed: bool) -> Output {
+fn output(file: TracedFile, own: Own, existed_before: bool, is_listed: bool) -> Output {
     let was_asked =
         file.exists || file.absent.is_some() || file.was_read || file.was_told || is_listed;
     Output {

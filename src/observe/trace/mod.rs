@@ -57,7 +57,7 @@ type Inode = (u64, u64);
 /// What the tree did with a name since it first touched it.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
-struct File {
+struct TracedFile {
     /// The first spelling, relative if there is one.
     path: PathBuf,
     /// Whether its content was read while the tree had not touched it.
@@ -113,7 +113,7 @@ enum OwnKind {
 pub struct Trace {
     places: Places,
     /// Boxed: they are many times as long as a pointer, and the tree moves them.
-    files: BTreeMap<Key, Box<File>>,
+    files: BTreeMap<Key, Box<TracedFile>>,
     inodes: FxHashMap<Inode, Vec<Key>>,
     order: usize,
     /// Files that were opened in trees that are left out.
@@ -267,11 +267,12 @@ impl Trace {
         }
     }
 
-    fn file(&mut self, path: &Path) -> &mut File {
+    fn file(&mut self, path: &Path) -> &mut TracedFile {
         let key = self.key(path);
         let file = self.files.entry(key);
-        let file =
-            file.or_insert_with(|| Box::new(File { path: path.to_owned(), ..File::default() }));
+        let file = file.or_insert_with(|| {
+            Box::new(TracedFile { path: path.to_owned(), ..TracedFile::default() })
+        });
         // A tool's own spelling, rather than that of a `realpath` on the way.
         if path.is_relative() && file.path.is_absolute() {
             path.clone_into(&mut file.path);
@@ -280,7 +281,7 @@ impl Trace {
     }
 
     /// The file at this name, unless the tree's own doing is what stands (or does not stand) there.
-    fn foreign(&mut self, path: &Path, stat: Option<&FileStat>) -> Option<&mut File> {
+    fn foreign(&mut self, path: &Path, stat: Option<&FileStat>) -> Option<&mut TracedFile> {
         if stat.is_some_and(|stat| self.inodes.contains_key(&inode(stat))) {
             return None;
         }

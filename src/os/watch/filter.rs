@@ -1,7 +1,7 @@
 //! The filter that the tool gets between fork and exec, and the way on which its listener comes to us.
 //!
 //! Read next: `listener.rs`.
-#![allow(clippy::disallowed_methods, reason = "this room starts processes")]
+#![allow(clippy::disallowed_methods, reason = "this module starts processes")]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ use super::listener::Listener;
 use super::shared::{ARCHITECTURE, Notice};
 use crate::shm::clock::kernel_is_at_least;
 
-/// Before Linux 5.5 a call that was told of could not be let go on.
+/// Before Linux 5.5 a call that was reported could not be let go on.
 const LETS_CALLS_GO_ON: (u32, u32) = (5, 5);
 
 /// Whether the tool may be run with "no new privileges", which the kernel demands of those who are not root: no program
@@ -169,7 +169,7 @@ const fn step(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
 
-/// The filter's program. The kernel itself remembers which numbers it lets pass whatever the arguments.
+/// The filter's program. The kernel itself remembers which numbers it lets pass with any arguments.
 fn program(harmless: &[i64]) -> Vec<sock_filter> {
     const LET: sock_filter = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
     const ASK: sock_filter = step(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0);

@@ -105,7 +105,7 @@ impl Listener {
         self.notice.go_on(self.fd.as_fd());
     }
 
-    /// Nothing is asked any more: no watched process is left.
+    /// No watched process is left, so nothing will be asked.
     pub fn end(mut self) {
         if let Some(attendant) = self.attendant.take() {
             attendant.dismiss();

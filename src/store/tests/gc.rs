@@ -1,4 +1,4 @@
-//! Tests of `gc`: what goes by size and by age, what is nobody's any more, and an index that grows.
+//! Tests of `gc`: what goes by size and by age, what no cache uses, and an index that grows.
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
