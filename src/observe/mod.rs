@@ -32,15 +32,15 @@ mod tests;
 #[derive(Debug, Default)]
 pub struct Observation {
     /// Files whose content was read (opened for reading, run, or mapped by the loader).
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<SeenInput>,
     /// Paths that were only asked about (`stat`, `access`, `readlink`, `realpath`) and exist.
     pub existing: Vec<PathBuf>,
     /// Paths that were looked for in vain, each with the error number of the last look.
-    pub absences: Vec<Absence>,
+    pub absences: Vec<SeenAbsence>,
     /// Directories that were listed.
     pub listings: Vec<PathBuf>,
     /// Files that were written and exist at the end, by their final names, in the order of their last close.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<SeenOutput>,
     /// Directories that were made, or were to be made and were there; each exists at the end.
     pub directories: Vec<MadeDirectory>,
     /// Names of variables that were asked for.
@@ -101,7 +101,7 @@ pub enum Unsteady {
 
 /// A file whose content was read.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct SeenInput {
     /// As spelled by the tool.
     pub path: PathBuf,
     /// What `fstat` said when it was opened first; `None` where only the kernel or the loader opened it.
@@ -112,7 +112,7 @@ pub struct Input {
 
 /// A path that was looked for in vain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absence {
+pub struct SeenAbsence {
     /// As spelled by the tool.
     pub path: PathBuf,
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`…, as a positive number.
@@ -122,7 +122,7 @@ pub struct Absence {
 /// A file that was written.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
-pub struct Output {
+pub struct SeenOutput {
     /// Its final name, as spelled by the tool.
     pub path: PathBuf,
     /// The mode argument with which it was created (`0o666`, `0o777`, `0o600`), 0 where it was never created.
@@ -173,7 +173,7 @@ pub enum Made {
     /// Renamed from another name.
     Renamed,
     /// Opened for writing without truncation, or for appending: the result depends on what was there, and on nothing
-    /// being there where nothing was (see [`Output::must_be_absent`]).
+    /// being there where nothing was (see [`SeenOutput::must_be_absent`]).
     Modified,
 }
 

@@ -29,7 +29,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct VerifyReport {
     /// Whole records.
     pub records: u64,
     /// Whole blobs.
@@ -94,12 +94,12 @@ pub fn verify(
     terms: impl Into<Terms>,
     repair: bool,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Report, StoreError> {
+) -> Result<VerifyReport, StoreError> {
     let inside = directory.join(DIRECTORY);
     let path = inside.join("index");
     let terms = terms.into();
     if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(Report::default());
+        return Ok(VerifyReport::default());
     }
     let is_whole = raw::open_directory(&super::c_path(&inside)?)
         .is_ok_and(|handle| Index::open(raw::AsFd::as_fd(&handle)).is_some());
@@ -108,7 +108,7 @@ pub fn verify(
             Store::open(directory, terms)?;
         }
         let damage = Damage { place: Place { seq: 0, unit: 0 }, fault: Fault::Index };
-        return Ok(Report { damage: vec![damage], ..Report::default() });
+        return Ok(VerifyReport { damage: vec![damage], ..VerifyReport::default() });
     }
     let store = Store::open(directory, terms)?;
     let mut verifier = Verifier::new(&store);
@@ -134,7 +134,7 @@ struct Verifier<'s> {
     is_whole: HashMap<Place, bool>,
     by_digest: HashMap<[u8; 32], Place>,
     references: Vec<Reference>,
-    report: Report,
+    report: VerifyReport,
 }
 
 /// A blob, as a record names it.
@@ -165,7 +165,7 @@ impl<'s> Verifier<'s> {
             is_whole: HashMap::new(),
             by_digest: HashMap::new(),
             references: Vec::new(),
-            report: Report { misses: dead, ..Report::default() },
+            report: VerifyReport { misses: dead, ..VerifyReport::default() },
         }
     }
 

@@ -13,7 +13,7 @@ use crate::observe::loader::UnseenReads;
 use crate::observe::shim::log::{Event, ShimLog, What};
 use crate::observe::trace::Trace;
 use crate::observe::trace::programs::Programs;
-use crate::observe::{Fact, Observation, Output, Unsteady};
+use crate::observe::{Fact, Observation, SeenOutput, Unsteady};
 
 /// Both views of a run as one, and what the shim missed.
 pub fn both(
@@ -86,7 +86,7 @@ pub fn both(
     if silent.is_empty() {
         // The shim looks itself before each change; that it did shows as a call of the program's.
         for output in &mut whole.outputs {
-            let is_same = |same: &Output| same.path == output.path;
+            let is_same = |same: &SeenOutput| same.path == output.path;
             output.was_asked &= !by_shim.outputs.iter().any(is_same);
         }
     }

@@ -4,15 +4,12 @@ use core::mem::MaybeUninit;
 
 use crate::link;
 use crate::note;
-use crate::raw;
+use crate::raw::{self, CText, Texts};
 use crate::variables::{OBSERVED, PRELOAD, text_at};
-
-type Path = *const u8;
-type Texts = *const *const u8;
 
 /// Space for a program's environment on the stack: what a child of `vfork` maps would stay in its parent.
 pub struct Scratch {
-    texts: [MaybeUninit<Path>; 512],
+    texts: [MaybeUninit<CText>; 512],
     preload: [MaybeUninit<u8>; 4608],
 }
 
@@ -73,23 +70,23 @@ pub unsafe fn environment(
     if (has_shim && has_log) == observed && (observed || !has_shim) {
         return unchanged;
     }
-    let array_len = (count + 3) * size_of::<Path>();
+    let array_len = (count + 3) * size_of::<CText>();
     let text_len = PRELOAD.len() + preload.map_or(0, <[u8]>::len) + shim.len() + 2;
     let is_small = |scratch: &&mut Scratch| {
         count + 3 <= scratch.texts.len() && text_len <= scratch.preload.len()
     };
     let (array, text, mapped) = if let Some(scratch) = scratch.filter(is_small) {
-        (scratch.texts.as_mut_ptr().cast::<Path>(), scratch.preload.as_mut_ptr().cast(), None)
+        (scratch.texts.as_mut_ptr().cast::<CText>(), scratch.preload.as_mut_ptr().cast(), None)
     } else {
         let len = (array_len + text_len).next_multiple_of(4096);
         let Some(base) = raw::map(len, None) else {
             note::incomplete(b"had no memory for a program's environment", b"");
             return unchanged;
         };
-        (base.cast::<Path>(), base.wrapping_add(array_len), Some((base, len)))
+        (base.cast::<CText>(), base.wrapping_add(array_len), Some((base, len)))
     };
     let mut used = 0;
-    let mut push = |text: Path| {
+    let mut push = |text: CText| {
         // SAFETY: the array has room for all texts, two more, and a null.
         unsafe { array.wrapping_add(used).write(text) };
         used += 1;

@@ -1,14 +1,9 @@
 //! Functions that ask for what is no file: variables, the time, the locale, users, the network.
 
-use core::ffi::c_void;
-
 use crate::link::Slot;
 use crate::log_layout::{fact, kind};
 use crate::note;
-use crate::raw;
-
-type Path = *const u8;
-type Any = *mut c_void;
+use crate::raw::{self, Any, CText};
 
 /// `CLOCK_MONOTONIC`, `_RAW`, `_COARSE`, `CLOCK_BOOTTIME`, `_ALARM`.
 const CLOCKS_SINCE_BOOT: [i32; 5] = [1, 4, 6, 7, 9];
@@ -22,7 +17,7 @@ fn read_clock(clock: i32) {
 }
 
 /// Notes a locale that is set, and whether it is taken from the environment.
-unsafe fn locale(name: Path) {
+unsafe fn locale(name: CText) {
     if name.is_null() {
         return;
     }
@@ -42,7 +37,7 @@ unsafe fn posix() {
 }
 
 /// A domain that may have been bound to no directory.
-unsafe fn domain(domain: Path) {
+unsafe fn domain(domain: CText) {
     // SAFETY: null or a C string, by the contract of textdomain.
     unsafe { note::text_domain(domain, note::DEFAULT_DIRECTORY.as_ptr().cast()) };
 }
@@ -88,7 +83,7 @@ pub unsafe fn time_unknown(out: *mut i64) -> isize {
 }
 
 /// Notes what is to be loaded; the address of the real `dlopen`.
-unsafe extern "C" fn before_load(name: Path) -> usize {
+unsafe extern "C" fn before_load(name: CText) -> usize {
     static DLOPEN: Slot = Slot::new();
     // SAFETY: null or a C string, by the contract of dlopen.
     unsafe { note::name(kind::LOAD, name) };
@@ -116,22 +111,22 @@ after! {
 }
 
 before! {
-    fn getenv(name: Path) -> *mut u8, note::variable(name);
-    fn secure_getenv(name: Path) -> *mut u8, note::variable(name);
-    fn __secure_getenv(name: Path) -> *mut u8, note::variable(name);
-    fn setlocale(category: i32, name: Path) -> *mut u8, locale(name);
-    fn newlocale(mask: i32, name: Path, base: Any) -> Any, locale(name);
-    fn __newlocale(mask: i32, name: Path, base: Any) -> Any, locale(name);
-    fn bindtextdomain(domain: Path, directory: Path) -> *mut u8, note::text_domain(domain, directory);
-    fn textdomain(name: Path) -> *mut u8, domain(name);
-    fn dgettext(name: Path, text: Path) -> *mut u8, domain(name);
-    fn dcgettext(name: Path, text: Path, category: i32) -> *mut u8, domain(name);
-    fn dngettext(name: Path, one: Path, more: Path, n: usize) -> *mut u8, domain(name);
-    fn dcngettext(name: Path, one: Path, more: Path, n: usize, category: i32) -> *mut u8, domain(name);
-    fn catopen(name: Path, flags: i32) -> *mut u8, note::incomplete(b"opened a message catalogue", raw::bytes(name));
-    fn getopt(count: i32, arguments: Any, options: Path) -> i32, posix();
-    fn getopt_long(count: i32, arguments: Any, options: Path, long: Any, index: Any) -> i32, posix();
-    fn getopt_long_only(count: i32, arguments: Any, options: Path, long: Any, index: Any) -> i32, posix();
+    fn getenv(name: CText) -> *mut u8, note::variable(name);
+    fn secure_getenv(name: CText) -> *mut u8, note::variable(name);
+    fn __secure_getenv(name: CText) -> *mut u8, note::variable(name);
+    fn setlocale(category: i32, name: CText) -> *mut u8, locale(name);
+    fn newlocale(mask: i32, name: CText, base: Any) -> Any, locale(name);
+    fn __newlocale(mask: i32, name: CText, base: Any) -> Any, locale(name);
+    fn bindtextdomain(domain: CText, directory: CText) -> *mut u8, note::text_domain(domain, directory);
+    fn textdomain(name: CText) -> *mut u8, domain(name);
+    fn dgettext(name: CText, text: CText) -> *mut u8, domain(name);
+    fn dcgettext(name: CText, text: CText, category: i32) -> *mut u8, domain(name);
+    fn dngettext(name: CText, one: CText, more: CText, n: usize) -> *mut u8, domain(name);
+    fn dcngettext(name: CText, one: CText, more: CText, n: usize, category: i32) -> *mut u8, domain(name);
+    fn catopen(name: CText, flags: i32) -> *mut u8, note::incomplete(b"opened a message catalogue", raw::bytes(name));
+    fn getopt(count: i32, arguments: Any, options: CText) -> i32, posix();
+    fn getopt_long(count: i32, arguments: Any, options: CText, long: Any, index: Any) -> i32, posix();
+    fn getopt_long_only(count: i32, arguments: Any, options: CText, long: Any, index: Any) -> i32, posix();
     fn get_current_dir_name() -> *mut u8, note::variable(c"PWD".as_ptr().cast());
     fn localtime(time: Any) -> Any, note::fact(fact::LOCAL_TIME);
     fn localtime_r(time: Any, out: Any) -> Any, note::fact(fact::LOCAL_TIME);
@@ -143,40 +138,40 @@ before! {
     fn gmtime_r(time: Any, out: Any) -> Any, note::fact(fact::ZONE);
     fn timegm(time: Any) -> isize, note::fact(fact::ZONE);
     fn tzset() -> (), note::fact(fact::ZONE);
-    fn strftime(out: Any, len: usize, format: Path, time: Any) -> isize, note::fact(fact::ZONE);
-    fn strftime_l(out: Any, len: usize, format: Path, time: Any, locale: Any) -> isize, note::fact(fact::ZONE);
-    fn getdate(text: Path) -> Any, note::incomplete(b"called getdate", b"");
-    fn getdate_r(text: Path, out: Any) -> i32, note::incomplete(b"called getdate", b"");
+    fn strftime(out: Any, len: usize, format: CText, time: Any) -> isize, note::fact(fact::ZONE);
+    fn strftime_l(out: Any, len: usize, format: CText, time: Any, locale: Any) -> isize, note::fact(fact::ZONE);
+    fn getdate(text: CText) -> Any, note::incomplete(b"called getdate", b"");
+    fn getdate_r(text: CText, out: Any) -> i32, note::incomplete(b"called getdate", b"");
     fn connect(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
     fn __connect(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
     fn bind(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
     fn sendto(socket: i32, from: Any, len: usize, flags: i32, to: Any, to_len: u32) -> isize, if !to.is_null() { note::fact(fact::NETWORK) };
     fn getnameinfo(address: Any, len: u32, host: Any, host_len: u32, service: Any, service_len: u32, flags: i32) -> i32, note::fact(fact::NETWORK);
     fn gethostbyaddr(address: Any, len: u32, family: i32) -> Any, note::fact(fact::NETWORK);
-    fn gethostbyname_r(name: Path, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
-    fn gethostbyname2_r(name: Path, family: i32, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyname_r(name: CText, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyname2_r(name: CText, family: i32, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
     fn gethostent() -> Any, note::fact(fact::NETWORK);
-    fn getservbyname(name: Path, protocol: Path) -> Any, note::fact(fact::NETWORK);
-    fn getservbyport(port: i32, protocol: Path) -> Any, note::fact(fact::NETWORK);
-    fn getprotobyname(name: Path) -> Any, note::fact(fact::NETWORK);
-    fn getnetbyname(name: Path) -> Any, note::fact(fact::NETWORK);
-    fn getaddrinfo(node: Path, service: Path, hints: Any, out: Any) -> i32, note::fact(fact::NETWORK);
-    fn gethostbyname(name: Path) -> Any, note::fact(fact::NETWORK);
-    fn gethostbyname2(name: Path, family: i32) -> Any, note::fact(fact::NETWORK);
+    fn getservbyname(name: CText, protocol: CText) -> Any, note::fact(fact::NETWORK);
+    fn getservbyport(port: i32, protocol: CText) -> Any, note::fact(fact::NETWORK);
+    fn getprotobyname(name: CText) -> Any, note::fact(fact::NETWORK);
+    fn getnetbyname(name: CText) -> Any, note::fact(fact::NETWORK);
+    fn getaddrinfo(node: CText, service: CText, hints: Any, out: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyname(name: CText) -> Any, note::fact(fact::NETWORK);
+    fn gethostbyname2(name: CText, family: i32) -> Any, note::fact(fact::NETWORK);
     fn getpwuid(user: u32) -> Any, note::fact(fact::USERS);
-    fn getpwnam(name: Path) -> Any, note::fact(fact::USERS);
+    fn getpwnam(name: CText) -> Any, note::fact(fact::USERS);
     fn getpwuid_r(user: u32, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
-    fn getpwnam_r(name: Path, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
+    fn getpwnam_r(name: CText, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
     fn getgrgid(group: u32) -> Any, note::fact(fact::USERS);
-    fn getgrnam(name: Path) -> Any, note::fact(fact::USERS);
+    fn getgrnam(name: CText) -> Any, note::fact(fact::USERS);
     fn getgrgid_r(group: u32, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
-    fn getgrnam_r(name: Path, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
-    fn getgrouplist(user: Path, group: u32, out: Any, count: Any) -> i32, note::fact(fact::USERS);
+    fn getgrnam_r(name: CText, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
+    fn getgrouplist(user: CText, group: u32, out: Any, count: Any) -> i32, note::fact(fact::USERS);
     fn getpwent() -> Any, note::fact(fact::USERS);
     fn getgrent() -> Any, note::fact(fact::USERS);
     fn getpw(user: u32, out: Any) -> i32, note::fact(fact::USERS);
-    fn getspnam(name: Path) -> Any, note::incomplete(b"asked for a password", b"");
-    fn getpass(prompt: Path) -> *mut u8, note::incomplete(b"asked for a password", b"");
+    fn getspnam(name: CText) -> Any, note::incomplete(b"asked for a password", b"");
+    fn getpass(prompt: CText) -> *mut u8, note::incomplete(b"asked for a password", b"");
     fn gethostname(out: Any, len: usize) -> i32, note::fact(fact::HOST);
     fn getdomainname(out: Any, len: usize) -> i32, note::fact(fact::HOST);
     fn __gethostname_chk(out: Any, len: usize, room: usize) -> i32, note::fact(fact::HOST);
@@ -212,6 +207,6 @@ before! {
     fn fstatfs64(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
     fn fstatvfs(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
     fn fstatvfs64(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
-    fn iconv_open(to: Path, from: Path) -> Any, note::fact(fact::ICONV);
+    fn iconv_open(to: CText, from: CText) -> Any, note::fact(fact::ICONV);
     fn iconv_close(conversion: Any) -> i32, note::mapped_objects();
 }

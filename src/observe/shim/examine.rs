@@ -4,9 +4,7 @@ use crate::elf::{self, HEAD_LEN_BYTES, Preloading, ReadAt};
 use crate::link;
 use crate::log_layout::{LogEntry, kind};
 use crate::note;
-use crate::raw::{self, AT_FDCWD, EACCES};
-
-type Path = *const u8;
+use crate::raw::{self, AT_FDCWD, CText, EACCES};
 
 const SCRIPT_DEPTH_MAX: usize = 5;
 const SET_ID: u32 = 0o6000;
@@ -20,14 +18,14 @@ impl ReadAt for OpenFile {
 }
 
 /// As `look_at`; and at the end, whether the shim is still there: it goes with the cache directory.
-pub unsafe fn examine(dirfd: i32, path: Path) -> Result<(), &'static str> {
+pub unsafe fn examine(dirfd: i32, path: CText) -> Result<(), &'static str> {
     // SAFETY: the caller's path is a C string.
     unsafe { look_at(dirfd, path) }?;
     if is_shim_there() { Ok(()) } else { Err("could not be given the shim, which is gone") }
 }
 
 /// Looks at a program's file and at the interpreters of scripts; `Err` says why the shim cannot live in it.
-unsafe fn look_at(dirfd: i32, path: Path) -> Result<(), &'static str> {
+unsafe fn look_at(dirfd: i32, path: CText) -> Result<(), &'static str> {
     let mut head = [0; HEAD_LEN_BYTES];
     let mut place = (dirfd, path);
     let mut name;
@@ -52,7 +50,7 @@ unsafe fn look_at(dirfd: i32, path: Path) -> Result<(), &'static str> {
 /// `None`: nothing to run here, or it is ibid.
 unsafe fn examine_one(
     dirfd: i32,
-    path: Path,
+    path: CText,
     head: &mut [u8; HEAD_LEN_BYTES],
 ) -> Option<Preloading> {
     // SAFETY: the caller's path is a C string.

@@ -11,13 +11,11 @@ use crate::link::{self, Slot, failure};
 use crate::log_layout::{FileStat, LogEntry, kind};
 use crate::note;
 use crate::raw::{
-    self, AT_FDCWD, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE_BIT,
-    O_TRUNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG,
+    self, AT_FDCWD, Any, CText, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR,
+    O_TMPFILE_BIT, O_TRUNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG,
 };
 use crate::states;
 
-type Path = *const u8;
-type Any = *mut c_void;
 type CStream = *mut c_void;
 
 /// Streams that were opened for writing and not closed yet.
@@ -73,7 +71,7 @@ struct BeforeOpen {
 
 /// Looks at what an open may change.
 #[inline(never)]
-unsafe fn before_open(dirfd: i32, path: Path, flags: i32) -> BeforeOpen {
+unsafe fn before_open(dirfd: i32, path: CText, flags: i32) -> BeforeOpen {
     let changes = flags & O_ACCMODE != O_RDONLY || flags & (O_CREAT | O_TRUNC) != 0;
     let certainly_new =
         flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL || flags & O_TMPFILE_BIT == O_TMPFILE_BIT;
@@ -86,7 +84,7 @@ unsafe fn before_open(dirfd: i32, path: Path, flags: i32) -> BeforeOpen {
 #[inline(never)]
 unsafe fn after_open(
     dirfd: i32,
-    path: Path,
+    path: CText,
     flags: i32,
     mode: u32,
     before: BeforeOpen,
@@ -143,23 +141,23 @@ macro_rules! opens {
 }
 
 opens! {
-    fn open(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn open64(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn openat(dirfd: i32, path: Path, flags: i32, mode: u32), dirfd, path, flags, mode;
-    fn openat64(dirfd: i32, path: Path, flags: i32, mode: u32), dirfd, path, flags, mode;
-    fn __open(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn __open64(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn creat(path: Path, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
-    fn creat64(path: Path, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
-    fn __open_2(path: Path, flags: i32), AT_FDCWD, path, flags, 0;
-    fn __open64_2(path: Path, flags: i32), AT_FDCWD, path, flags, 0;
-    fn __openat_2(dirfd: i32, path: Path, flags: i32), dirfd, path, flags, 0;
-    fn __openat64_2(dirfd: i32, path: Path, flags: i32), dirfd, path, flags, 0;
+    fn open(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn open64(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn openat(dirfd: i32, path: CText, flags: i32, mode: u32), dirfd, path, flags, mode;
+    fn openat64(dirfd: i32, path: CText, flags: i32, mode: u32), dirfd, path, flags, mode;
+    fn __open(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn __open64(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn creat(path: CText, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
+    fn creat64(path: CText, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
+    fn __open_2(path: CText, flags: i32), AT_FDCWD, path, flags, 0;
+    fn __open64_2(path: CText, flags: i32), AT_FDCWD, path, flags, 0;
+    fn __openat_2(dirfd: i32, path: CText, flags: i32), dirfd, path, flags, 0;
+    fn __openat64_2(dirfd: i32, path: CText, flags: i32), dirfd, path, flags, 0;
 }
 
 /// The open flags of a stream's mode.
 #[inline(never)]
-unsafe fn stream_flags(mode: Path) -> i32 {
+unsafe fn stream_flags(mode: CText) -> i32 {
     // SAFETY: the mode is a C string.
     let mode = unsafe { raw::bytes(mode) };
     let text = mode.split(|byte| *byte == b',').next().unwrap_or(b"");
@@ -178,7 +176,7 @@ fn stream_fd(stream: CStream) -> i32 {
     real!(fileno(stream: CStream) -> i32)
 }
 
-unsafe fn after_stream_open(path: Path, flags: i32, before: BeforeOpen, stream: CStream) {
+unsafe fn after_stream_open(path: CText, flags: i32, before: BeforeOpen, stream: CStream) {
     let fd = if stream.is_null() { Err(failure(stream)) } else { Ok(stream_fd(stream)) };
     if fd.is_ok() && flags & O_ACCMODE != O_RDONLY {
         STREAMS.fetch_add(1, Ordering::Relaxed);
@@ -190,13 +188,13 @@ unsafe fn after_stream_open(path: Path, flags: i32, before: BeforeOpen, stream: 
 macro_rules! streams {
     ($(fn $name:ident($($arg:ident: $type:ty),*), $before:expr;)*) => {$(
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name(path: Path, mode: Path, $($arg: $type),*) -> CStream {
+        pub unsafe extern "C" fn $name(path: CText, mode: CText, $($arg: $type),*) -> CStream {
             // SAFETY: the mode is a C string, by the contract of fopen.
             let flags = unsafe { stream_flags(mode) };
             let () = $before;
             // SAFETY: the path is null or a C string, by the contract of fopen and freopen.
             let before = unsafe { before_open(AT_FDCWD, path, flags) };
-            let stream = real!($name(path: Path, mode: Path, $($arg: $type),*) -> CStream);
+            let stream = real!($name(path: CText, mode: CText, $($arg: $type),*) -> CStream);
             // SAFETY: as above.
             unsafe { after_stream_open(path, flags, before, stream) };
             stream
@@ -212,8 +210,8 @@ streams! {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fdopen(fd: i32, mode: Path) -> CStream {
-    let stream = real!(fdopen(fd: i32, mode: Path) -> CStream);
+pub unsafe extern "C" fn fdopen(fd: i32, mode: CText) -> CStream {
+    let stream = real!(fdopen(fd: i32, mode: CText) -> CStream);
     // SAFETY: the mode is a C string, by the contract of fdopen.
     if !stream.is_null() && unsafe { stream_flags(mode) } & O_ACCMODE != O_RDONLY {
         STREAMS.fetch_add(1, Ordering::Relaxed);
@@ -317,7 +315,7 @@ pub unsafe extern "C" fn dup3(from: i32, to: i32, flags: i32) -> i32 {
 }
 
 /// Notes a file that was made under a name that libc chose.
-unsafe fn made(template: Path, fd: i32) {
+unsafe fn made(template: CText, fd: i32) {
     let flags = O_CREAT | O_EXCL | O_RDWR;
     // SAFETY: the template is a C string, now with the name in it.
     unsafe {
@@ -326,15 +324,15 @@ unsafe fn made(template: Path, fd: i32) {
 }
 
 after! {
-    fn mkstemp(template: Path) -> i32, |r| made(template, r);
-    fn mkstemp64(template: Path) -> i32, |r| made(template, r);
-    fn mkostemp(template: Path, flags: i32) -> i32, |r| made(template, r);
-    fn mkostemp64(template: Path, flags: i32) -> i32, |r| made(template, r);
-    fn mkstemps(template: Path, suffix: i32) -> i32, |r| made(template, r);
-    fn mkstemps64(template: Path, suffix: i32) -> i32, |r| made(template, r);
-    fn mkostemps(template: Path, suffix: i32, flags: i32) -> i32, |r| made(template, r);
-    fn mkostemps64(template: Path, suffix: i32, flags: i32) -> i32, |r| made(template, r);
-    fn tempnam(directory: Path, prefix: Path) -> *mut u8, |r| { let _ = r; note::variable(c"TMPDIR".as_ptr().cast()) };
+    fn mkstemp(template: CText) -> i32, |r| made(template, r);
+    fn mkstemp64(template: CText) -> i32, |r| made(template, r);
+    fn mkostemp(template: CText, flags: i32) -> i32, |r| made(template, r);
+    fn mkostemp64(template: CText, flags: i32) -> i32, |r| made(template, r);
+    fn mkstemps(template: CText, suffix: i32) -> i32, |r| made(template, r);
+    fn mkstemps64(template: CText, suffix: i32) -> i32, |r| made(template, r);
+    fn mkostemps(template: CText, suffix: i32, flags: i32) -> i32, |r| made(template, r);
+    fn mkostemps64(template: CText, suffix: i32, flags: i32) -> i32, |r| made(template, r);
+    fn tempnam(directory: CText, prefix: CText) -> *mut u8, |r| { let _ = r; note::variable(c"TMPDIR".as_ptr().cast()) };
 }
 
 /// Whether a child may be started in another directory.
@@ -352,7 +350,7 @@ unsafe fn child_moves() {
 }
 
 /// Notes an open that libc does in a child, as if it were done now.
-unsafe fn will_open(path: Path, flags: i32, mode: u32) {
+unsafe fn will_open(path: CText, flags: i32, mode: u32) {
     // SAFETY: as below.
     given_to_child(unsafe { raw::bytes(path) });
     // SAFETY: the path is a C string, by the contract of the file actions.
@@ -374,13 +372,13 @@ unsafe fn will_open(path: Path, flags: i32, mode: u32) {
 }
 
 before! {
-    fn posix_spawn_file_actions_addopen(actions: Any, fd: i32, path: Path, flags: i32, mode: u32) -> i32,
+    fn posix_spawn_file_actions_addopen(actions: Any, fd: i32, path: CText, flags: i32, mode: u32) -> i32,
         will_open(path, flags, mode);
-    fn posix_spawn_file_actions_addchdir_np(actions: Any, path: Path) -> i32, { note::look(AT_FDCWD, path, 0); child_moves() };
+    fn posix_spawn_file_actions_addchdir_np(actions: Any, path: CText) -> i32, { note::look(AT_FDCWD, path, 0); child_moves() };
     fn posix_spawn_file_actions_addfchdir_np(actions: Any, fd: i32) -> i32, child_moves();
-    fn setmntent(path: Path, mode: Path) -> *mut c_void, will_open(path, O_RDONLY, 0);
-    fn __setmntent(path: Path, mode: Path) -> *mut c_void, will_open(path, O_RDONLY, 0);
-    fn dlmopen(space: isize, path: Path, flags: i32) -> *mut c_void, note::incomplete(b"loaded into another namespace", raw::bytes(path));
+    fn setmntent(path: CText, mode: CText) -> *mut c_void, will_open(path, O_RDONLY, 0);
+    fn __setmntent(path: CText, mode: CText) -> *mut c_void, will_open(path, O_RDONLY, 0);
+    fn dlmopen(space: isize, path: CText, flags: i32) -> *mut c_void, note::incomplete(b"loaded into another namespace", raw::bytes(path));
     fn dlclose(handle: Any) -> i32, note::mapped_objects();
     fn _exit(status: i32) -> i32, leave(false);
     fn _Exit(status: i32) -> i32, leave(false);
@@ -388,7 +386,7 @@ before! {
 }
 
 /// Notes that a file was cut; as a program that writes it would.
-unsafe fn truncated(path: Path, answer: i32) {
+unsafe fn truncated(path: CText, answer: i32) {
     let flags = O_WRONLY;
     // SAFETY: the path is a C string, by the contract of truncate.
     let stat: Option<FileStat> = unsafe { raw::stat(AT_FDCWD, path, 0) }.ok();
@@ -408,6 +406,6 @@ unsafe fn truncated(path: Path, answer: i32) {
 }
 
 after! {
-    fn truncate(path: Path, len: i64) -> i32, |r| truncated(path, r);
-    fn truncate64(path: Path, len: i64) -> i32, |r| truncated(path, r);
+    fn truncate(path: CText, len: i64) -> i32, |r| truncated(path, r);
+    fn truncate64(path: CText, len: i64) -> i32, |r| truncated(path, r);
 }

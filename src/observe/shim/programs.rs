@@ -12,15 +12,11 @@ use crate::examine::examine;
 use crate::link::{errno, set_errno};
 use crate::log_layout::{LogEntry, kind};
 use crate::note::{self, Room};
-use crate::raw::{self, AT_FDCWD, E2BIG, EACCES, ENOENT, ENOEXEC, ENOTDIR};
+use crate::raw::{self, AT_FDCWD, Any, CText, E2BIG, EACCES, ENOENT, ENOEXEC, ENOTDIR, Texts};
 use crate::variables::{environ, find_variable, hide_in, own_environment, text_at};
 
-type Path = *const u8;
-type Texts = *const *const u8;
-type Any = *const c_void;
-
 /// Becomes a program, by whichever of libc's functions `run` calls with an environment.
-unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Texts) -> i32) -> i32 {
+unsafe fn become_program(dirfd: i32, path: CText, given: Texts, run: impl Fn(Texts) -> i32) -> i32 {
     if note::log().is_none() || path.is_null() {
         return run(given);
     }
@@ -69,20 +65,20 @@ fn not_observed(reason: &'static str, path: [&[u8]; 3]) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execve(path: Path, args: Texts, env: Texts) -> i32 {
+pub unsafe extern "C" fn execve(path: CText, args: Texts, env: Texts) -> i32 {
     // SAFETY: the contract of execve.
     unsafe {
         become_program(
             AT_FDCWD,
             path,
             env,
-            |env| real!(execve(path: Path, args: Texts, env: Texts) -> i32),
+            |env| real!(execve(path: CText, args: Texts, env: Texts) -> i32),
         )
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execv(path: Path, args: Texts) -> i32 {
+pub unsafe extern "C" fn execv(path: CText, args: Texts) -> i32 {
     // SAFETY: the contract of execv.
     unsafe { execve(path, args, own_environment()) }
 }
@@ -96,7 +92,7 @@ pub unsafe extern "C" fn fexecve(fd: i32, args: Texts, env: Texts) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn execveat(
     dirfd: i32,
-    path: Path,
+    path: CText,
     args: Texts,
     env: Texts,
     flags: i32,
@@ -112,13 +108,13 @@ pub unsafe extern "C" fn execveat(
             dirfd,
             path,
             env,
-            |env| real!(execveat(dirfd: i32, path: Path, args: Texts, env: Texts, flags: i32) -> i32),
+            |env| real!(execveat(dirfd: i32, path: CText, args: Texts, env: Texts, flags: i32) -> i32),
         )
     }
 }
 
 /// Calls `each` with every place where `PATH` may have the program, until it answers something.
-unsafe fn search<T>(name: &[u8], each: impl Fn(Path) -> Option<T>) -> Option<T> {
+unsafe fn search<T>(name: &[u8], each: impl Fn(CText) -> Option<T>) -> Option<T> {
     note::append(&LogEntry { kind: kind::SEARCH, path: [name, b"", b""], ..LogEntry::default() });
     // SAFETY: the process's own environment.
     let path = unsafe { find_variable(own_environment(), b"PATH=").map(|value| raw::bytes(value)) };
@@ -141,7 +137,7 @@ unsafe fn search<T>(name: &[u8], each: impl Fn(Path) -> Option<T>) -> Option<T> 
 }
 
 /// Whether something that looks like a program is there; notes a look in vain.
-unsafe fn is_program(path: Path) -> Result<(), u16> {
+unsafe fn is_program(path: CText) -> Result<(), u16> {
     // SAFETY: the caller's path is a C string.
     let found = unsafe { raw::stat(AT_FDCWD, path, 0) };
     let errno = match found {
@@ -157,11 +153,11 @@ unsafe fn is_program(path: Path) -> Result<(), u16> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execvpe(file: Path, args: Texts, env: Texts) -> i32 {
+pub unsafe extern "C" fn execvpe(file: CText, args: Texts, env: Texts) -> i32 {
     // SAFETY: a C string, by the contract of execvpe.
     let name = unsafe { raw::bytes(file) };
     if note::log().is_none() {
-        return real!(execvpe(file: Path, args: Texts, env: Texts) -> i32);
+        return real!(execvpe(file: CText, args: Texts, env: Texts) -> i32);
     }
     if name.contains(&b'/') || name.is_empty() {
         // SAFETY: the contract of execvpe.
@@ -189,24 +185,24 @@ pub unsafe extern "C" fn execvpe(file: Path, args: Texts, env: Texts) -> i32 {
 }
 
 /// execve, and if the file is no program, the shell with it as its script.
-unsafe fn exec_or_shell(path: Path, args: Texts, env: Texts) -> i32 {
+unsafe fn exec_or_shell(path: CText, args: Texts, env: Texts) -> i32 {
     // SAFETY: the contract of execvpe.
     let answer = unsafe { execve(path, args, env) };
     if errno() == ENOEXEC {
         note::incomplete(b"ran a script without an interpreter", b"");
-        return real!(execvpe(path: Path, args: Texts, env: Texts) -> i32);
+        return real!(execvpe(path: CText, args: Texts, env: Texts) -> i32);
     }
     answer
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execvp(file: Path, args: Texts) -> i32 {
+pub unsafe extern "C" fn execvp(file: CText, args: Texts) -> i32 {
     // SAFETY: the contract of execvp.
     unsafe { execvpe(file, args, own_environment()) }
 }
 
 /// The environment that follows the arguments of `execle`.
-unsafe extern "C" fn exec_with_environment(path: Path, args: Texts) -> i32 {
+unsafe extern "C" fn exec_with_environment(path: CText, args: Texts) -> i32 {
     let mut index = 0;
     // SAFETY: the arguments end in a null.
     while unsafe { text_at(args, index) }.is_some() {
@@ -248,7 +244,7 @@ listed! {
 /// Starts a program as a child, by whichever of libc's functions `run` calls with a place for its id.
 unsafe fn start_child(
     child: *mut i32,
-    path: Path,
+    path: CText,
     given: Texts,
     run: impl Fn(*mut i32, Texts) -> i32,
 ) -> i32 {
@@ -304,7 +300,7 @@ unsafe fn start_child(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawn(
     child: *mut i32,
-    path: Path,
+    path: CText,
     actions: Any,
     attributes: Any,
     args: Texts,
@@ -316,7 +312,7 @@ pub unsafe extern "C" fn posix_spawn(
             child,
             path,
             env,
-            |child, env| real!(posix_spawn(child: *mut i32, path: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32),
+            |child, env| real!(posix_spawn(child: *mut i32, path: CText, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32),
         )
     }
 }
@@ -324,7 +320,7 @@ pub unsafe extern "C" fn posix_spawn(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawnp(
     child: *mut i32,
-    file: Path,
+    file: CText,
     actions: Any,
     attributes: Any,
     args: Texts,
@@ -345,7 +341,7 @@ pub unsafe extern "C" fn posix_spawnp(
         })
     };
     answer.unwrap_or_else(|| {
-        real!(posix_spawnp(child: *mut i32, file: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32)
+        real!(posix_spawnp(child: *mut i32, file: CText, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32)
     })
 }
 
@@ -386,16 +382,16 @@ unsafe fn with_shell<T>(run: impl FnOnce() -> T) -> T {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn system(command: Path) -> i32 {
+pub unsafe extern "C" fn system(command: CText) -> i32 {
     if command.is_null() {
-        return real!(system(command: Path) -> i32);
+        return real!(system(command: CText) -> i32);
     }
     // SAFETY: the contract of system.
-    unsafe { with_shell(|| real!(system(command: Path) -> i32)) }
+    unsafe { with_shell(|| real!(system(command: CText) -> i32)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn popen(command: Path, mode: Path) -> *mut c_void {
+pub unsafe extern "C" fn popen(command: CText, mode: CText) -> *mut c_void {
     // SAFETY: the contract of popen.
-    unsafe { with_shell(|| real!(popen(command: Path, mode: Path) -> *mut c_void)) }
+    unsafe { with_shell(|| real!(popen(command: CText, mode: CText) -> *mut c_void)) }
 }

@@ -3,11 +3,19 @@
 //! Nothing here touches `errno`.
 
 use core::arch::global_asm;
+use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
 use crate::call::call;
 use crate::log_layout::FileStat;
 use crate::old_stat::{EPERM, old_stat};
+
+/// What C calls `const char *`: null, or a text that ends in a zero byte.
+pub type CText = *const u8;
+/// An array of such texts that ends in a null.
+pub type Texts = *const *const u8;
+/// What is only passed on.
+pub type Any = *mut c_void;
 
 pub const AT_FDCWD: i32 = -100;
 pub const AT_EMPTY_PATH: i32 = 0x1000;

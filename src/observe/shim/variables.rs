@@ -3,10 +3,7 @@
 //! Read next: `child_environment.rs` (how it is put in again, for a program that is run).
 
 use crate::link::{self, Slot};
-use crate::raw;
-
-type Path = *const u8;
-type Texts = *const *const u8;
+use crate::raw::{self, CText, Texts};
 
 pub const PRELOAD: &[u8] = b"LD_PRELOAD=";
 pub const OBSERVED: &[u8] = b"IBID_OBSERVED=";
@@ -46,7 +43,7 @@ pub unsafe fn find_variable(environment: *const *const u8, name: &[u8]) -> Optio
 ///
 /// # Safety
 /// `texts` is null or an array of C strings that ends in a null, and `index` is not past that.
-pub unsafe fn text_at(texts: Texts, index: usize) -> Option<Path> {
+pub unsafe fn text_at(texts: Texts, index: usize) -> Option<CText> {
     if texts.is_null() {
         return None;
     }
@@ -72,7 +69,7 @@ pub fn own_environment() -> Texts {
 ///
 /// # Safety
 /// `given` is null or the array that the kernel made; nobody else uses it or `environ`.
-pub unsafe fn hide(given: *mut Path) {
+pub unsafe fn hide(given: *mut CText) {
     // SAFETY: the caller's promise.
     unsafe { hide_in(given) };
     let own = own_environment().cast_mut();
@@ -82,7 +79,7 @@ pub unsafe fn hide(given: *mut Path) {
     }
 }
 
-pub unsafe fn hide_in(array: *mut Path) {
+pub unsafe fn hide_in(array: *mut CText) {
     let (mut from, mut to) = (0, 0);
     // SAFETY: the caller gives null or an array of C strings that ends in a null.
     while let Some(text) = unsafe { text_at(array, from) } {

@@ -8,7 +8,7 @@ use super::{ENOENT, Inode, Own, OwnKind, Trace, TracedFile};
 use crate::observe::shim::log::Event;
 use crate::observe::trace::places::Key;
 use crate::observe::trace::programs::Programs;
-use crate::observe::{Absence, Fact, Input, Made, MadeDirectory, Observation, Output};
+use crate::observe::{Fact, Made, MadeDirectory, Observation, SeenAbsence, SeenInput, SeenOutput};
 
 impl Trace {
     /// What all of it means where the events are system calls, those of the loader and of libc among them. For those of a
@@ -39,7 +39,7 @@ impl Trace {
         for (key, mut file) in std::mem::take(&mut self.files) {
             if file.was_read {
                 let (path, stat) = (file.path.clone(), file.stat);
-                self.seen.inputs.push(Input { path, stat, was_asked: file.exists });
+                self.seen.inputs.push(SeenInput { path, stat, was_asked: file.exists });
             }
             match (file.touched, file.own.take()) {
                 (None, _) => {
@@ -58,12 +58,12 @@ impl Trace {
                         self.seen.listings.push(file.path.clone());
                     }
                     if let Some(errno) = file.absent.filter(|_| !file.was_read) {
-                        self.seen.absences.push(Absence { path: file.path, errno });
+                        self.seen.absences.push(SeenAbsence { path: file.path, errno });
                     }
                 }
                 (Some(true), None) => self.fact(Fact::SideEffect),
                 (Some(false), None) if file.must_be_absent => {
-                    self.seen.absences.push(Absence { path: file.path, errno: ENOENT });
+                    self.seen.absences.push(SeenAbsence { path: file.path, errno: ENOENT });
                 }
                 (Some(false), None) => {}
                 (Some(false), Some(own))
@@ -98,10 +98,10 @@ impl Trace {
 }
 
 /// What was written at a name, in a directory that was listed or not.
-fn output(file: TracedFile, own: Own, existed_before: bool, is_listed: bool) -> Output {
+fn output(file: TracedFile, own: Own, existed_before: bool, is_listed: bool) -> SeenOutput {
     let was_asked =
         file.exists || file.absent.is_some() || file.was_read || file.was_told || is_listed;
-    Output {
+    SeenOutput {
         path: file.path,
         create_mode: own.create_mode,
         how: own.how,
