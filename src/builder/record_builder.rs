@@ -14,9 +14,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::equal_contents::note_times;
-use super::file_states::{Absences, Absent, FileStates, names_directory, now_ns, since_epoch_ns};
+use super::file_states::{
+    Absences, Absent, FileStates, KnownAbsent, names_directory, now_ns, since_epoch_ns,
+};
 use super::inputs::Inputs;
-use super::lookahead::KnownAbsent;
 use super::path_walker::c_path;
 use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};

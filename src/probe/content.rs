@@ -6,7 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::judge::{By, Difference};
+use super::difference::{By, Difference};
 use crate::record::{self, Cold, Input, Record};
 use crate::shm::access::Access;
 use crate::shm::digests::DigestTable;
