@@ -1,7 +1,7 @@
 //! What was found out about programs: which observer sees all that they do.
 //!
 //! A text file beside the index, a line for each finding. A finding holds in the circumstances in which it was made (see
-//! `observe/circumstances.rs`), for the commands that it names, as long as the image and the libraries that it wants are the
+//! `observe/loader/circumstances.rs`), for the commands that it names, as long as the image and the libraries that it wants are the
 //! files that they were, and one that costs something ends after a week. Read next: `wrapper/trust.rs` (who finds out).
 
 use std::ffi::{CString, OsStr};

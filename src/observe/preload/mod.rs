@@ -230,8 +230,7 @@ fn unusable(reason: &str, path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {reason}", path.display()))
 }
 
-/// The shim's path, once it holds exactly the embedded bytes: a damaged one would kill every compile.
-/// The shim as sealed memory, which nobody can cut, overwrite or take away while the tool runs.
+/// The shim as sealed memory, which no process can cut, overwrite or remove while the tool runs.
 fn memory_shim() -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut shim = File::from(rustix::fs::memfd_create("ibid-shim", flags)?);
@@ -242,7 +241,8 @@ fn memory_shim() -> io::Result<File> {
     Ok(shim)
 }
 
-/// Where there is no such memory (no `/proc`), a file in the cache directory.
+/// Where there is no such memory (no `/proc`), a file in the cache directory: its path, once it holds exactly the embedded
+/// bytes. A damaged one would kill every compile.
 fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
     let cache_dir = std::path::absolute(cache_dir)?;
     let is_special = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b';' | b'$');

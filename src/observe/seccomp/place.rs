@@ -71,12 +71,12 @@ impl WatchedPath {
 
     /// What is there, links followed.
     pub fn stat(&self) -> Result<FileStat, i32> {
-        told(raw::stat(&self.here))
+        file_stat(raw::stat(&self.here))
     }
 
     /// What is there; a link is not followed.
     pub fn lstat(&self) -> Result<FileStat, i32> {
-        told(raw::lstat(&self.here))
+        file_stat(raw::lstat(&self.here))
     }
 
     /// The path for our own calls.
@@ -89,7 +89,7 @@ impl WatchedPath {
 pub fn descriptor(thread: u32, fd: i32) -> Option<(FileStat, bool)> {
     let path = CString::new(format!("/proc/{thread}/fd/{fd}")).ok()?;
     let link = raw::lstat(&path).ok()?;
-    Some((told(raw::stat(&path)).ok()?, link.mode & 0o200 != 0))
+    Some((file_stat(raw::stat(&path)).ok()?, link.mode & 0o200 != 0))
 }
 
 /// Paths that lead each process to something of its own.
@@ -115,7 +115,7 @@ fn seen_from_here(thread: u32, path: PathBuf) -> PathBuf {
     path
 }
 
-fn told(answer: Result<FileState, Errno>) -> Result<FileStat, i32> {
+fn file_stat(answer: Result<FileState, Errno>) -> Result<FileStat, i32> {
     let state = answer.map_err(Errno::raw_os_error)?;
     Ok(FileStat {
         dev: state.stat.dev,

@@ -100,7 +100,7 @@ impl Trace {
 /// What was written at a name, in a directory that was listed or not.
 fn output(file: TracedFile, own: Own, existed_before: bool, is_listed: bool) -> SeenOutput {
     let was_asked =
-        file.exists || file.absent.is_some() || file.was_read || file.was_told || is_listed;
+        file.exists || file.absent.is_some() || file.was_read || file.was_shown || is_listed;
     SeenOutput {
         path: file.path,
         create_mode: own.create_mode,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::observe::known::pseudo;
+use crate::observe::known::{clocks, pseudo};
 use crate::observe::shim::log::{Event, What};
 use crate::observe::shim::log_layout::FileStat;
 use crate::observe::{Fact, LeftOut, Made, Observation, Unsteady};
@@ -39,18 +39,6 @@ const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFDIR: u32 = 0o040_000;
 
-/// Libraries whose call of `time` cannot enter a result, each with its reason.
-const CLOCK_WATCHERS: &[(&str, &str)] = &[
-    ("libtinfo.so", "notes when it last looked for its terminal databases"),
-    ("libtinfow.so", "notes when it last looked for its terminal databases"),
-    ("libncurses.so", "notes when it last looked for its terminal databases"),
-    ("libncursesw.so", "notes when it last looked for its terminal databases"),
-];
-
-/// Programs of which the same is true.
-const CLOCK_WATCHING_PROGRAMS: &[(&str, &str)] =
-    &[("cargo", "sets its network library up, also where it uses none")];
-
 /// An inode on a device.
 type Inode = (u64, u64);
 
@@ -72,7 +60,7 @@ struct TracedFile {
     /// The tree wanted it away (removed, renamed) and found nothing: that nothing is there later says nothing more.
     was_cleared: bool,
     /// Whether something was there showed by the outcome of a call that would have failed otherwise.
-    was_told: bool,
+    was_shown: bool,
     /// Once the tree has made, renamed or removed it: whether something was there before that.
     touched: Option<bool>,
     /// The image that tried to make it as a directory when it was there, and the mode argument.
@@ -159,13 +147,6 @@ fn written(what: &What) -> Option<&Path> {
     };
     let is_file = !pseudo::is_device(path) && !pseudo::is_pseudo_file(path);
     is_file.then_some(path)
-}
-
-fn watches_clock(caller: &Path) -> bool {
-    let name = caller.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    CLOCK_WATCHERS.iter().any(|(library, _)| {
-        name.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
 }
 
 impl Trace {
@@ -411,7 +392,8 @@ impl Trace {
                 self.seen.path_searches.insert(name.clone());
             }
             What::GetEnv { name } => self.asked(event.pid, name),
-            What::Time { caller } if watches_clock(caller) || self.is_idle(event.pid) => {}
+            What::Time { caller }
+                if clocks::is_idle_library(caller) || self.runs_idle_program(event.pid) => {}
             What::Time { .. } => self.asked_time(event.pid),
             What::LocalTime => self.fact(Fact::LocalTime),
             What::Network => self.fact(Fact::Network),
@@ -477,9 +459,8 @@ impl Trace {
     }
 
     /// Whether a process runs a program whose own questions for the time cannot enter a result.
-    fn is_idle(&self, process: u32) -> bool {
-        let image = self.images.get(&process).and_then(|image| image.file_name());
-        image.is_some_and(|name| CLOCK_WATCHING_PROGRAMS.iter().any(|(known, _)| name == *known))
+    fn runs_idle_program(&self, process: u32) -> bool {
+        self.images.get(&process).is_some_and(|image| clocks::is_idle_program(image))
     }
 
     fn asked_state(&mut self, plugin: &Path, file: &FileStat) {

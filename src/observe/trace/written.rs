@@ -92,7 +92,7 @@ impl Trace {
         };
         let file = self.file(&path);
         let was_read = file.was_read;
-        file.was_told |= file.touched.is_none() && flags & (O_CREAT | O_EXCL) != O_CREAT;
+        file.was_shown |= file.touched.is_none() && flags & (O_CREAT | O_EXCL) != O_CREAT;
         // What the tree itself has removed, or would have, cannot have been there.
         let is_cleared = file.touched.is_some() || file.was_cleared;
         let how = if !existed && is_cleared { Made::Created } else { how };
@@ -210,7 +210,7 @@ impl Trace {
         own.how = Made::Created;
         own.inode = stat.map(inode);
         if let Some(file) = self.foreign(to, None) {
-            file.was_told = true;
+            file.was_shown = true;
         }
         self.make(to, false, own);
         if let Some(stat) = stat {
@@ -222,7 +222,7 @@ impl Trace {
         let key = self.key(path);
         let own = self.unmake(&key);
         let file = self.file(path);
-        file.was_told |= file.touched.is_none();
+        file.was_shown |= file.touched.is_none();
         file.touched.get_or_insert(true);
         // The other name's inode has a new change time; only the file system knows it.
         for key in own
