@@ -6,7 +6,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-const SHIM: &str = "src/observe/preload_shim.rs";
+const SHIM: &str = "src/observe/shim/preload_shim.rs";
 const ENTRY: &str = "src/entry/mod.rs";
 
 fn main() {
@@ -36,7 +36,7 @@ fn rustc() -> Command {
 
 /// The shim is a crate of its own: no dependencies, no libc, no start files, not even for its memory functions.
 fn compile_shim() {
-    for path in [SHIM, "src/observe/shim", "src/observe/log_layout.rs", "src/os/elf.rs"] {
+    for path in ["src/observe/shim", "src/os/elf.rs"] {
         println!("cargo:rerun-if-changed={path}");
     }
     let out = PathBuf::from(variable("OUT_DIR")).join("shim.so");

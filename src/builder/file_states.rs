@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 
-use super::lookahead::KnownAbsent;
 use super::path_walker::{PathWalker, c_path, path_of, split};
 use crate::os::file_system::FileSystem;
 use crate::shm::access::Access;
 use crate::shm::raw::{self, Errno, FileState};
+use crate::shm::stat::Stat;
 use crate::store::draft::Directory;
 
 /// A tick of the kernel's coarse clock is at most 10 ms; twice that, for good measure.
@@ -40,6 +40,9 @@ pub fn since_epoch_ns(time: SystemTime) -> i64 {
 pub fn was_set_back(then_ns: i64, now_ns: i64, wall: Duration) -> bool {
     i128::from(now_ns) - i128::from(then_ns) < i128::try_from(wall.as_nanos()).unwrap_or(i128::MAX)
 }
+
+/// Paths at which nothing was, with the states of their directories before they were looked at, if those are reliable.
+pub type KnownAbsent = FxHashMap<OsString, Stat>;
 
 /// What was seen of the files.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The loader's cache as a record judges it: by what it answers for the names that were asked.
 //!
-//! Read next: `os/library_cache.rs`, `observe/library_names.rs`.
+//! Read next: `os/library_cache.rs`, `observe/loader/library_names.rs`.
 
 use std::ffi::{CStr, CString};
 use std::fs;

@@ -8,12 +8,11 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::Path;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
-use super::file_states::{Absent, FileStates};
+use super::file_states::{Absent, FileStates, KnownAbsent};
 use super::path_walker::c_path;
 use crate::shm::raw;
-use crate::shm::stat::Stat;
 use crate::store::Store;
 
 /// What was seen while the tool ran.
@@ -25,9 +24,6 @@ pub struct Lookahead<'a> {
     absent: KnownAbsent,
 }
 
-/// Paths at which nothing was, with the states of their directories before they were looked at, if those are reliable.
-pub type KnownAbsent = FxHashMap<OsString, Stat>;
-
 impl<'a> Lookahead<'a> {
     /// Nothing seen yet.
     pub fn new(store: &'a Store) -> Lookahead<'a> {
@@ -36,7 +32,7 @@ impl<'a> Lookahead<'a> {
             files: FileStates::new(store.cache.access),
             asked: FxHashSet::default(),
             read: FxHashSet::default(),
-            absent: FxHashMap::default(),
+            absent: KnownAbsent::default(),
         }
     }
 

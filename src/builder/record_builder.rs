@@ -14,9 +14,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::equal_contents::note_times;
-use super::file_states::{Absences, Absent, FileStates, names_directory, now_ns, since_epoch_ns};
+use super::file_states::{
+    Absences, Absent, FileStates, KnownAbsent, names_directory, now_ns, since_epoch_ns,
+};
 use super::inputs::Inputs;
-use super::lookahead::KnownAbsent;
 use super::path_walker::c_path;
 use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};
@@ -267,7 +268,7 @@ impl RecordBuilder<'_> {
     fn output(
         &self,
         files: &mut FileStates,
-        seen: &crate::observe::Output,
+        seen: &crate::observe::SeenOutput,
     ) -> Result<Output, NotStored> {
         let path = c_path(&seen.path).ok_or(NotStored::SpecialOutput)?;
         let state = raw::lstat(&path).map_err(|_| NotStored::OutputChanged)?;
@@ -310,7 +311,7 @@ impl RecordBuilder<'_> {
     }
 
     /// Whether an output that a program may have had open at its end has not changed since the tool's.
-    fn is_as_left(&self, seen: &crate::observe::Output, now: &FileState) -> bool {
+    fn is_as_left(&self, seen: &crate::observe::SeenOutput, now: &FileState) -> bool {
         let is_same_file = |then: Stat| (then.dev, then.ino) == (now.stat.dev, now.stat.ino);
         seen.is_open_to_the_end
             && seen.stat.is_none_or(is_same_file)
@@ -319,7 +320,7 @@ impl RecordBuilder<'_> {
 
     /// Whether what was made may depend on what stood in its place: an unknown program made it, or another output, and could
     /// tell (`ar r`, a script that makes what is missing).
-    fn may_depend_on_place(&self, seen: &crate::observe::Output) -> bool {
+    fn may_depend_on_place(&self, seen: &crate::observe::SeenOutput) -> bool {
         let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
         let is_unknown =
             if self.policy.reads_old_outputs() { self.runs_unknown_objects() } else { !is_known };
@@ -456,7 +457,7 @@ impl RecordBuilder<'_> {
 
 /// Whether an output is what it was when the tool was done with it. Where a private tree has another name of it, that one
 /// may have been removed since, which changes the change time.
-fn is_as_seen(seen: &crate::observe::Output, now: &FileState) -> bool {
+fn is_as_seen(seen: &crate::observe::SeenOutput, now: &FileState) -> bool {
     seen.stat.is_some_and(|then| {
         let ctime_ns = if seen.is_shared { now.stat.ctime_ns } else { then.ctime_ns };
         now.stat == Stat { ctime_ns, ..then }

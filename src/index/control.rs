@@ -23,8 +23,8 @@ impl<W: Shared> Control<W> {
     }
 
     /// Reserves units for one entry; nobody else gets them. `open` opens a segment that can be appended to; `leave` leaves
-    /// one that cannot, or that is full, for the next one, see [`Control::advance`]. `None` if others fill whatever it
-    /// comes to.
+    /// one that cannot, or that is full, for the next one, see [`Control::advance`]. `None` if others fill each
+    /// segment that it comes to.
     pub fn reserve<F, E>(
         &self,
         units: u64,
@@ -55,7 +55,7 @@ impl<W: Shared> Control<W> {
         for _ in 0..=ROTATIONS_MAX {
             let last = self.window().newest;
             let is_ours = link(last + 1)?;
-            // Whoever made that file may have died before this.
+            // The process that made that file may have died before this.
             self.advance(last, if is_ours { SEGMENT_UNITS } else { SEGMENT_FIRST_UNIT });
             if is_ours {
                 return Ok(Some(last + 1));
@@ -97,7 +97,7 @@ impl<W: Shared> Control<W> {
             self.oldest.set(seq, Ordering::Release);
         }
         self.cursor.set(place_in(seq, SEGMENT_FIRST_UNIT), Ordering::Relaxed);
-        // Last: whoever sees this epoch sees that cursor.
+        // Last: a process that sees this epoch sees that cursor.
         self.epoch.set(epoch, Ordering::Release);
     }
 }

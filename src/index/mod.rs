@@ -245,7 +245,7 @@ pub fn is_trusted(header: &IndexHeader, len: u64) -> bool {
         && is_plain_name(&header.volatile)
 }
 
-/// Whether a volatile segment's name is one of ours: it must not lead elsewhere, whoever has written it.
+/// Whether a volatile segment's name is one of ours: it must not lead out of that directory; any process may have written it.
 fn is_plain_name(name: &[u8]) -> bool {
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     let (name, rest) = name.split_at(end);

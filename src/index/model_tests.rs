@@ -47,7 +47,7 @@ impl Machine for Shuttle {
     }
 }
 
-/// Runs a scene in every order of events that loom tells apart, with at most so many preemptions.
+/// Runs a scene in every order of events that loom distinguishes, with at most so many preemptions.
 fn in_every_order(scene: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(if is_long() { 5 } else { 3 });
@@ -148,7 +148,7 @@ impl<W: Shared + Default> Model<W> {
         &self.files[usize::try_from(seq).expect("small")]
     }
 
-    /// Directories are the kernel's: whoever looks sees the newest state, as an atomic change does.
+    /// Directories are the kernel's: a process that looks sees the newest state, as an atomic change does.
     fn named(&self, seq: u64) -> u64 {
         self.file(seq).add(0, Ordering::Relaxed)
     }
@@ -198,7 +198,7 @@ impl<W: Shared + Default> Model<W> {
         }
     }
 
-    /// Looks `number` up; whether it is a hit. Keys have tags of their own here, so that whatever is proposed must be
+    /// Looks `number` up; whether it is a hit. Keys have tags of their own here, so that what is proposed must be
     /// right, without the check sums that would turn a fault of the protocol into a miss.
     fn look(&self, number: u8) -> bool {
         let found = candidates(&self.bucket, &key(number), self.control.window());
@@ -210,7 +210,7 @@ impl<W: Shared + Default> Model<W> {
                 assert_eq!(bytes.get(Ordering::Relaxed), body(number));
                 true
             }
-            // A name that was given up may be given to a large object by somebody who is late: its key tells.
+            // A name that was given up may be given to a large object by a process that is late: its key shows that.
             large => large == LARGE + u64::from(number),
         });
         hits.count() > 0
@@ -264,7 +264,7 @@ fn own_a_segment<W: Shared + Default>(model: &Model<W>) {
     assert_eq!(model.bytes[seq][0].add(1, Ordering::Relaxed), 0, "reserved twice");
 }
 
-/// Whatever rotates at the same time, each reservation is its owner's alone.
+/// Each reservation is its owner's alone, also while another process rotates.
 fn reservations_and_rotations<M: Machine>() {
     let model = Arc::new(Model::<M::Word>::new(3));
     together::<M>(&model, &[own_a_segment, own_a_segment, own_a_segment]);
@@ -299,7 +299,7 @@ fn leave_the_first<W: Shared + Default>(model: &Model<W>) {
     model.control.advance(1, SEGMENT_FIRST_UNIT);
 }
 
-/// Whoever leaves a segment may come upon the file of a large object before that has its number: nobody appends to it.
+/// A process that leaves a segment may come upon the file of a large object before that has its number: nobody appends to it.
 fn a_large_object_and_rotations<M: Machine>() {
     let model = Arc::new(Model::<M::Word>::new(1));
     own_a_segment(&model);

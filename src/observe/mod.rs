@@ -1,8 +1,8 @@
 //! The contract of an observer: what a run of a tool was seen to do.
 //!
-//! It never decides whether a result may be stored; it says what was seen, and whether that is the whole truth.
-//! Read next: `preload.rs` (around a run), `trace/` (raw events -> `Observation`), `loader.rs` (what no shim can see),
-//! `preload_shim.rs` (inside the tool).
+//! It never decides whether a result may be stored; it says what was seen, and whether that is complete.
+//! Read next, each of them a folder: `preload/` (around a run), `shim/` (inside the tool, and its log), `seccomp/` (system
+//! calls), `trace/` (events -> `Observation`), `loader/` (what the loader and libc read unseen), `known/` (lists).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -10,25 +10,15 @@ use std::path::PathBuf;
 
 use crate::shm::stat::Stat;
 
-pub mod circumstances;
-mod libraries;
-mod library_names;
+mod known;
 mod loader;
-mod locale;
-pub mod log;
-#[allow(dead_code, reason = "the shim uses the rest of it")]
-mod log_layout;
-mod log_outer;
-mod places;
 pub mod preload;
-mod programs;
-mod pseudo;
-mod search;
 pub mod seccomp;
+mod shim;
 mod trace;
 
-pub use libraries::{libraries, needed};
-pub use pseudo::is_job_server;
+pub use known::pseudo::is_job_server;
+pub use loader::{circumstances, libraries, needed};
 
 #[cfg(test)]
 mod tests;
@@ -42,15 +32,15 @@ mod tests;
 #[derive(Debug, Default)]
 pub struct Observation {
     /// Files whose content was read (opened for reading, run, or mapped by the loader).
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<SeenInput>,
     /// Paths that were only asked about (`stat`, `access`, `readlink`, `realpath`) and exist.
     pub existing: Vec<PathBuf>,
     /// Paths that were looked for in vain, each with the error number of the last look.
-    pub absences: Vec<Absence>,
+    pub absences: Vec<SeenAbsence>,
     /// Directories that were listed.
     pub listings: Vec<PathBuf>,
     /// Files that were written and exist at the end, by their final names, in the order of their last close.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<SeenOutput>,
     /// Directories that were made, or were to be made and were there; each exists at the end.
     pub directories: Vec<MadeDirectory>,
     /// Names of variables that were asked for.
@@ -80,14 +70,14 @@ pub struct Observation {
     pub unsteady: BTreeSet<(Unsteady, PathBuf)>,
     /// Why the system calls could not be watched, where they were to be.
     pub unwatched: Option<String>,
-    /// `None`: this is the whole truth. Otherwise why it is not, in plain words.
+    /// `None`: this is complete. Otherwise why it is not, in plain words.
     pub incomplete: Option<String>,
 }
 
-/// What of a tool's doing is left out of its observation, because a policy says that it cannot matter.
+/// What is left out of an observation, because a policy says that it does not matter.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LeftOut<'a> {
-    /// Directories: whatever is done in them is neither input nor output.
+    /// Directories: what is done in them is neither input nor output.
     pub trees: &'a [PathBuf],
     /// Directories whose listing is not an input, only that they are there.
     pub listings: &'a [PathBuf],
@@ -103,7 +93,7 @@ pub enum Unsteady {
     Random,
     /// The number of a process, of its parent, group or session.
     Process,
-    /// The load and the room of machine and file systems, or a pseudo file that is not the same at all times.
+    /// The load of the machine and the free space of file systems, or a pseudo file that is not the same at all times.
     System,
     /// The name of the machine and its kernel's version.
     Host,
@@ -111,7 +101,7 @@ pub enum Unsteady {
 
 /// A file whose content was read.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct SeenInput {
     /// As spelled by the tool.
     pub path: PathBuf,
     /// What `fstat` said when it was opened first; `None` where only the kernel or the loader opened it.
@@ -122,7 +112,7 @@ pub struct Input {
 
 /// A path that was looked for in vain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absence {
+pub struct SeenAbsence {
     /// As spelled by the tool.
     pub path: PathBuf,
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`…, as a positive number.
@@ -132,7 +122,7 @@ pub struct Absence {
 /// A file that was written.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
-pub struct Output {
+pub struct SeenOutput {
     /// Its final name, as spelled by the tool.
     pub path: PathBuf,
     /// The mode argument with which it was created (`0o666`, `0o777`, `0o600`), 0 where it was never created.
@@ -147,7 +137,7 @@ pub struct Output {
     /// Whether the result may follow from nothing having been there: the tool looked for it in vain in order to read it, or
     /// would not have replaced it.
     pub must_be_absent: bool,
-    /// Whether the tree could tell what was there before it wrote: it asked for it, listed the directory, or did what
+    /// Whether the tree could know what was there before it wrote: it asked for it, listed the directory, or did what
     /// succeeds in one case only.
     pub was_asked: bool,
     /// Whether the file has, or had, another name in a tree that is left out: its number of links and its change time say
@@ -183,7 +173,7 @@ pub enum Made {
     /// Renamed from another name.
     Renamed,
     /// Opened for writing without truncation, or for appending: the result depends on what was there, and on nothing
-    /// being there where nothing was (see [`Output::must_be_absent`]).
+    /// being there where nothing was (see [`SeenOutput::must_be_absent`]).
     Modified,
 }
 

@@ -283,7 +283,7 @@ impl<'a, R: ReadAt> Elf<'a, R> {
         for _ in 0..4096 {
             let chained = u32_at(&read(chains + u64::from(index) * 4)?, 0)?;
             if chained | 1 == hash | 1 {
-                // Equal in 31 bits and in the filter: the sanitizers' names have no such twin worth a string compare.
+                // Equal in 31 bits and in the filter: a string compare is not worth it for the sanitizers' names.
                 return Some(());
             }
             if chained & 1 != 0 {

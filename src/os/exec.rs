@@ -1,7 +1,7 @@
 //! Becoming the tool, and ending as a tool ended.
 //!
 //! Nothing here returns after a success. Read next: `run.rs`.
-#![allow(clippy::disallowed_methods, reason = "this room starts processes")]
+#![allow(clippy::disallowed_methods, reason = "this module starts processes")]
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -24,7 +24,7 @@ pub fn exec(program: &Path, arg0: &OsStr, args: &[OsString], env: &[EnvChange]) 
     command(program, arg0, args, env).exec()
 }
 
-/// A command that starts in the world that we were given; its standard descriptors are ours until set.
+/// A command that starts with the signals, limits and descriptors that we were given; its standard descriptors are ours until set.
 pub(super) fn command(
     program: &Path,
     arg0: &OsStr,

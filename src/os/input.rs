@@ -97,7 +97,7 @@ impl Source {
             && seek(stdin(), SeekFrom::Current(0)) == Ok(offset + self.bytes.len() as u64)
     }
 
-    /// Makes standard input what it was. An error means that this cannot be done any more.
+    /// Makes standard input what it was. An error means that this cannot be done.
     pub fn give_back(&mut self) -> io::Result<()> {
         let From::Pipe(ends) = &mut self.from else { return Ok(()) };
         let Some((reader, writer)) = ends.take() else { return Ok(()) };
@@ -131,7 +131,7 @@ impl From {
     }
 }
 
-/// Leaves a process behind that writes `head`, and then whatever still comes by standard input, until nobody reads it.
+/// Leaves a process behind that writes `head`, and then what still comes by standard input, until no process reads it.
 fn leave_feeder(head: &[u8], writer: &OwnedFd) -> io::Result<()> {
     // SAFETY: the child makes only async-signal-safe calls, allocates nothing and ends in `_exit`.
     match unsafe { libc::fork() } {
@@ -139,7 +139,7 @@ fn leave_feeder(head: &[u8], writer: &OwnedFd) -> io::Result<()> {
         0 => {
             close_all_but([stdin().as_raw_fd(), writer.as_raw_fd()]);
             let _ = feed(head, writer);
-            // SAFETY: ends this process at once; nothing of it is needed any more.
+            // SAFETY: ends this process at once; nothing of it is needed.
             unsafe { libc::_exit(0) };
         }
         _ => {}

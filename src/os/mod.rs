@@ -1,6 +1,6 @@
-//! What the operating system gives: running a tool in the same world as without us, becoming a tool, finding one.
+//! What the operating system gives: running a tool with the same surroundings as without us, becoming a tool, finding one.
 //!
-//! The only room with `cfg(target_os)`, and the only one that starts, replaces or signals a process.
+//! The only module with `cfg(target_os)`, and the only one that starts, replaces or signals a process.
 //! Read next: `run.rs` (start a tool and pass its text on), `exec.rs` (become it), `path.rs` (find it).
 
 pub mod elf;

@@ -1,9 +1,9 @@
-//! Running a tool in the same world as without us, while its text passes through our hands.
+//! Runs a tool with the same surroundings as without us, and passes its text on.
 //!
-//! It inherits descriptors (a jobserver's), limits, process group and standard input; only stdout and stderr are ways
-//! of ours. One thread, one poll loop. Never: a tool that is run twice, or that waits for us to end.
-//! Read next: `stream.rs` (one way), `signals.rs` (forwarding), `exec.rs` (the command, and ending alike).
-#![allow(clippy::disallowed_methods, reason = "this room starts processes")]
+//! It inherits descriptors (a jobserver's), limits, process group and standard input; only stdout and stderr are
+//! streams of ours. One thread, one poll loop. Never: a tool that is run twice, or that waits for us to end.
+//! Read next: `stream.rs` (one of them), `signals.rs` (forwarding), `exec.rs` (the command, and ending alike).
+#![allow(clippy::disallowed_methods, reason = "this module starts processes")]
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -22,7 +22,7 @@ use super::descriptors::close_all_but;
 use super::exec::{EnvChange, command};
 use super::signals::{Forwarding, inherited, set_disposition, take_resized, tell_resized};
 use super::status::Status;
-use super::stream::{PIECE_BYTES, Piece, Stream, is_same_file};
+use super::stream::{PIECE_BYTES, Piece, ToolStream, is_same_file};
 use super::watch::Filter;
 use crate::shm::raw::{self, Limited};
 use crate::shm::text::can_take;
@@ -63,7 +63,7 @@ pub struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     /// Whether its stdout and stderr were one.
-    pub streams: Streams,
+    pub streams: StreamPair,
     /// Its stdout; if they were one, all of its text.
     pub stdout: Vec<u8>,
     /// Its stderr; empty if they were one.
@@ -72,7 +72,7 @@ pub struct Text {
 
 /// Whether stdout and stderr are one open file, as after `2>&1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Streams {
+pub enum StreamPair {
     /// They are two.
     Separate,
     /// They are one: the order of what is written to them shows.
@@ -80,12 +80,12 @@ pub enum Streams {
 }
 
 /// What our own stdout and stderr are now: the same judgement that `run` makes for the tool.
-pub fn our_streams() -> Streams {
+pub fn our_streams() -> StreamPair {
     let [_, out_closed, err_closed] = inherited().closed;
     if !out_closed && !err_closed && is_same_file(stdout(), stderr()) {
-        Streams::Merged
+        StreamPair::Merged
     } else {
-        Streams::Separate
+        StreamPair::Separate
     }
 }
 
@@ -103,20 +103,20 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
     if let Some(filter) = spec.filter {
         filter.install_in(&mut child)?;
     }
-    let mut ways = Ways::open(&mut child, spec.keep_max_bytes)?;
+    let mut streams = ToolStreams::open(&mut child, spec.keep_max_bytes)?;
     let mut tool = start(child)?;
     // Without a pidfd (an old kernel, no descriptor left) the loop asks from time to time instead.
     if let Ok(pidfd) = pidfd_open(Pid::from_child(&tool), PidfdFlags::empty()) {
         forwarding.forward_to(pidfd);
     }
-    let status = ways.attend(&mut tool, &forwarding, meanwhile);
+    let status = streams.attend(&mut tool, &forwarding, meanwhile);
     let ended_at = SystemTime::now();
-    ways.drain();
-    let left_behind = ways.leave_relay();
+    streams.drain();
+    let left_behind = streams.leave_relay();
     drop(forwarding);
     Ok(Ended {
         status: Status::from_raw(status.into_raw()),
-        text: ways.into_text(),
+        text: streams.into_text(),
         left_behind,
         wall: started.elapsed(),
         ended_at,
@@ -128,11 +128,11 @@ fn start(mut command: Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// The tool's ways to our stdout and stderr.
-struct Ways {
-    streams: Streams,
-    out: Option<Stream>,
-    err: Option<Stream>,
+/// The tool's streams to our stdout and stderr.
+struct ToolStreams {
+    streams: StreamPair,
+    out: Option<ToolStream>,
+    err: Option<ToolStream>,
     /// How much text may still be kept.
     room_bytes: usize,
     /// Not all of the text was seen, kept and passed on.
@@ -145,7 +145,7 @@ struct Ways {
 enum Seen {
     Nothing,
     Something,
-    /// The tool has ended, or there is no way to tell.
+    /// The tool has ended, or that cannot be known.
     PerhapsItsEnd,
 }
 
@@ -159,10 +159,10 @@ const NAP_NS_MAX: i64 = 256_000_000;
 /// How long to sleep where the tool's end cannot be waited for.
 const BLIND_NAP_NS: i64 = 10_000_000;
 
-impl Ways {
-    fn open(command: &mut Command, keep_max_bytes: usize) -> io::Result<Ways> {
+impl ToolStreams {
+    fn open(command: &mut Command, keep_max_bytes: usize) -> io::Result<ToolStreams> {
         let [_, out_closed, err_closed] = inherited().closed;
-        let mut ways = Ways {
+        let mut streams = ToolStreams {
             streams: our_streams(),
             out: None,
             err: None,
@@ -171,32 +171,32 @@ impl Ways {
             buffer: Box::new_uninit_slice(PIECE_BYTES),
         };
         let mut merged = None;
-        if !out_closed && let Some((stream, end)) = ways.way(stdout())? {
-            if ways.streams == Streams::Merged {
+        if !out_closed && let Some((stream, end)) = streams.way(stdout())? {
+            if streams.streams == StreamPair::Merged {
                 merged = Some(end.try_clone()?);
             }
-            ways.out = Some(stream);
+            streams.out = Some(stream);
             command.stdout(end);
         }
-        if ways.streams == Streams::Merged {
+        if streams.streams == StreamPair::Merged {
             command.stderr(merged.map_or_else(Stdio::inherit, Stdio::from));
-        } else if !err_closed && let Some((stream, end)) = ways.way(stderr())? {
-            ways.err = Some(stream);
+        } else if !err_closed && let Some((stream, end)) = streams.way(stderr())? {
+            streams.err = Some(stream);
             command.stderr(end);
         }
-        Ok(ways)
+        Ok(streams)
     }
 
     /// A way to `target`; none where no pseudo-terminal can be had, or where the tool itself may fail to write (a limit of file
     /// sizes, a full disk, a pipe without a reader): then the tool gets ours, and its text is not seen.
-    fn way(&mut self, target: BorrowedFd<'static>) -> io::Result<Option<(Stream, OwnedFd)>> {
+    fn way(&mut self, target: BorrowedFd<'static>) -> io::Result<Option<(ToolStream, OwnedFd)>> {
         let outgrows =
             raw::outgrows(raw::limit(Limited::FileBytes), target, self.room_bytes as u64);
         if outgrows || !can_take(target, USUAL_TEXT_BYTES) {
             self.lost = true;
             return Ok(None);
         }
-        match Stream::open(target) {
+        match ToolStream::open(target) {
             Ok(way) => Ok(Some(way)),
             Err(_) if rustix::termios::isatty(target) => {
                 self.lost = true;
@@ -225,7 +225,7 @@ impl Ways {
                 nap_ns = NAP_NS_MAX.min(nap_ns + nap_ns / 10);
             }
             self.pass_once();
-            // Until it ends nobody asks for its status: what a watched tool stands still for would be told as well.
+            // Until it ends nobody asks for its status: what a watched tool stands still for would be reported as well.
             if seen != Seen::PerhapsItsEnd {
                 continue;
             }
@@ -240,7 +240,7 @@ impl Ways {
 
     fn wait_for_something(&self, tool: Option<BorrowedFd>, nap_ns: i64) -> Seen {
         let tool_fd = tool.as_ref().map(|tool| PollFd::new(tool, PollFlags::IN));
-        let streams = self.out.iter().chain(&self.err).filter_map(Stream::poll_fd);
+        let streams = self.out.iter().chain(&self.err).filter_map(ToolStream::poll_fd);
         let mut fds: Vec<PollFd> = tool_fd.into_iter().chain(streams).collect();
         let nap_ns = if tool.is_some() { nap_ns } else { BLIND_NAP_NS };
         let nap = Timespec { tv_sec: 0, tv_nsec: nap_ns };
@@ -255,7 +255,7 @@ impl Ways {
         }
     }
 
-    fn each(&mut self, mut act: impl FnMut(&mut Stream, &mut [MaybeUninit<u8>])) {
+    fn each(&mut self, mut act: impl FnMut(&mut ToolStream, &mut [MaybeUninit<u8>])) {
         for stream in self.out.iter_mut().chain(&mut self.err) {
             act(stream, &mut self.buffer);
         }
@@ -295,13 +295,13 @@ impl Ways {
 
     /// If somebody still holds a stream, leaves a process behind that passes on what will come; says whether.
     fn leave_relay(&mut self) -> bool {
-        if !self.out.iter().chain(&self.err).any(Stream::is_open) {
+        if !self.out.iter().chain(&self.err).any(ToolStream::is_open) {
             return false;
         }
         // SAFETY: the child makes only async-signal-safe calls, allocates nothing and ends in `_exit`.
         if unsafe { libc::fork() } == 0 {
             self.relay();
-            // SAFETY: ends this process at once; nothing of it is needed any more.
+            // SAFETY: ends this process at once; nothing of it is needed.
             unsafe { libc::_exit(0) };
         }
         true
@@ -315,7 +315,7 @@ impl Ways {
         self.close_all_else();
         let _ = rustix::process::chdir("/");
         loop {
-            let mut fds = self.out.iter().chain(&self.err).filter_map(Stream::poll_fd);
+            let mut fds = self.out.iter().chain(&self.err).filter_map(ToolStream::poll_fd);
             let polled = match (fds.next(), fds.next()) {
                 (Some(one), Some(two)) => poll(&mut [one, two], None),
                 (Some(one), None) => poll(&mut [one], None),
@@ -333,7 +333,7 @@ impl Ways {
 
     fn close_all_else(&self) {
         let mut needed = [-1; 4];
-        let open = self.out.iter().chain(&self.err).filter_map(Stream::needs).flatten();
+        let open = self.out.iter().chain(&self.err).filter_map(ToolStream::needs).flatten();
         for (slot, fd) in needed.iter_mut().zip(open) {
             *slot = fd;
         }
@@ -341,7 +341,7 @@ impl Ways {
     }
 
     fn into_text(self) -> Option<Text> {
-        let text = |stream: Option<Stream>| stream.map_or_else(Vec::new, |stream| stream.text);
+        let text = |stream: Option<ToolStream>| stream.map_or_else(Vec::new, |stream| stream.text);
         (!self.lost).then(|| Text {
             streams: self.streams,
             stdout: text(self.out),

@@ -57,7 +57,7 @@ fn as_the_wrapper() {
     std::process::exit(code.into());
 }
 
-/// `tool` (a shell script, or the words of a command) under `run`, after `setup` (another) made its world.
+/// `tool` (a shell script, or the words of a command) under `run`, after `setup` (another) set its surroundings up.
 fn wrapper(setup: &str, tool: &str) -> Command {
     let me = std::env::current_exe().expect("this program");
     let script = format!(

@@ -52,7 +52,7 @@ impl Inherited {
         }
     }
 
-    /// Whether a child that std starts with its defaults gets the same world.
+    /// Whether a child that std starts with its defaults gets the same signals.
     pub fn is_usual(self) -> bool {
         self == Inherited::default()
     }

@@ -19,7 +19,7 @@ pub const PIECE_BYTES: usize = 96 << 10;
 
 /// One way from the tool to one of our descriptors.
 #[derive(Debug)]
-pub struct Stream {
+pub struct ToolStream {
     /// Where the tool's text comes out; `None` once it has ended.
     source: Option<OwnedFd>,
     target: BorrowedFd<'static>,
@@ -37,18 +37,18 @@ pub enum Piece<'b> {
     Passed(&'b [u8]),
     /// Nothing is there now.
     Nothing,
-    /// Nothing will come any more.
+    /// Nothing more will come.
     Ended,
 }
 
-impl Stream {
+impl ToolStream {
     /// A way to `target`, and the end of it that the tool writes to.
-    pub fn open(target: BorrowedFd<'static>) -> io::Result<(Stream, OwnedFd)> {
+    pub fn open(target: BorrowedFd<'static>) -> io::Result<(ToolStream, OwnedFd)> {
         let is_terminal = tcgetwinsize(target).is_ok();
         let (source, tool_end) = if is_terminal { open_terminal(target)? } else { open_pipe()? };
         fcntl_setfl(&source, OFlags::NONBLOCK | OFlags::RDWR)?;
         let stream =
-            Stream { source: Some(source), target, is_terminal, deaf: false, text: Vec::new() };
+            ToolStream { source: Some(source), target, is_terminal, deaf: false, text: Vec::new() };
         Ok((stream, tool_end))
     }
 
@@ -76,7 +76,7 @@ impl Stream {
                 Piece::Passed(piece)
             }
             Err(Errno::AGAIN | Errno::INTR) => Piece::Nothing,
-            // A pseudo-terminal that nobody holds any more answers EIO.
+            // A pseudo-terminal that no process holds answers EIO.
             Ok(_) | Err(_) => {
                 self.source = None;
                 Piece::Ended

@@ -35,7 +35,7 @@ impl StdinState {
         }
     }
 
-    /// Whether nothing was read from it since. Nobody can tell of a terminal: what is typed into a compile is nobody's wish
+    /// Whether nothing was read from it since. For a terminal that is unknown: what is typed into a compile is nobody's wish
     /// to cache.
     pub fn is_untouched(self) -> bool {
         let is_terminal = raw::is_terminal(raw::standard(Stream::Input));
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_file_that_children_inherit() {
         let file = File::open("/proc/self/exe").expect("the test itself");
-        // Others may be there: the job server of whoever runs the tests.
+        // Others may be there: the job server of the process that runs the tests.
         let others = |number| number != file.as_raw_fd();
         assert!(!has_inherited_input(others));
         fcntl_setfd(&file, FdFlags::empty()).expect("an open file");

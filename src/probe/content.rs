@@ -1,14 +1,15 @@
 //! The evidence before libc: stamps, and of files with another stamp what the digest table knows.
 //!
 //! What the table does not know is a difference: nothing is read here but the record's cold part, and that only where it is
-//! needed. The evidence that reads files is `wrapper/evidence.rs`: this one is stricter.
+//! needed. The evidence that reads files is `wrapper/content_lookup/evidence.rs`: this one is stricter.
 //! Read next: `docs/content-lookup.md`.
 
 use core::ffi::CStr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::judge::{By, Difference, Evidence};
+use super::difference::{By, Difference};
+use super::judge::Evidence;
 use crate::record::{self, Cold, Input, Record, Variable};
 use crate::shm::access::Access;
 use crate::shm::digests::DigestTable;

@@ -1,26 +1,17 @@
 //! Whether a record is true now: what each thing in a record means, written once for every kind of evidence.
 //!
 //! It never guesses: what cannot be compared differs. It changes nothing. Read next: `content.rs` (evidence before libc),
-//! `wrapper/evidence.rs` (evidence that reads files).
+//! `wrapper/content_lookup/evidence.rs` (evidence that reads files).
 
 use core::ffi::CStr;
-
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::command::{Command, KnownInput, PATH_BYTES_MAX};
 use crate::record::{self, Absence, Cold, Input, Record, Span, Variable};
 use crate::shm::cpu;
 use crate::shm::raw::{self, AsFd, Errno, FileState, Stream};
-use crate::shm::start::Start;
 
-/// By what a record is true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// By stamps alone.
-    Stamps,
-    /// By the content of files that have other stamps.
-    Content,
-}
+pub use super::difference::{By, Difference};
+pub use super::environment::Environment;
 
 /// What a look-up knows of files, and what it accepts where something has changed.
 pub trait Evidence<'a> {
@@ -36,117 +27,6 @@ pub trait Evidence<'a> {
     fn cold(&mut self) -> Option<Cold<'a>>;
     /// By what a record is true of which each part is: what only all parts together show is judged here.
     fn verdict(&mut self, record: &Record<'a>) -> Result<By, Difference<'a>>;
-}
-
-/// The first thing that differs from a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference<'a> {
-    /// The record's bytes make no sense.
-    Damaged,
-    /// Another command with the same key.
-    Command,
-    /// A variable has another value, or is set or not.
-    Variable(&'a CStr),
-    /// A file has another stamp, or is gone.
-    Input(&'a CStr),
-    /// A symlink is another one.
-    Link(&'a CStr),
-    /// Something that was only asked about is of another kind, or gone.
-    Existence(&'a CStr),
-    /// A directory's listing may be another.
-    Listing(&'a CStr),
-    /// Something is there (or fails otherwise) that was absent.
-    Appeared(&'a CStr),
-    /// As `Appeared`, or as `Existence` where the name ends in a slash: a name in a directory.
-    NameIn(&'a CStr, &'a CStr),
-    /// Text would be replayed to another kind of terminal, file or width.
-    Terminal,
-    /// Another CPU.
-    Cpu,
-    /// The tool may read standard input, and that is another one.
-    StandardInput,
-}
-
-/// Variables that say nothing of a build to a program that walks the whole environment: a shell, a session or make
-/// sets them anew each time.
-pub const UNIMPORTANT_VARIABLES: &[&[u8]] = &[
-    b"_",                        // the shell's last command
-    b"SHLVL",                    // how deep shells are nested
-    b"OLDPWD",                   // where the shell was before
-    b"MAKEFLAGS",                // make's jobserver
-    b"MFLAGS",                   // an older name of it
-    b"MAKELEVEL",                // how deep make is nested
-    b"CARGO_MAKEFLAGS",          // cargo's jobserver
-    b"DBUS_SESSION_BUS_ADDRESS", // the desktop session
-    b"INVOCATION_ID",            // the systemd unit's run
-    b"JOURNAL_STREAM",           // the systemd unit's run
-    b"SSH_AGENT_PID",            // the login
-    b"SSH_AUTH_SOCK",            // the login
-    b"SSH_CLIENT",               // the login
-    b"SSH_CONNECTION",           // the login
-    b"SSH_TTY",                  // the login
-    b"STY",                      // screen's session
-    b"TERM_SESSION_ID",          // the terminal's window
-    b"TMUX",                     // tmux's session
-    b"TMUX_PANE",                // tmux's window
-    b"WINDOWID",                 // the terminal's window
-    b"XDG_SESSION_ID",           // the login
-];
-
-/// The environment as records compare it.
-#[derive(Debug, Clone, Copy)]
-pub struct Environment(pub Start);
-
-impl Environment {
-    /// The value of `name`.
-    pub fn value(&self, name: &[u8]) -> Option<&'static [u8]> {
-        self.0.variable(name).map(CStr::to_bytes)
-    }
-
-    /// A hash of all variables but the unimportant ones, in any order.
-    pub fn whole(&self) -> [u8; 16] {
-        let sum = self.0.environment().map(CStr::to_bytes).fold(0u128, |sum, entry| {
-            let name = entry.split(|byte| *byte == b'=').next().unwrap_or(entry);
-            if UNIMPORTANT_VARIABLES.contains(&name) || name.starts_with(b"IBID_") {
-                return sum;
-            }
-            sum.wrapping_add(xxh3_128(entry))
-        });
-        sum.to_le_bytes()
-    }
-
-    /// A hash of all variables of the dynamic loader, in any order.
-    pub fn loader(&self) -> [u8; 16] {
-        let entries = self.0.environment().map(CStr::to_bytes);
-        let ours = entries.filter(|entry| entry.starts_with(b"LD_"));
-        ours.fold(0u128, |sum, entry| sum.wrapping_add(xxh3_128(entry))).to_le_bytes()
-    }
-
-    /// What a record holds of a variable, or of what its flags say instead; `None` if it is unset.
-    pub fn digest(&self, name: &[u8], flags: u32) -> Option<[u8; 16]> {
-        if flags & record::WHOLE_ENVIRONMENT != 0 {
-            Some(self.whole())
-        } else if flags & record::HOST != 0 {
-            Some(host())
-        } else if flags & record::LOADER != 0 {
-            Some(self.loader())
-        } else {
-            self.value(name).map(|value| xxh3_128(value).to_le_bytes())
-        }
-    }
-
-    /// Whether a variable is as it was recorded.
-    pub fn agrees(&self, name: &CStr, recorded: &Variable) -> bool {
-        let then = (recorded.flags & record::IS_SET != 0).then_some(recorded.value);
-        self.digest(name.to_bytes(), recorded.flags) == then
-    }
-}
-
-/// A hash of what `uname` says.
-fn host() -> [u8; 16] {
-    let mut hasher = Xxh3::new();
-    raw::host(|field| hasher.update(field.to_bytes_with_nul()));
-    hasher.digest128().to_le_bytes()
 }
 
 /// Judges `record` by what `evidence` knows.

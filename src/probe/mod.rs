@@ -16,6 +16,8 @@ use crate::shm::start::Start;
 pub mod command;
 pub mod content;
 pub mod deliver;
+mod difference;
+mod environment;
 pub mod judge;
 pub mod settings;
 

@@ -5,8 +5,8 @@
 
 use core::ffi::CStr;
 
+use super::environment::Environment;
 use super::joined;
-use super::judge::Environment;
 use crate::shm::raw::{self, AsFd, Errno};
 
 /// The longest settings file that is read here.

@@ -37,7 +37,7 @@ impl Access {
             .then_some(Access::Group(state.gid))
     }
 
-    /// Whether everybody who may use the cache can read, and run, whatever one of them can.
+    /// Whether all users of the cache can read, and run, what one of them can.
     pub fn all_may_use(self, file: &FileState) -> bool {
         let class = |shift: u32| file.mode >> shift & 5;
         match self {

@@ -1,4 +1,4 @@
-//! Which file systems give every change of a file a time of its own, so that a stamp vouches for a content at once.
+//! Which file systems give every change of a file a time of its own, so that a stamp is reliable at once.
 //!
 //! Linux 6.13 ("multigrain timestamps"): a file that somebody has looked at gets a new change time with every change.
 //! Decided by kernel version and file system type, never by a trial.

@@ -62,7 +62,7 @@ impl Counter {
 pub struct Volatile(Option<MapMut>);
 
 impl Volatile {
-    /// Maps an existing segment, which must be this cache's and, where its directory does not vouch for that, `owner`'s.
+    /// Maps an existing segment, which must be this cache's and, where its directory may be written by others, `owner`'s.
     pub fn open(
         file: BorrowedFd<'_>,
         uuid: &[u8; 16],

@@ -1,7 +1,7 @@
 //! The digest table: stamp -> BLAKE3 digest of the content, shared by all processes, so that a header is hashed once.
 //!
 //! Entries are written without a lock; an entry that two processes wrote at once fails its check and is absent.
-//! A stamp that is too young to vouch for its content must never be entered: the caller sees to that.
+//! A stamp that is too young to be reliable must never be entered: the caller checks that.
 
 use super::stat::Stamp;
 use super::words::{Ordering, Word};
@@ -22,7 +22,7 @@ impl<'a> DigestTable<'a> {
         DigestTable(words)
     }
 
-    /// The digest of the content that `stamp` vouches for.
+    /// The digest of the content of a file that has `stamp`.
     pub fn find(&self, stamp: &Stamp) -> Option<[u8; 32]> {
         self.set(stamp).find_map(|entry| {
             let bytes = read(entry);

@@ -26,7 +26,7 @@ static RANGES: [[Word; 2]; RANGES_MAX] = [const { [const { Word::new(0) }; 2] };
 /// How many pages were bridged.
 static BRIDGED: Word = Word::new(0);
 
-/// Puts an empty page where the file behind a mapping has none any more, so that the access goes on and finds zeros,
+/// Puts an empty page where the file behind a mapping has lost its own, so that the access goes on and finds zeros,
 /// which no check sum takes for anything; false if `address` is in no mapping. Async-signal-safe.
 pub fn bridge(address: usize) -> bool {
     let is_inside = |[from, to]: &[Word; 2]| {
@@ -297,7 +297,7 @@ impl Words for WordsView<'_> {
 /// `from` must have `len` mapped bytes, `to` must have `len` bytes that nobody else uses.
 #[cfg(target_arch = "x86_64")]
 unsafe fn opaque_copy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the direction flag is clear by the ABI; the caller vouches for both ranges.
+    // SAFETY: the direction flag is clear by the ABI; both ranges are the caller's promise.
     unsafe {
         core::arch::asm!(
             "rep movsb",
@@ -315,9 +315,9 @@ unsafe fn opaque_copy(from: *const u8, to: *mut u8, len: usize) {
 unsafe fn opaque_copy(from: *const u8, to: *mut u8, len: usize) {
     let mut done = 0;
     while done < len {
-        // SAFETY: `done < len`, and the caller vouches for `from`.
+        // SAFETY: `done < len`, and `from` is the caller's promise.
         let byte = unsafe { from.add(done).read_volatile() };
-        // SAFETY: `done < len`, and the caller vouches for `to`.
+        // SAFETY: `done < len`, and `to` is the caller's promise.
         unsafe { to.add(done).write(byte) };
         done += 1;
     }

@@ -1,4 +1,4 @@
-//! Mapped bytes and the raw operating system: with `os`, `entry` and the preload shim the only rooms with `unsafe`.
+//! Mapped bytes and the raw operating system: with `os`, `entry` and the preload shim the only modules with `unsafe`.
 //!
 //! It knows no compilers, no meaning of a record and no policy; it allocates nothing and never panics.
 //! Read next: `layout.rs`, then `docs/store.md`.

@@ -54,7 +54,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: the descriptor is ours and nobody uses it any more.
+        // SAFETY: the descriptor is ours and not used afterwards.
         unsafe { rustix::io::close(self.0) };
     }
 }
@@ -367,7 +367,7 @@ pub fn terminal_columns(file: BorrowedFd<'_>) -> u32 {
     rustix::termios::tcgetwinsize(file).map_or(0, |size| u32::from(size.ws_col))
 }
 
-/// Whether `file` is a pipe that nobody can write to any more, with nothing in it.
+/// Whether `file` is an empty pipe to which no process can write.
 pub fn is_drained(file: BorrowedFd<'_>) -> bool {
     let mut asked = [PollFd::from_borrowed_fd(file, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -452,7 +452,7 @@ pub fn outgrows(limit_bytes: u64, file: BorrowedFd<'_>, more_bytes: u64) -> bool
         })
 }
 
-/// A number that tells this process from others that run now.
+/// A number that no other process has that runs now.
 pub fn process_number() -> usize {
     usize::try_from(rustix::process::getpid().as_raw_nonzero().get()).unwrap_or(0)
 }

@@ -56,7 +56,7 @@ impl Start {
     }
 }
 
-/// The value in `entry` (`NAME=value`) if it is `name`'s. Most entries are told by their first byte: none is measured.
+/// The value in `entry` (`NAME=value`) if it is `name`'s. Most entries differ in their first byte: none is measured.
 ///
 /// # Safety
 /// `entry` must be a string ended by a NUL that nobody ever changes.

@@ -11,7 +11,7 @@
 #[inline]
 pub(super) unsafe fn call(number: u32, args: [usize; 5]) -> isize {
     let result: isize;
-    // SAFETY: the caller vouches for the arguments; the kernel changes rax, rcx, r11 and what the pointers name.
+    // SAFETY: the arguments are the caller's promise; the kernel changes rax, rcx, r11 and what the pointers name.
     unsafe {
         core::arch::asm!(
             "syscall",
@@ -32,7 +32,7 @@ pub(super) unsafe fn call(number: u32, args: [usize; 5]) -> isize {
 #[inline]
 pub(super) unsafe fn call(number: u32, args: [usize; 5]) -> isize {
     let result: isize;
-    // SAFETY: the caller vouches for the arguments; the kernel changes x0 and what the pointers name.
+    // SAFETY: the arguments are the caller's promise; the kernel changes x0 and what the pointers name.
     unsafe {
         core::arch::asm!(
             "svc 0",

@@ -1,9 +1,9 @@
-//! Words of eight bytes that several processes change: the only atomics of the house, behind a trait.
+//! Words of eight bytes that several processes change: the only atomics of the crate, behind a trait.
 //!
 //! The trait is what lets the index run on a plain vector, on a mapping, and under a model checker.
 //! Orderings: readers load `Relaxed` and fence `Acquire` once; a publisher's compare-and-swap is `Release`.
 
-#![allow(clippy::disallowed_types, reason = "this is where the house has its atomics")]
+#![allow(clippy::disallowed_types, reason = "this is where the crate has its atomics")]
 
 pub use core::sync::atomic::Ordering;
 use core::sync::atomic::fence;
@@ -19,7 +19,7 @@ pub trait Shared {
     fn set(&self, new: u64, order: Ordering);
     /// Adds to it; what it was before.
     fn add(&self, more: u64, order: Ordering) -> u64;
-    /// Puts `new` where `old` was (`Release`), or tells what is there.
+    /// Puts `new` where `old` was (`Release`), or gives what is there.
     fn swap(&self, old: u64, new: u64) -> Result<(), u64>;
     /// Everything that was written before the words that were loaded is visible after this.
     fn acquire();

@@ -1,7 +1,7 @@
 //! Appending to segments: reserve by one atomic add, write, and let `publish` make it findable.
 //!
-//! Nothing that was published is ever written again, and no file is ever cut. Whatever kills a process in between
-//! leaves a hole that nobody refers to. Read next: `rotate.rs`, `docs/store.md`.
+//! Nothing that was published is ever written again, and no file is ever cut. A process that is killed in
+//! between leaves a hole to which nothing refers. Read next: `rotate.rs`, `docs/store.md`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use bytemuck::Zeroable;
 
-use super::{Store, create};
+use super::{Store, files};
 use crate::error::StoreError;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
@@ -171,12 +171,12 @@ impl Store {
             return Ok(());
         }
         // Held for the few milliseconds in which a segment is made; results that come meanwhile wait for it.
-        let _lock = create::lock(&self.directory, "lock", true)?;
+        let _lock = files::lock(&self.directory, "lock", true)?;
         fault::point("epoch: locked");
         if control.is_of(epoch) {
             return Ok(());
         }
-        let last = create::segments(&self.directory).last().map_or(0, |(seq, _)| *seq);
+        let last = files::segments(&self.directory).last().map_or(0, |(seq, _)| *seq);
         let seq = last.max(control.window().newest) + 1;
         self.make_segment(seq)?;
         control.begin(seq, epoch);

@@ -7,17 +7,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytemuck::Zeroable;
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 
-use super::rotate::reserve;
+use super::files::{lock, random, segments, whole_file};
 use crate::error::StoreError;
-
 use crate::index::cache::{Cache, VOLATILE_FILE};
 use crate::index::{self, Index, Window};
 use crate::os::file_system::{self, FileSystem};
@@ -120,62 +117,7 @@ pub(super) fn file_system(directory: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A lock file of the cache, locked. The kernel releases it when the process ends, however it ends.
-pub(super) fn lock(directory: &Path, name: &str, wait: bool) -> Result<File, StoreError> {
-    let path = directory.join(name);
-    if fs::symlink_metadata(&path).is_ok_and(|state| !state.is_file()) {
-        let _ = remove(&path);
-    }
-    let file = file_to_write(&path, OpenOptions::new().read(true).write(true))
-        .map_err(StoreError::io("cannot open", &path, InternalError::CacheDir))?;
-    fault::point("lock: file opened");
-    let locked = if wait { FlockOperation::LockExclusive } else { TRY };
-    match flock(&file, locked) {
-        // A sandbox, or a file system that has no such locks: those of another kind, which all in the sandbox use.
-        Err(Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP | Errno::NOLCK) => {
-            rustix::fs::fcntl_lock(&file, locked)
-        }
-        done => done,
-    }
-    .map_err(|error| match error {
-        Errno::AGAIN | Errno::ACCESS if !wait => StoreError::Busy,
-        error => StoreError::io("cannot lock", &path, InternalError::CacheDir)(error.into()),
-    })?;
-    Ok(file)
-}
-
-const TRY: FlockOperation = FlockOperation::NonBlockingLockExclusive;
-
-fn flock(file: &File, how: FlockOperation) -> Result<(), Errno> {
-    loop {
-        match rustix::fs::flock(file, how) {
-            Err(Errno::INTR) => {}
-            done => return done,
-        }
-    }
-}
-
-/// Opens a file that is made empty where there is none.
-pub(super) fn file_to_write(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    options.custom_flags(flags.bits().cast_signed());
-    match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        opened => return opened,
-    }
-    // It has its mode before it has its name: whoever comes upon it can use it.
-    let (temporary, _) = temporary_file(path)?;
-    fault::point("empty file: temporary one made");
-    let linked = fs::hard_link(&temporary, path);
-    fault::point("empty file: linked");
-    fs::remove_file(&temporary)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => options.open(path),
-    }
-}
-
-/// Makes whatever keeps the cache in `directory` from being opened: index or volatile segment.
+/// Makes what is missing or unusable of the cache in `directory`: index or volatile segment.
 pub(super) fn cache(directory: &Path, access: Access, max_bytes: u64) -> Result<Cache, StoreError> {
     let _lock = lock(directory, "lock", true)?;
     fault::point("creation: locked");
@@ -202,7 +144,7 @@ pub(super) fn buckets(max_bytes: u64, words: u64) -> u64 {
     words.div_ceil(BUCKET_WORDS as u64).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX)
 }
 
-/// Makes a new index and forgets the segments of the old one, which nobody can look up any more.
+/// Makes a new index and forgets the segments of the old one, which are not found from now on.
 fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
     remove_segments(directory);
     let path = directory.join("index");
@@ -244,7 +186,7 @@ fn volatile(directory: &Path, access: Access, header: &IndexHeader) -> Result<()
     let fail = StoreError::io("cannot find", &index, InternalError::Volatile);
     let index = fs::canonicalize(&index).map_err(fail)?;
     let owner = [index.as_os_str().as_bytes(), b"\0", mount_namespace().as_bytes(), b"\0"].concat();
-    // A path that is too long for the room before the counters is left out: this one is never swept away.
+    // A path that is too long for the space before the counters is left out: this one is never swept away.
     if bytes.len() + owner.len() <= OWNER_END {
         bytes.extend(owner);
     }
@@ -267,7 +209,7 @@ fn mount_namespace() -> OsString {
     fs::read_link("/proc/self/ns/mnt").unwrap_or_default().into_os_string()
 }
 
-/// Removes the volatile segments of caches that are no more: they name the index that they belong to, and the mount
+/// Removes the volatile segments of caches that were removed: they name the index that they belong to, and the mount
 /// namespace in which it has that name (a container's cache is not gone because we do not see it).
 pub(super) fn sweep_shared_memory() {
     let prefix = format!("ibid-{}-", raw::user());
@@ -336,78 +278,6 @@ fn shared_memory(name: &str, head: &[u8]) -> io::Result<()> {
     reserved
 }
 
-/// A file of `len` zeros, of which `write` changes some; its space is reserved. It replaces what has the name.
-pub(super) fn whole_file(
-    path: &Path,
-    len: u64,
-    write: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<()> {
-    let (temporary, file) = temporary_file(path)?;
-    fault::point("file: temporary one made");
-    let made = reserve(&file, len)
-        .inspect(|()| fault::point("file: space reserved"))
-        .and_then(|()| write(&file))
-        .inspect(|()| fault::point("file: written"))
-        .and_then(|()| make_way(path))
-        .and_then(|()| fs::rename(&temporary, path));
-    fault::point("file: renamed");
-    if made.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    made
-}
-
-/// A directory in a file's place cannot be renamed over.
-fn make_way(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(state) if state.is_dir() => fs::remove_dir_all(path),
-        _ => Ok(()),
-    }
-}
-
-/// Removes what stands at `path`, whatever it is.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    make_way(path)?;
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// A new file beside `path`, under a name that nobody else uses.
-pub(super) fn temporary_file(path: &Path) -> io::Result<(PathBuf, File)> {
-    let number = u64::from_le_bytes(random()?[..8].try_into().unwrap_or([0; 8]));
-    let temporary = path.with_file_name(format!("tmp-{number:016x}"));
-    let file =
-        OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&temporary)?;
-    let is_shared = |directory: &Path| {
-        fs::metadata(directory).is_ok_and(|state| access::is_shared(state.mode()))
-    };
-    if temporary.parent().is_some_and(is_shared) {
-        file.set_permissions(Permissions::from_mode(access::GROUP_FILE))?;
-    }
-    Ok((temporary, file))
-}
-
-fn random() -> io::Result<[u8; 16]> {
-    let mut bytes = [0u8; 16];
-    let mut source = File::open("/dev/urandom")?;
-    io::Read::read_exact(&mut source, &mut bytes)?;
-    Ok(bytes)
-}
-
-/// The segment files in `directory`: number and length, by number.
-pub(super) fn segments(directory: &Path) -> Vec<(u64, u64)> {
-    let segment = |entry: fs::DirEntry| {
-        let number = u64::from_str_radix(entry.file_name().to_str()?.strip_prefix("seg-")?, 16);
-        Some((number.ok()?, entry.metadata().map_or(0, |state| state.len())))
-    };
-    let mut segments: Vec<_> = fs::read_dir(directory)
-        .map_or_else(|_| Vec::new(), |entries| entries.flatten().filter_map(segment).collect());
-    segments.sort_unstable();
-    segments
-}
-
 fn remove_segments(directory: &Path) {
     for (seq, _) in segments(directory) {
         let _ = fs::remove_file(directory.join(format!("seg-{seq:016x}")));
@@ -425,7 +295,7 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
         .and_then(|dir| Index::open(dir.as_fd()))
         .map(|index| (*index.header(), index.window().newest));
     remove_segments(directory);
-    // What was found out about programs, too: who clears may want it found out again.
+    // The findings about programs, too: a user who clears may want them found out again.
     let _ = fs::remove_file(directory.join(super::verdicts::NAME));
     match old {
         Some((header, newest)) => {

@@ -1,6 +1,6 @@
 //! Digests of what is on disk, each file hashed once per machine and boot thanks to the shared digest table.
 //!
-//! A digest is given only for content that was stable while it was read, and entered only under a stamp that can vouch.
+//! A digest is given only for content that did not change while it was read, and entered only under a reliable stamp.
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::shm::stat::Stat;
 const CHUNK_BYTES: usize = 256 << 10;
 
 impl Store {
-    /// Notes the digest of a file that was seen in `state`; its stamp must vouch for the content.
+    /// Notes the digest of a file that was seen in `state`, whose stamp must be reliable: a changed file has another.
     pub fn note_digest(&self, state: &FileState, digest: &[u8; 32]) {
         self.cache.volatile.digests().enter(&state.stat.stamp(), digest);
     }
@@ -27,13 +27,18 @@ impl Store {
     }
 
     /// BLAKE3 of the regular file at `path`, which was seen in `state`; `None` if it is another one by now.
-    /// `vouches` says whether the stamp of `state` can vouch for the content.
-    pub fn digest_file(&self, path: &CStr, state: &FileState, vouches: bool) -> Option<[u8; 32]> {
+    /// `is_reliable` says whether a changed file would have another stamp than that of `state`.
+    pub fn digest_file(
+        &self,
+        path: &CStr,
+        state: &FileState,
+        is_reliable: bool,
+    ) -> Option<[u8; 32]> {
         let stamp = state.stat.stamp();
         // The table may know a file that somebody else can read and we cannot.
-        let vouches = vouches && self.cache.access.all_may_use(state);
+        let is_reliable = is_reliable && self.cache.access.all_may_use(state);
         let table = self.cache.volatile.digests();
-        if vouches && let Some(digest) = table.find(&stamp) {
+        if is_reliable && let Some(digest) = table.find(&stamp) {
             return Some(digest);
         }
         let mut file = File::open(Path::new(OsStr::from_bytes(path.to_bytes()))).ok()?;
@@ -49,7 +54,7 @@ impl Store {
             return None;
         }
         let digest = *hasher.finalize().as_bytes();
-        if vouches {
+        if is_reliable {
             table.enter(&stamp, &digest);
         }
         Some(digest)

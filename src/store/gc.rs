@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::walk::Named;
-use super::{Store, create};
+use super::{Store, create, files};
 use crate::error::StoreError;
 use crate::index::{self, belongs};
 use crate::shm::fault;
 use crate::shm::layout::{BUCKET_WORDS, DIRECTORY, IndexHeader};
 use crate::shm::words::{Ordering::Relaxed, Word};
 
-/// After what time a temporary file is nobody's any more.
+/// The age from which a temporary file belongs to no running process.
 const TEMPORARY_AGE: Duration = Duration::from_hours(1);
 /// After what time the directory of another layout is no longer used.
 const LAYOUT_AGE: Duration = Duration::from_hours(30 * 24);
@@ -44,7 +44,7 @@ pub struct Collected {
     pub index_grew: bool,
 }
 
-/// Tidies the cache in `directory` (`IBID_DIR`) up. `progress` is told how many of how many steps are done.
+/// Tidies the cache in `directory` (`IBID_DIR`) up. `progress` is called with how many of how many steps are done.
 pub fn collect(
     directory: &Path,
     store: &Store,
@@ -58,7 +58,7 @@ pub fn collect(
     };
     let first = store.first_to_keep(wanted);
     store.raise_oldest(first);
-    let segments = create::segments(store.directory());
+    let segments = files::segments(store.directory());
     let gone: Vec<_> = segments.into_iter().filter(|(seq, _)| *seq < first).collect();
     for (done, (seq, bytes)) in gone.iter().enumerate() {
         if fs::remove_file(store.segment_path(*seq)).is_ok() {
@@ -83,7 +83,7 @@ impl Store {
             let changed = fs::metadata(self.segment_path(seq)).and_then(|state| state.modified());
             limit.is_none_or(|limit| changed.is_ok_and(|changed| changed >= limit))
         };
-        let segments = create::segments(&self.directory);
+        let segments = files::segments(&self.directory);
         let young = segments.iter().map(|(seq, _)| *seq).find(|seq| is_young(*seq));
         by_size.max(young.unwrap_or(newest + 1)).max(self.window().oldest)
     }
@@ -95,7 +95,7 @@ impl Store {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<bool, StoreError> {
         let header = *self.cache.index.header();
-        let _lock = create::lock(&self.directory, "lock", true)?;
+        let _lock = files::lock(&self.directory, "lock", true)?;
         fault::point("growth: locked");
         if !self.is_current() {
             return Ok(false);
@@ -146,12 +146,12 @@ fn count_removed(paths: &[PathBuf], remove: fn(&Path) -> io::Result<()>) -> usiz
 }
 
 fn remove_temporary(path: &Path) -> io::Result<()> {
-    create::remove(path).inspect(|()| fault::point("collection: temporary file removed"))
+    files::remove(path).inspect(|()| fault::point("collection: temporary file removed"))
 }
 
 fn remove_layout(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
-        create::remove(&entry?.path())?;
+        files::remove(&entry?.path())?;
         fault::point("collection: file of another layout removed");
     }
     fs::remove_dir(path).inspect(|()| fault::point("collection: other layout removed"))

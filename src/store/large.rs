@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::append::NewEntry;
-use super::rotate::reserve;
-use super::{Store, create};
+use super::{Store, files};
 use crate::error::StoreError;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
@@ -45,10 +44,10 @@ impl Store {
         self.renew_epoch()?;
         let beside = self.segment_path(0);
         let failed = || StoreError::io("cannot write", &beside, InternalError::Append);
-        let (path, copy) = create::temporary_file(&beside).map_err(failed())?;
+        let (path, copy) = files::temporary_file(&beside).map_err(failed())?;
         let temporary = Temporary(path);
         fault::point("large segment: temporary file made");
-        reserve(&copy, segment_bytes).map_err(failed())?;
+        files::reserve(&copy, segment_bytes).map_err(failed())?;
         fault::point("large segment: space reserved");
         let mut blob = copy_hashed(file, &copy, len_bytes).map_err(failed())?;
         self.once(&mut blob, |blob| self.link_large(&temporary.0, &copy, blob, segment_bytes))?;

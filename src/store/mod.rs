@@ -27,6 +27,7 @@ mod create;
 mod decode;
 pub mod digest;
 pub mod draft;
+mod files;
 pub mod gc;
 mod large;
 pub mod path_set;
@@ -263,7 +264,7 @@ impl Store {
             .ok_or_else(|| StoreError::Corrupt(self.directory.join("index")))?;
         self.populate_word(index::first_word(key, count))?;
         fault::point("publishing: page there to be written");
-        // A lost race is no error: the entry is there for whoever publishes next.
+        // A lost race is no error: the entry is there for the next process that publishes.
         index::publish(words, key, place, self.window(), supersedes);
         Ok(())
     }
@@ -284,7 +285,7 @@ impl Store {
     }
 }
 
-/// Less memory than this leaves no room for a miss: records and text are read into some 50 MiB, and a segment is mapped.
+/// Less memory than this is too little for a miss: records and text are read into some 50 MiB, and a segment is mapped.
 const MEMORY_BYTES_MIN: u64 = 512 << 20;
 
 /// Whether this process may do what a miss does: past a limit it would be killed, or an allocation would fail.

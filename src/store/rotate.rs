@@ -7,10 +7,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{Store, create};
+use super::{Store, files};
 use crate::error::StoreError;
 use crate::index;
-use crate::os::file_system;
 use crate::outcome::InternalError;
 use crate::shm::counters::Counter;
 use crate::shm::fault;
@@ -18,7 +17,7 @@ use crate::shm::layout::{
     SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
     index_bytes,
 };
-use crate::shm::raw::{self, AsFd, Limited};
+use crate::shm::raw::{self, AsFd};
 
 impl Store {
     /// Whether the index that we have mapped is the one that new processes open: after `clear` both would go on to a
@@ -54,9 +53,9 @@ impl Store {
         }
         let header = self.segment_header(seq, SEGMENT_BYTES);
         let make = || -> io::Result<()> {
-            let (temporary, file) = create::temporary_file(&path)?;
+            let (temporary, file) = files::temporary_file(&path)?;
             fault::point("segment: temporary file made");
-            let made = reserve(&file, SEGMENT_BYTES)
+            let made = files::reserve(&file, SEGMENT_BYTES)
                 .inspect(|()| fault::point("segment: space reserved"))
                 .and_then(|()| (&file).write_all(bytemuck::bytes_of(&header)))
                 .inspect(|()| fault::point("segment: head written"))
@@ -104,13 +103,13 @@ impl Store {
     }
 
     /// Gives the oldest segments up while index and segments are larger than may be.
-    /// Whoever is at it already does it for all.
+    /// One process at a time does it, for all.
     pub(super) fn evict(&self) {
-        let Ok(_lock) = create::lock(&self.directory, "lock-evict", false) else { return };
+        let Ok(_lock) = files::lock(&self.directory, "lock-evict", false) else { return };
         fault::point("eviction: locked");
         let first = self.first_to_stay(self.max_bytes, self.window().newest);
         self.raise_oldest(first);
-        for (seq, _) in create::segments(&self.directory) {
+        for (seq, _) in files::segments(&self.directory) {
             if seq < first && fs::remove_file(self.segment_path(seq)).is_ok() {
                 self.count(Counter::EVICTIONS);
                 fault::point("eviction: segment removed");
@@ -118,17 +117,17 @@ impl Store {
         }
     }
 
-    /// Nothing below `first` is found any more.
+    /// From now on nothing below `first` is found.
     pub(super) fn raise_oldest(&self, first: u64) {
         if let Ok(control) = self.control() {
             control.retire(first);
         }
     }
 
-    /// The lowest number from which all segments have room beside the index; the last one stays in any case.
+    /// The lowest number from which all segments fit beside the index; the last one always stays.
     pub(super) fn first_to_stay(&self, max_bytes: u64, newest: u64) -> u64 {
         let index_bytes = index_bytes(self.cache.index.header().buckets);
-        let mut segments = create::segments(&self.directory);
+        let mut segments = files::segments(&self.directory);
         segments.retain(|(seq, _)| *seq <= newest);
         let Some((last, last_bytes)) = segments.pop() else { return newest };
         let mut left = max_bytes.saturating_sub(index_bytes).saturating_sub(last_bytes);
@@ -148,16 +147,7 @@ impl Store {
             let is_open = seq == window.newest && bytes == SEGMENT_BYTES;
             if is_open { unit * UNIT_BYTES } else { bytes }
         };
-        let segments = create::segments(&self.directory).into_iter();
+        let segments = files::segments(&self.directory).into_iter();
         segments.filter(|(seq, _)| (window.oldest..=window.newest).contains(seq)).map(used).sum()
     }
-}
-
-/// Reserves space for a file: without it, a full disk would show as SIGBUS or in the middle of an entry.
-pub(super) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    // Past its limit a process is killed (SIGXFSZ).
-    if raw::limit(Limited::FileBytes) < bytes {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    file_system::reserve(file, bytes)
 }

@@ -153,7 +153,7 @@ fn full_segments_are_left_and_the_oldest_go() {
     assert!(store.bytes_used() <= 2 * SEGMENT_BYTES);
     let found = |blob: &BlobRef| store.cache.find_blob(&blob.digest).is_some();
     assert!(!found(&blobs[0]) && found(&blobs[13]));
-    assert_eq!(create::segments(store.directory()).len(), 2);
+    assert_eq!(files::segments(store.directory()).len(), 2);
 }
 
 /// A file of so many bytes that are not all the same.
@@ -175,7 +175,7 @@ fn what_is_larger_than_a_segment_has_one_of_its_own() {
     let seqs = [before, large, after].map(|blob| blob.hint >> 20);
     assert_eq!(seqs, [1, 2, 3]);
     assert_eq!(store.put_file(&file).expect("stored").hint, large.hint);
-    let lens: Vec<u64> = create::segments(store.directory()).iter().map(|(_, len)| *len).collect();
+    let lens: Vec<u64> = files::segments(store.directory()).iter().map(|(_, len)| *len).collect();
     assert_eq!(lens, [SEGMENT_BYTES, (70 << 20) + 8192, SEGMENT_BYTES]);
     let other = scratch.open();
     let place = other.cache.find_blob(&large.digest).expect("found");

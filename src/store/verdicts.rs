@@ -1,7 +1,7 @@
 //! What was found out about programs: which observer sees all that they do.
 //!
 //! A text file beside the index, a line for each finding. A finding holds in the circumstances in which it was made (see
-//! `observe/circumstances.rs`), for the commands that it names, as long as the image and the libraries that it wants are the
+//! `observe/loader/circumstances.rs`), for the commands that it names, as long as the image and the libraries that it wants are the
 //! files that they were, and one that costs something ends after a week. Read next: `wrapper/trust.rs` (who finds out).
 
 use std::ffi::{CString, OsStr};
@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::create;
+use super::files;
 use crate::shm::raw;
 
 /// The file's name.
@@ -87,7 +87,7 @@ pub struct Verdict {
 
 /// A line of the file.
 #[derive(Debug)]
-struct Line {
+struct FindingLine {
     written_s: u64,
     stamp: String,
     verdict: Verdict,
@@ -95,7 +95,7 @@ struct Line {
 
 /// All findings.
 #[derive(Debug, Default)]
-pub struct Verdicts(Vec<Line>);
+pub struct Verdicts(Vec<FindingLine>);
 
 impl Verdicts {
     /// Those of a store (`Store::directory`); none if the file cannot be read.
@@ -106,14 +106,15 @@ impl Verdicts {
 
     /// What is known of an image as it is today, in these runs.
     pub fn of(&self, image: &Path, scope: &Scope) -> Option<&Verdict> {
-        let is_it = |line: &&Line| line.verdict.image == image && line.verdict.scope == *scope;
+        let is_it =
+            |line: &&FindingLine| line.verdict.image == image && line.verdict.scope == *scope;
         let line = self.0.iter().rev().find(is_it)?;
         line.holds().then_some(&line.verdict)
     }
 
     /// The runs in which the shim saw all that an image did, in this scope, as far as its files are what they were.
     pub fn proven(&self, image: &Path, scope: &Scope) -> impl Iterator<Item = &Verdict> {
-        let is_it = |line: &&Line| {
+        let is_it = |line: &&FindingLine| {
             let verdict = &line.verdict;
             let is_about = verdict.image == image && verdict.scope == *scope;
             is_about && verdict.trust == Trust::Preload && line.holds()
@@ -123,7 +124,7 @@ impl Verdicts {
 
     /// What was doubtful about an image in these circumstances, in whichever runs.
     pub fn doubts(&self, image: &Path, circumstances: &str) -> impl Iterator<Item = &Verdict> {
-        let is_it = move |line: &&Line| {
+        let is_it = move |line: &&FindingLine| {
             let verdict = &line.verdict;
             verdict.trust == Trust::Doubt
                 && verdict.image == image
@@ -137,14 +138,14 @@ impl Verdicts {
     /// seconds it has.
     pub fn current(&self) -> Vec<(&Verdict, u64)> {
         let mut known: Vec<(&Path, &Scope)> = Vec::new();
-        for Line { verdict, .. } in &self.0 {
+        for FindingLine { verdict, .. } in &self.0 {
             if !known.contains(&(&verdict.image, &verdict.scope)) {
                 known.push((&verdict.image, &verdict.scope));
             }
         }
         let last = |(image, scope): &(&Path, &Scope)| {
             let is_it =
-                |line: &&Line| line.verdict.image == *image && line.verdict.scope == **scope;
+                |line: &&FindingLine| line.verdict.image == *image && line.verdict.scope == **scope;
             self.0.iter().rev().find(is_it).filter(|line| line.holds())
         };
         let lines = known.iter().filter_map(last);
@@ -152,7 +153,7 @@ impl Verdicts {
     }
 }
 
-impl Line {
+impl FindingLine {
     /// Its files are what they were, and it is not too old.
     fn holds(&self) -> bool {
         let is_over = self.verdict.trust.is_slow() && age_s(self.written_s) > DISTRUST_S_MAX;
@@ -191,7 +192,7 @@ impl Verdict {
         let is_long = fs::metadata(&path).is_ok_and(|found| found.len() > LEN_BYTES_MAX);
         let mut options = OpenOptions::new();
         options.append(!is_long).write(true).truncate(is_long);
-        create::file_to_write(&path, &mut options)?.write_all(&line)
+        files::file_to_write(&path, &mut options)?.write_all(&line)
     }
 
     /// The stamps of its files, folded.
@@ -205,7 +206,7 @@ impl Verdict {
     }
 }
 
-fn parse(line: &[u8]) -> Option<Line> {
+fn parse(line: &[u8]) -> Option<FindingLine> {
     let mut fields = line.split(|byte| *byte == b'\t');
     let mut text = || std::str::from_utf8(fields.next()?).ok();
     let written_s = text()?.parse().ok()?;
@@ -217,7 +218,7 @@ fn parse(line: &[u8]) -> Option<Line> {
     let image = paths.next()?;
     let libraries = paths.collect();
     let verdict = Verdict { image, libraries, scope, trust: *trust, reason };
-    Some(Line { written_s, stamp, verdict })
+    Some(FindingLine { written_s, stamp, verdict })
 }
 
 #[cfg(test)]

@@ -30,14 +30,14 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct VerifyReport {
     /// Whole records.
     pub records: u64,
     /// Whole blobs.
     pub blobs: u64,
     /// Bytes that were read.
     pub bytes: u64,
-    /// Words and blobs that lead to nothing any more: misses, and no damage.
+    /// Words and blobs whose record or segment was removed: misses, and no damage.
     pub misses: u64,
     /// What is damaged, in the order of the places.
     pub damage: Vec<Damage>,
@@ -88,19 +88,19 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Checks the cache in `directory` (`IBID_DIR`), and with `repair` drops what is damaged. `progress` is told how many of
+/// Checks the cache in `directory` (`IBID_DIR`), and with `repair` drops what is damaged. `progress` is called with how many of
 /// how many words have been followed.
 pub fn verify(
     directory: &Path,
     terms: impl Into<Terms>,
     repair: bool,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Report, StoreError> {
+) -> Result<VerifyReport, StoreError> {
     let inside = directory.join(DIRECTORY);
     let path = inside.join("index");
     let terms = terms.into();
     if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(Report::default());
+        return Ok(VerifyReport::default());
     }
     let is_whole = raw::open_directory(&super::c_path(&inside)?)
         .is_ok_and(|handle| Index::open(raw::AsFd::as_fd(&handle)).is_some());
@@ -109,7 +109,7 @@ pub fn verify(
             Store::open(directory, terms)?;
         }
         let damage = Damage { place: Place { seq: 0, unit: 0 }, fault: Fault::Index };
-        return Ok(Report { damage: vec![damage], ..Report::default() });
+        return Ok(VerifyReport { damage: vec![damage], ..VerifyReport::default() });
     }
     let store = Store::open(directory, terms)?;
     let mut verifier = Verifier::new(&store);
@@ -135,7 +135,7 @@ struct Verifier<'s> {
     is_whole: HashMap<Place, bool>,
     by_digest: HashMap<[u8; 32], Place>,
     references: Vec<Reference>,
-    report: Report,
+    report: VerifyReport,
 }
 
 /// A blob, as a record names it.
@@ -166,7 +166,7 @@ impl<'s> Verifier<'s> {
             is_whole: HashMap::new(),
             by_digest: HashMap::new(),
             references: Vec::new(),
-            report: Report { misses: dead, ..Report::default() },
+            report: VerifyReport { misses: dead, ..VerifyReport::default() },
         }
     }
 
@@ -303,7 +303,7 @@ impl<'s> Verifier<'s> {
             words.replace(named.at, named.word, 0);
         }
         for path in self.segments_dropped.iter().map(|seq| self.store.segment_path(*seq)) {
-            let gone = super::create::remove(&path);
+            let gone = super::files::remove(&path);
             gone.map_err(StoreError::io("cannot remove", &path, InternalError::Segment))?;
         }
         Ok(())

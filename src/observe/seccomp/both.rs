@@ -6,21 +6,28 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::CallsSeen;
 use super::missed::{Missed, attribute, missed};
-use super::{Question, Sight};
-use crate::observe::log::{Event, Log, What};
-use crate::observe::programs::Programs;
+use crate::observe::known::numbers::Question;
+use crate::observe::loader::UnseenReads;
+use crate::observe::shim::log::{Event, ShimLog, What};
 use crate::observe::trace::Trace;
-use crate::observe::{Fact, Observation, Output, Unsteady};
+use crate::observe::trace::programs::Programs;
+use crate::observe::{Fact, Observation, SeenOutput, Unsteady};
 
 /// Both views of a run as one, and what the shim missed.
-pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Missed>) {
-    let Sight { events, asked, clockless, .. } = sight;
+pub fn both(
+    seen: CallsSeen,
+    shim: ShimLog,
+    shim_trace: Trace,
+    unseen_reads: UnseenReads,
+) -> (Observation, Vec<Missed>) {
+    let CallsSeen { events, asked, clockless, .. } = seen;
     let (lost, places) = (shim.lost.clone(), shim_trace.first_places());
     let reported: HashSet<(u32, PathBuf)> = starts(&shim.events).collect();
     let mut calls = Trace::at(places.anew());
     let killed = Programs::of(&shim.events).killed;
-    let by_shim = shim_trace.conclude(shim);
+    let by_shim = unseen_reads.conclude(shim_trace, shim);
     let events = without_nested(events, &reported);
     let started: Vec<(u32, PathBuf)> = starts(&events).collect();
     calls.add(&events);
@@ -79,7 +86,7 @@ pub fn both(sight: Sight, shim: Log, shim_trace: Trace) -> (Observation, Vec<Mis
     if silent.is_empty() {
         // The shim looks itself before each change; that it did shows as a call of the program's.
         for output in &mut whole.outputs {
-            let is_same = |same: &Output| same.path == output.path;
+            let is_same = |same: &SeenOutput| same.path == output.path;
             output.was_asked &= !by_shim.outputs.iter().any(is_same);
         }
     }

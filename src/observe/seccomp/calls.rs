@@ -5,24 +5,19 @@
 
 use std::path::PathBuf;
 
-use super::numbers as n;
-use super::place::{Base, Place, descriptor};
-use super::{Opened, Question, Tracer, inode};
-use crate::observe::log::What;
-use crate::observe::pseudo;
+use super::arguments::word;
+use super::place::{Base, WatchedPath, descriptor};
+use super::{Opened, Tracer, inode};
+use crate::observe::known::numbers::{self as n, Question};
+use crate::observe::known::pseudo;
+use crate::observe::shim::log::What;
 use crate::os::watch::{Asked, Listener, Unread, read_memory};
 
-pub const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const PATH_LEN_MAX: usize = 4096;
 const S_IFMT: u32 = 0o170_000;
 const S_IFDIR: u32 = 0o040_000;
 const S_IFREG: u32 = 0o100_000;
-
-#[allow(clippy::cast_possible_truncation, reason = "the kernel reads 32 bits of it, too")]
-pub fn word(argument: u64) -> u32 {
-    argument as u32
-}
 
 /// Whether links are followed, by a call's flags.
 fn follows(flags: u64) -> bool {
@@ -57,7 +52,7 @@ impl Tracer {
         let is_cookie = question == Question::Random && asked.arguments[1..3] == [8, 1];
         if !is_cookie {
             let image = image(asked.thread);
-            self.sight.asked.insert((question, image));
+            self.seen.asked.insert((question, image));
         }
     }
 
@@ -136,14 +131,14 @@ impl Tracer {
                 // No path is seen then: it is as if nothing had been watched.
                 let reason =
                     "system calls cannot be watched: the memory of a process cannot be read";
-                self.sight.absent.get_or_insert_with(|| reason.to_owned());
+                self.seen.absent.get_or_insert_with(|| reason.to_owned());
                 None
             }
         }
     }
 
-    fn place_of(&mut self, asked: &Asked, base: Base, text: &[u8]) -> Option<Place> {
-        let place = Place::of(asked.thread, base, text, &self.cwd);
+    fn place_of(&mut self, asked: &Asked, base: Base, text: &[u8]) -> Option<WatchedPath> {
+        let place = WatchedPath::of(asked.thread, base, text, &self.cwd);
         if place.is_none() {
             self.incomplete(asked.thread, "used a directory that has no path".to_owned());
         }
@@ -151,7 +146,7 @@ impl Tracer {
     }
 
     /// The place that a call's arguments name; `None` if there is nothing to note.
-    pub fn place(&mut self, asked: &Asked, base: Base, address: u64) -> Option<Place> {
+    pub fn place(&mut self, asked: &Asked, base: Base, address: u64) -> Option<WatchedPath> {
         let text = self.text(asked, address)?;
         // What is asked about a descriptor was noted when that was opened.
         if text.is_empty() {
@@ -192,7 +187,7 @@ impl Tracer {
     }
 
     /// Notes an open that changes nothing.
-    pub fn opens_for_reading(&mut self, asked: &Asked, place: &Place, flags: u32) {
+    pub fn opens_for_reading(&mut self, asked: &Asked, place: &WatchedPath, flags: u32) {
         let path = place.spelled.clone();
         let found = place.stat();
         let what = match found {
@@ -229,20 +224,7 @@ fn image(thread: u32) -> PathBuf {
     std::fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default()
 }
 
-/// Numbers in memory, of a structure that begins at an address.
-pub fn numbers<const N: usize>(asked: &Asked, address: u64) -> Option<[u64; N]> {
-    let mut bytes = vec![0; N * 8];
-    if read_memory(asked.thread, address, &mut bytes) != Ok(bytes.len()) {
-        return None;
-    }
-    let mut numbers = [0; N];
-    for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
-        *number = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-    }
-    Some(numbers)
-}
-
-fn may_read(place: &Place) -> bool {
+fn may_read(place: &WatchedPath) -> bool {
     rustix::fs::accessat(
         rustix::fs::CWD,
         place.here(),

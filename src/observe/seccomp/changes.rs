@@ -3,13 +3,15 @@
 //! What they came to is found out later: see `pending.rs`.
 
 use super::Tracer;
-use super::calls::{ENOENT, numbers, word};
-use super::numbers as n;
+use super::arguments::{numbers, word};
 use super::pending::{Change, Pending};
-use super::place::{Base, Place, descriptor};
-use crate::observe::log::What;
+use super::place::{Base, WatchedPath, descriptor};
+use crate::observe::known::numbers as n;
+use crate::observe::shim::log::What;
+use crate::observe::shim::log_layout::FileStat;
 use crate::os::watch::Asked;
 
+const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
 const O_ACCMODE: u32 = 3;
 const O_CREAT: u32 = 0o100;
@@ -73,7 +75,7 @@ impl Tracer {
         }
     }
 
-    fn write(&mut self, asked: &Asked, place: Place, flags: u32, mode: u32) {
+    fn write(&mut self, asked: &Asked, place: WatchedPath, flags: u32, mode: u32) {
         let path = place.spelled.clone();
         let what = match place.stat() {
             Ok(_) if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL => {
@@ -227,12 +229,12 @@ impl Tracer {
         }
         // One without a name is nobody's.
         if let Some(path) = Base::Descriptor(fd).path(asked.thread) {
-            let place = Place::at(asked.thread, path, &self.cwd);
+            let place = WatchedPath::at(asked.thread, path, &self.cwd);
             self.restyle(asked, place, is_shown);
         }
     }
 
-    fn restyle(&mut self, asked: &Asked, place: Place, is_shown: bool) {
+    fn restyle(&mut self, asked: &Asked, place: WatchedPath, is_shown: bool) {
         match place.stat() {
             Ok(before) => {
                 self.pend(asked, place, Some(before), Change::Attributes { is_shown });
@@ -244,8 +246,8 @@ impl Tracer {
     fn pend(
         &mut self,
         asked: &Asked,
-        place: Place,
-        before: Option<crate::observe::log_layout::FileStat>,
+        place: WatchedPath,
+        before: Option<FileStat>,
         change: Change,
     ) {
         self.pending.push(Pending { thread: asked.thread, place, before, change });
@@ -257,7 +259,7 @@ fn is_own_group(group: u64) -> bool {
     word(group) == u32::MAX || word(group) == rustix::process::getegid().as_raw()
 }
 
-fn may_write(place: &Place) -> bool {
+fn may_write(place: &WatchedPath) -> bool {
     let access = rustix::fs::Access::WRITE_OK;
     rustix::fs::accessat(rustix::fs::CWD, place.here(), access, rustix::fs::AtFlags::EACCESS)
         .is_ok()

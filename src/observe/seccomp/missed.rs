@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::observe::Observation;
-use crate::observe::log::{Event, What};
-use crate::observe::places::{Places, spelled};
+use crate::observe::shim::log::{Event, What};
+use crate::observe::trace::places::{Places, spelled};
 
 /// Links that are followed, one behind the other.
 const LINKS_MAX: usize = 40;
@@ -110,15 +110,15 @@ struct Knowledge<'a> {
     cwd: &'a Path,
     paths: HashMap<Vec<u8>, Vec<Known>>,
     /// What is, or is missing, on the way to something that is known: a record holds this, too.
-    ways: HashSet<Vec<u8>>,
+    on_the_way: HashSet<Vec<u8>>,
     /// What was written, as the kernel spells it: a tool may use two names of a directory.
     written: HashSet<PathBuf>,
 }
 
 impl<'a> Knowledge<'a> {
     fn of(cwd: &'a Path, seen: &Observation) -> Knowledge<'a> {
-        let (paths, ways, written) = (HashMap::new(), HashSet::new(), HashSet::new());
-        let mut known = Knowledge { cwd, paths, ways, written };
+        let (paths, on_the_way, written) = (HashMap::new(), HashSet::new(), HashSet::new());
+        let mut known = Knowledge { cwd, paths, on_the_way, written };
         seen.absences.iter().for_each(|absence| known.add(&absence.path, Known::Absent));
         seen.existing.iter().for_each(|path| known.add(path, Known::Exists));
         seen.listings.iter().for_each(|path| known.add(path, Known::Listed));
@@ -139,7 +139,7 @@ impl<'a> Knowledge<'a> {
 
     /// All that is on the way to an absolute path, with itself.
     fn add_way(&mut self, path: &Path) {
-        self.ways.extend(path.ancestors().map(|above| above.as_os_str().as_bytes().to_vec()));
+        self.on_the_way.extend(path.ancestors().map(|above| above.as_os_str().as_bytes().to_vec()));
         self.walk(path, LINKS_MAX);
     }
 
@@ -153,7 +153,7 @@ impl<'a> Knowledge<'a> {
                 continue;
             }
             prefix.push(part);
-            self.ways.insert(prefix.as_os_str().as_bytes().to_vec());
+            self.on_the_way.insert(prefix.as_os_str().as_bytes().to_vec());
             if let (Ok(target), 1..) = (std::fs::read_link(&prefix), links_max) {
                 let target = prefix.parent().unwrap_or(Path::new("/")).join(target);
                 let target = spelled(self.cwd, &target.join(rest.as_path()));
@@ -174,13 +174,13 @@ impl<'a> Knowledge<'a> {
     /// What is absent has nothing below it; of a path in a directory that is absent, that is what counts.
     fn lacks(&self, path: &Path) -> bool {
         self.has(path, &[Known::Read, Known::Written])
-            || self.ways.contains(&spelled(self.cwd, path))
+            || self.on_the_way.contains(&spelled(self.cwd, path))
             || path.ancestors().any(|above| self.has(above, &[Known::Absent]))
     }
 
     fn is_there(&self, path: &Path) -> bool {
         self.has(path, &[Known::Exists, Known::Listed, Known::Read, Known::Written])
-            || self.ways.contains(&spelled(self.cwd, path))
+            || self.on_the_way.contains(&spelled(self.cwd, path))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The seccomp observer: a thread that is told of each system call before it is made, notes it, and lets it go on.
+//! The seccomp observer: a thread to which the kernel reports each system call before it is made; it notes it and lets it go on.
 //!
 //! It sees static programs and raw calls, and every path that libc or the loader uses by itself. It sees neither
 //! variables nor what reads the clock in the process's own memory: for those the shim is loaded where it can be, see
@@ -14,16 +14,19 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 
-use super::log::{Event, What};
-use super::log_layout::FileStat;
-use crate::os::watch::{self, Clockless, Door, Filter, Listener, Privileges, Start, Waited};
+use crate::observe::known::numbers::{self, Question};
+use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log_layout::FileStat;
+use crate::os::watch::{
+    self, Clockless, ClocklessStart, Door, Filter, Listener, Privileges, Waited,
+};
 use crate::os::without_signals;
 
+mod arguments;
 mod both;
 mod calls;
 mod changes;
 mod missed;
-mod numbers;
 mod pending;
 mod place;
 mod programs;
@@ -45,29 +48,12 @@ pub const WATCHES_ITSELF: &str = "system calls cannot be watched: the tool watch
 pub struct Watch {
     /// Closing it ends the thread.
     stop: OwnedFd,
-    thread: JoinHandle<Sight>,
-}
-
-/// What is asked of the kernel that is another at each run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
-    /// `time`.
-    Time,
-    /// The time by another way.
-    Clock,
-    /// Random numbers.
-    Random,
-    /// The number of a process.
-    Process,
-    /// The state of the machine.
-    System,
-    /// Its name.
-    Host,
+    thread: JoinHandle<CallsSeen>,
 }
 
 /// What the watch saw.
 #[derive(Debug, Default)]
-pub struct Sight {
+pub struct CallsSeen {
     /// In the order in which it happened.
     pub events: Vec<Event>,
     /// What was asked, and by which image.
@@ -97,7 +83,7 @@ impl Watch {
 
     /// What was seen of the tool, which has ended or was never started; its filter must have been dropped. What the tool
     /// left behind goes on, attended by a process of ours.
-    pub fn finish(self) -> Sight {
+    pub fn finish(self) -> CallsSeen {
         drop(self.stop);
         self.thread.join().unwrap_or_default()
     }
@@ -107,7 +93,7 @@ impl Watch {
 #[derive(Debug)]
 struct Starting {
     path: PathBuf,
-    /// The file that the process will run, be it the interpreter of a script.
+    /// The file that the process will run; of a script, that is its interpreter.
     image: (u64, u64),
     /// The one that it ran before.
     before: Option<(u64, u64)>,
@@ -119,7 +105,7 @@ struct Tracer {
     cwd: PathBuf,
     own_files: Vec<PathBuf>,
     hide_clocks: bool,
-    sight: Sight,
+    seen: CallsSeen,
     pending: Vec<Pending>,
     starting: HashMap<u32, Starting>,
     /// The process that starts without a clock just now.
@@ -146,16 +132,16 @@ const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000 };
 const GRACE: Duration = Duration::from_millis(20);
 
 impl Tracer {
-    fn work(mut self, door: Door, stopped: &OwnedFd) -> Sight {
+    fn work(mut self, door: Door, stopped: &OwnedFd) -> CallsSeen {
         let mut listener = match door.wait() {
             Ok(listener) => listener,
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                self.sight.absent = Some(WATCHED_ALREADY.to_owned());
-                return self.sight;
+                self.seen.absent = Some(WATCHED_ALREADY.to_owned());
+                return self.seen;
             }
             Err(error) => {
-                self.sight.absent = Some(format!("system calls cannot be watched: {error}"));
-                return self.sight;
+                self.seen.absent = Some(format!("system calls cannot be watched: {error}"));
+                return self.seen;
             }
         };
         let is_gone = loop {
@@ -177,7 +163,7 @@ impl Tracer {
         if !is_gone {
             self.incomplete(0, "a process outlived the tool".to_owned());
         }
-        self.sight
+        self.seen
     }
 
     /// The tool has ended: says whether what it started has, too, or does so in a moment.
@@ -219,9 +205,9 @@ impl Tracer {
     fn glance(&mut self) {
         let Some((process, clockless)) = self.clockless else { return };
         match clockless.attend() {
-            Start::Ahead => return,
-            Start::Done => _ = self.hidden.insert(process),
-            Start::Failed => {}
+            ClocklessStart::Ahead => return,
+            ClocklessStart::Done => _ = self.hidden.insert(process),
+            ClocklessStart::Failed => {}
         }
         self.clockless = None;
     }
@@ -249,7 +235,7 @@ impl Tracer {
     /// Notes what a thread did: its process did it.
     fn event(&mut self, thread: u32, what: What) {
         let pid = self.processes.get(&thread).copied().unwrap_or(thread);
-        self.sight.events.push(Event { pid, what });
+        self.seen.events.push(Event { pid, what });
     }
 
     fn incomplete(&mut self, pid: u32, reason: String) {

@@ -5,9 +5,9 @@
 
 use std::path::PathBuf;
 
-use super::place::Place;
-use crate::observe::log::What;
-use crate::observe::log_layout::FileStat;
+use super::place::WatchedPath;
+use crate::observe::shim::log::What;
+use crate::observe::shim::log_layout::FileStat;
 
 const ENOENT: i32 = 2;
 
@@ -17,7 +17,7 @@ pub struct Pending {
     /// The thread that makes it.
     pub thread: u32,
     /// Where its effect will be seen.
-    pub place: Place,
+    pub place: WatchedPath,
     /// What was there before.
     pub before: Option<FileStat>,
     /// What it is.
@@ -30,7 +30,7 @@ pub enum Change {
     /// A file is made by `open`.
     Open { flags: u32, mode: u32 },
     /// What was at another place comes here; `moved` is what it was.
-    Rename { from: Place, existed: bool, moved: FileStat },
+    Rename { from: WatchedPath, existed: bool, moved: FileStat },
     /// A name is made for what has one already.
     Link { from: PathBuf },
     /// A link, a directory or a device is made.

@@ -4,12 +4,13 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::observe::log_layout::FileStat;
+use super::arguments::word;
+use crate::observe::shim::log_layout::FileStat;
 use crate::shm::raw::{self, Errno, FileState};
 
 /// A path of a watched process.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct WatchedPath {
     /// As it stands in the log: as spelled if it is relative to where the tool was started, else absolute.
     pub spelled: PathBuf,
     /// The same for our own calls.
@@ -28,7 +29,7 @@ pub enum Base {
 impl Base {
     /// Of a call's argument.
     pub fn of(argument: u64) -> Base {
-        match super::calls::word(argument).cast_signed() {
+        match word(argument).cast_signed() {
             libc::AT_FDCWD => Base::Working,
             fd => Base::Descriptor(fd),
         }
@@ -46,9 +47,9 @@ impl Base {
     }
 }
 
-impl Place {
+impl WatchedPath {
     /// Where `text` leads from `base`; `None` if that has no path. `start` is where the tool was started.
-    pub fn of(thread: u32, base: Base, text: &[u8], start: &Path) -> Option<Place> {
+    pub fn of(thread: u32, base: Base, text: &[u8], start: &Path) -> Option<WatchedPath> {
         let text = OsStr::from_bytes(text);
         let spelled = if text.as_bytes().first() == Some(&b'/') {
             PathBuf::from(text)
@@ -58,24 +59,24 @@ impl Place {
                 at => at.join(text),
             }
         };
-        Some(Place::at(thread, spelled, start))
+        Some(WatchedPath::at(thread, spelled, start))
     }
 
     /// The place of a path that is absolute or relative to where the tool was started.
-    pub fn at(thread: u32, spelled: PathBuf, start: &Path) -> Place {
+    pub fn at(thread: u32, spelled: PathBuf, start: &Path) -> WatchedPath {
         let here = seen_from_here(thread, start.join(&spelled));
         let here = CString::new(here.into_os_string().into_vec()).unwrap_or_default();
-        Place { spelled, here }
+        WatchedPath { spelled, here }
     }
 
     /// What is there, links followed.
     pub fn stat(&self) -> Result<FileStat, i32> {
-        told(raw::stat(&self.here))
+        file_stat(raw::stat(&self.here))
     }
 
-    /// What is there, be it a link.
+    /// What is there; a link is not followed.
     pub fn lstat(&self) -> Result<FileStat, i32> {
-        told(raw::lstat(&self.here))
+        file_stat(raw::lstat(&self.here))
     }
 
     /// The path for our own calls.
@@ -88,7 +89,7 @@ impl Place {
 pub fn descriptor(thread: u32, fd: i32) -> Option<(FileStat, bool)> {
     let path = CString::new(format!("/proc/{thread}/fd/{fd}")).ok()?;
     let link = raw::lstat(&path).ok()?;
-    Some((told(raw::stat(&path)).ok()?, link.mode & 0o200 != 0))
+    Some((file_stat(raw::stat(&path)).ok()?, link.mode & 0o200 != 0))
 }
 
 /// Paths that lead each process to something of its own.
@@ -114,7 +115,7 @@ fn seen_from_here(thread: u32, path: PathBuf) -> PathBuf {
     path
 }
 
-fn told(answer: Result<FileState, Errno>) -> Result<FileStat, i32> {
+fn file_stat(answer: Result<FileState, Errno>) -> Result<FileStat, i32> {
     let state = answer.map_err(Errno::raw_os_error)?;
     Ok(FileStat {
         dev: state.stat.dev,

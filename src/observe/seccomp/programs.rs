@@ -6,14 +6,13 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::calls::{numbers, word};
-use super::numbers as n;
-use super::place::{Base, Place};
+use super::arguments::{numbers, word};
+use super::place::{Base, WatchedPath};
 use super::{Starting, Tracer, inode};
-use crate::observe::log::{Event, What};
-use crate::observe::log_layout::FileStat;
-use crate::observe::preload::file_stat;
-use crate::observe::pseudo;
+use crate::observe::known::numbers as n;
+use crate::observe::known::pseudo;
+use crate::observe::shim::log::{Event, What, file_stat};
+use crate::observe::shim::log_layout::FileStat;
 use crate::os::elf::{self, Elf, Preloading};
 use crate::os::watch::{Asked, Clockless};
 
@@ -42,7 +41,7 @@ impl Tracer {
             }
             libc::SYS_seccomp => {
                 if b & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
-                    self.sight.absent = Some(super::WATCHES_ITSELF.to_owned());
+                    self.seen.absent = Some(super::WATCHES_ITSELF.to_owned());
                 }
             }
             libc::SYS_close => self.closes(asked, word(a).cast_signed()),
@@ -86,7 +85,7 @@ impl Tracer {
         } else if (self.hide_clocks || matches!(preloading, Preloading::Impossible(_)))
             && process == asked.thread
         {
-            // One at a time; another that starts in that moment keeps its clock, and is told to.
+            // One at a time; another that starts in that moment keeps its clock, and counts as one that does.
             if self.clockless.is_none()
                 && let Ok(clockless) = Clockless::begin(process)
             {
@@ -104,7 +103,7 @@ impl Tracer {
     fn files_of_program(
         &mut self,
         asked: &Asked,
-        place: Place,
+        place: WatchedPath,
     ) -> Result<(FileStat, Preloading), i32> {
         let mut place = place;
         for depth in 0.. {
@@ -122,7 +121,7 @@ impl Tracer {
             match elf::preloading(&file, &head) {
                 Preloading::Script { start, end } if depth < SCRIPT_DEPTH_MAX => {
                     let text = head.get(start..end).unwrap_or_default();
-                    match Place::of(asked.thread, Base::Working, text, &self.cwd) {
+                    match WatchedPath::of(asked.thread, Base::Working, text, &self.cwd) {
                         Some(next) => place = next,
                         None => return Ok((stat, Preloading::Unknown)),
                     }
@@ -142,7 +141,7 @@ impl Tracer {
             && let Some(loader) = elf.interpreter(&mut room)
         {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(loader));
-            let stat = Place::at(asked.thread, path.clone(), &self.cwd).stat().ok();
+            let stat = WatchedPath::at(asked.thread, path.clone(), &self.cwd).stat().ok();
             self.event(asked.thread, What::Ran { path, stat });
         }
     }
@@ -157,7 +156,7 @@ impl Tracer {
         if now == Some(starting.image) {
             let image = fs::read_link(&exe).unwrap_or_default();
             if was_hidden {
-                self.sight.clockless.insert((process, image.clone()));
+                self.seen.clockless.insert((process, image.clone()));
             }
             self.event(process, What::Exec { path: starting.path });
             let libraries = std::ffi::OsString::new();
@@ -170,13 +169,13 @@ impl Tracer {
         }
     }
 
-    /// Programs that never made a call that is told of, or calls of `execve` that failed and were the last.
+    /// Programs that never made a call that the filter reports, or calls of `execve` that failed and were the last.
     pub fn never_started(&mut self) {
         for (process, starting) in std::mem::take(&mut self.starting) {
             let path = self.cwd.join(&starting.path);
             let image = fs::canonicalize(&path).unwrap_or(path);
             if self.hidden.remove(&process) {
-                self.sight.clockless.insert((process, image.clone()));
+                self.seen.clockless.insert((process, image.clone()));
             }
             self.event(process, What::Exec { path: starting.path });
             let libraries = std::ffi::OsString::new();
@@ -187,10 +186,10 @@ impl Tracer {
     /// All programs have ended. Whether each did so by itself, calls do not show: see `both.rs`.
     pub fn ended(&mut self) {
         let started = |event: &Event| matches!(event.what, What::Start { .. });
-        let events = &self.sight.events;
+        let events = &self.seen.events;
         let ended: BTreeSet<u32> =
             events.iter().filter(|event| started(event)).map(|event| event.pid).collect();
-        self.sight.events.extend(ended.into_iter().map(|pid| Event { pid, what: What::Exit }));
+        self.seen.events.extend(ended.into_iter().map(|pid| Event { pid, what: What::Exit }));
     }
 }
 

@@ -1,14 +1,9 @@
 //! Functions that ask for what is no file: variables, the time, the locale, users, the network.
 
-use core::ffi::c_void;
-
 use crate::link::Slot;
 use crate::log_layout::{fact, kind};
 use crate::note;
-use crate::raw;
-
-type Text = *const u8;
-type Any = *mut c_void;
+use crate::raw::{self, Any, CText};
 
 /// `CLOCK_MONOTONIC`, `_RAW`, `_COARSE`, `CLOCK_BOOTTIME`, `_ALARM`.
 const CLOCKS_SINCE_BOOT: [i32; 5] = [1, 4, 6, 7, 9];
@@ -22,7 +17,7 @@ fn read_clock(clock: i32) {
 }
 
 /// Notes a locale that is set, and whether it is taken from the environment.
-unsafe fn locale(name: Text) {
+unsafe fn locale(name: CText) {
     if name.is_null() {
         return;
     }
@@ -42,7 +37,7 @@ unsafe fn posix() {
 }
 
 /// A domain that may have been bound to no directory.
-unsafe fn domain(domain: Text) {
+unsafe fn domain(domain: CText) {
     // SAFETY: null or a C string, by the contract of textdomain.
     unsafe { note::text_domain(domain, note::DEFAULT_DIRECTORY.as_ptr().cast()) };
 }
@@ -88,7 +83,7 @@ pub unsafe fn time_unknown(out: *mut i64) -> isize {
 }
 
 /// Notes what is to be loaded; the address of the real `dlopen`.
-unsafe extern "C" fn before_load(name: Text) -> usize {
+unsafe extern "C" fn before_load(name: CText) -> usize {
     static DLOPEN: Slot = Slot::new();
     // SAFETY: null or a C string, by the contract of dlopen.
     unsafe { note::name(kind::LOAD, name) };
@@ -116,22 +111,22 @@ after! {
 }
 
 before! {
-    fn getenv(name: Text) -> *mut u8, note::variable(name);
-    fn secure_getenv(name: Text) -> *mut u8, note::variable(name);
-    fn __secure_getenv(name: Text) -> *mut u8, note::variable(name);
-    fn setlocale(category: i32, name: Text) -> *mut u8, locale(name);
-    fn newlocale(mask: i32, name: Text, base: Any) -> Any, locale(name);
-    fn __newlocale(mask: i32, name: Text, base: Any) -> Any, locale(name);
-    fn bindtextdomain(domain: Text, directory: Text) -> *mut u8, note::text_domain(domain, directory);
-    fn textdomain(name: Text) -> *mut u8, domain(name);
-    fn dgettext(name: Text, text: Text) -> *mut u8, domain(name);
-    fn dcgettext(name: Text, text: Text, category: i32) -> *mut u8, domain(name);
-    fn dngettext(name: Text, one: Text, more: Text, n: usize) -> *mut u8, domain(name);
-    fn dcngettext(name: Text, one: Text, more: Text, n: usize, category: i32) -> *mut u8, domain(name);
-    fn catopen(name: Text, flags: i32) -> *mut u8, note::incomplete(b"opened a message catalogue", raw::bytes(name));
-    fn getopt(count: i32, arguments: Any, options: Text) -> i32, posix();
-    fn getopt_long(count: i32, arguments: Any, options: Text, long: Any, index: Any) -> i32, posix();
-    fn getopt_long_only(count: i32, arguments: Any, options: Text, long: Any, index: Any) -> i32, posix();
+    fn getenv(name: CText) -> *mut u8, note::variable(name);
+    fn secure_getenv(name: CText) -> *mut u8, note::variable(name);
+    fn __secure_getenv(name: CText) -> *mut u8, note::variable(name);
+    fn setlocale(category: i32, name: CText) -> *mut u8, locale(name);
+    fn newlocale(mask: i32, name: CText, base: Any) -> Any, locale(name);
+    fn __newlocale(mask: i32, name: CText, base: Any) -> Any, locale(name);
+    fn bindtextdomain(domain: CText, directory: CText) -> *mut u8, note::text_domain(domain, directory);
+    fn textdomain(name: CText) -> *mut u8, domain(name);
+    fn dgettext(name: CText, text: CText) -> *mut u8, domain(name);
+    fn dcgettext(name: CText, text: CText, category: i32) -> *mut u8, domain(name);
+    fn dngettext(name: CText, one: CText, more: CText, n: usize) -> *mut u8, domain(name);
+    fn dcngettext(name: CText, one: CText, more: CText, n: usize, category: i32) -> *mut u8, domain(name);
+    fn catopen(name: CText, flags: i32) -> *mut u8, note::incomplete(b"opened a message catalogue", raw::bytes(name));
+    fn getopt(count: i32, arguments: Any, options: CText) -> i32, posix();
+    fn getopt_long(count: i32, arguments: Any, options: CText, long: Any, index: Any) -> i32, posix();
+    fn getopt_long_only(count: i32, arguments: Any, options: CText, long: Any, index: Any) -> i32, posix();
     fn get_current_dir_name() -> *mut u8, note::variable(c"PWD".as_ptr().cast());
     fn localtime(time: Any) -> Any, note::fact(fact::LOCAL_TIME);
     fn localtime_r(time: Any, out: Any) -> Any, note::fact(fact::LOCAL_TIME);
@@ -143,40 +138,40 @@ before! {
     fn gmtime_r(time: Any, out: Any) -> Any, note::fact(fact::ZONE);
     fn timegm(time: Any) -> isize, note::fact(fact::ZONE);
     fn tzset() -> (), note::fact(fact::ZONE);
-    fn strftime(out: Any, len: usize, format: Text, time: Any) -> isize, note::fact(fact::ZONE);
-    fn strftime_l(out: Any, len: usize, format: Text, time: Any, locale: Any) -> isize, note::fact(fact::ZONE);
-    fn getdate(text: Text) -> Any, note::incomplete(b"called getdate", b"");
-    fn getdate_r(text: Text, out: Any) -> i32, note::incomplete(b"called getdate", b"");
+    fn strftime(out: Any, len: usize, format: CText, time: Any) -> isize, note::fact(fact::ZONE);
+    fn strftime_l(out: Any, len: usize, format: CText, time: Any, locale: Any) -> isize, note::fact(fact::ZONE);
+    fn getdate(text: CText) -> Any, note::incomplete(b"called getdate", b"");
+    fn getdate_r(text: CText, out: Any) -> i32, note::incomplete(b"called getdate", b"");
     fn connect(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
     fn __connect(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
     fn bind(socket: i32, address: Any, len: u32) -> i32, note::fact(fact::NETWORK);
     fn sendto(socket: i32, from: Any, len: usize, flags: i32, to: Any, to_len: u32) -> isize, if !to.is_null() { note::fact(fact::NETWORK) };
     fn getnameinfo(address: Any, len: u32, host: Any, host_len: u32, service: Any, service_len: u32, flags: i32) -> i32, note::fact(fact::NETWORK);
     fn gethostbyaddr(address: Any, len: u32, family: i32) -> Any, note::fact(fact::NETWORK);
-    fn gethostbyname_r(name: Text, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
-    fn gethostbyname2_r(name: Text, family: i32, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyname_r(name: CText, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyname2_r(name: CText, family: i32, out: Any, room: Any, len: usize, found: Any, error: Any) -> i32, note::fact(fact::NETWORK);
     fn gethostent() -> Any, note::fact(fact::NETWORK);
-    fn getservbyname(name: Text, protocol: Text) -> Any, note::fact(fact::NETWORK);
-    fn getservbyport(port: i32, protocol: Text) -> Any, note::fact(fact::NETWORK);
-    fn getprotobyname(name: Text) -> Any, note::fact(fact::NETWORK);
-    fn getnetbyname(name: Text) -> Any, note::fact(fact::NETWORK);
-    fn getaddrinfo(node: Text, service: Text, hints: Any, out: Any) -> i32, note::fact(fact::NETWORK);
-    fn gethostbyname(name: Text) -> Any, note::fact(fact::NETWORK);
-    fn gethostbyname2(name: Text, family: i32) -> Any, note::fact(fact::NETWORK);
+    fn getservbyname(name: CText, protocol: CText) -> Any, note::fact(fact::NETWORK);
+    fn getservbyport(port: i32, protocol: CText) -> Any, note::fact(fact::NETWORK);
+    fn getprotobyname(name: CText) -> Any, note::fact(fact::NETWORK);
+    fn getnetbyname(name: CText) -> Any, note::fact(fact::NETWORK);
+    fn getaddrinfo(node: CText, service: CText, hints: Any, out: Any) -> i32, note::fact(fact::NETWORK);
+    fn gethostbyname(name: CText) -> Any, note::fact(fact::NETWORK);
+    fn gethostbyname2(name: CText, family: i32) -> Any, note::fact(fact::NETWORK);
     fn getpwuid(user: u32) -> Any, note::fact(fact::USERS);
-    fn getpwnam(name: Text) -> Any, note::fact(fact::USERS);
+    fn getpwnam(name: CText) -> Any, note::fact(fact::USERS);
     fn getpwuid_r(user: u32, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
-    fn getpwnam_r(name: Text, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
+    fn getpwnam_r(name: CText, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
     fn getgrgid(group: u32) -> Any, note::fact(fact::USERS);
-    fn getgrnam(name: Text) -> Any, note::fact(fact::USERS);
+    fn getgrnam(name: CText) -> Any, note::fact(fact::USERS);
     fn getgrgid_r(group: u32, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
-    fn getgrnam_r(name: Text, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
-    fn getgrouplist(user: Text, group: u32, out: Any, count: Any) -> i32, note::fact(fact::USERS);
+    fn getgrnam_r(name: CText, out: Any, room: Any, len: usize, found: Any) -> i32, note::fact(fact::USERS);
+    fn getgrouplist(user: CText, group: u32, out: Any, count: Any) -> i32, note::fact(fact::USERS);
     fn getpwent() -> Any, note::fact(fact::USERS);
     fn getgrent() -> Any, note::fact(fact::USERS);
     fn getpw(user: u32, out: Any) -> i32, note::fact(fact::USERS);
-    fn getspnam(name: Text) -> Any, note::incomplete(b"asked for a password", b"");
-    fn getpass(prompt: Text) -> *mut u8, note::incomplete(b"asked for a password", b"");
+    fn getspnam(name: CText) -> Any, note::incomplete(b"asked for a password", b"");
+    fn getpass(prompt: CText) -> *mut u8, note::incomplete(b"asked for a password", b"");
     fn gethostname(out: Any, len: usize) -> i32, note::fact(fact::HOST);
     fn getdomainname(out: Any, len: usize) -> i32, note::fact(fact::HOST);
     fn __gethostname_chk(out: Any, len: usize, room: usize) -> i32, note::fact(fact::HOST);
@@ -212,6 +207,6 @@ before! {
     fn fstatfs64(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
     fn fstatvfs(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
     fn fstatvfs64(fd: i32, out: Any) -> i32, note::fact(fact::SYSTEM);
-    fn iconv_open(to: Text, from: Text) -> Any, note::fact(fact::ICONV);
+    fn iconv_open(to: CText, from: CText) -> Any, note::fact(fact::ICONV);
     fn iconv_close(conversion: Any) -> i32, note::mapped_objects();
 }

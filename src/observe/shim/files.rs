@@ -4,51 +4,27 @@
 //! process ends, and before it becomes another program.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use crate::descriptors::{self, all_remembered, forget, is_remembered};
 use crate::link::{self, Slot, failure};
-use crate::log_layout::{Entry, FileStat, kind};
+use crate::log_layout::{FileStat, LogEntry, kind};
 use crate::note;
 use crate::raw::{
-    self, AT_FDCWD, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE_BIT,
-    O_TRUNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG,
+    self, AT_FDCWD, Any, CText, O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_PATH, O_RDONLY, O_RDWR,
+    O_TMPFILE_BIT, O_TRUNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG,
 };
 use crate::states;
 
-type Path = *const u8;
-type Any = *mut c_void;
-type Stream = *mut c_void;
+type CStream = *mut c_void;
 
-const REMEMBERED: usize = 8192;
-/// A bit for each descriptor that may have been written.
-static WRITTEN: [AtomicU64; REMEMBERED / 64] = [const { AtomicU64::new(0) }; REMEMBERED / 64];
-/// One more than the highest descriptor with a bit.
-static WRITTEN_END: AtomicI32 = AtomicI32::new(0);
 /// Streams that were opened for writing and not closed yet.
 static STREAMS: AtomicI32 = AtomicI32::new(0);
 
-fn bit(fd: i32) -> Option<(&'static AtomicU64, u64)> {
-    let fd = usize::try_from(fd).ok()?;
-    Some((WRITTEN.get(fd / 64)?, 1 << (fd % 64)))
-}
-
 fn remember(fd: i32) {
-    match bit(fd) {
-        Some((word, mask)) => {
-            word.fetch_or(mask, Ordering::Relaxed);
-            WRITTEN_END.fetch_max(fd + 1, Ordering::Relaxed);
-        }
-        None if fd >= 0 => note::incomplete(b"opened too many files", b""),
-        None => {}
+    if !descriptors::remember(fd) {
+        note::incomplete(b"opened too many files", b"");
     }
-}
-
-fn forget(fd: i32) -> bool {
-    bit(fd).is_some_and(|(word, mask)| word.fetch_and(!mask, Ordering::Relaxed) & mask != 0)
-}
-
-fn is_remembered(fd: i32) -> bool {
-    bit(fd).is_some_and(|(word, mask)| word.load(Ordering::Relaxed) & mask != 0)
 }
 
 fn note_written(fd: i32) {
@@ -57,24 +33,9 @@ fn note_written(fd: i32) {
     }
 }
 
-/// Remembers the low descriptors with which the program was started, a shell's redirections for instance.
-pub fn inherit() {
-    for fd in 0..10 {
-        if raw::open_flags(fd)
-            .is_some_and(|flags| flags & O_ACCMODE != O_RDONLY && flags & O_PATH == 0)
-        {
-            remember(fd);
-        }
-    }
-}
-
 /// Notes the state of all files that may have been written and are still open.
 pub fn note_all_written() {
-    for fd in 0..WRITTEN_END.load(Ordering::Relaxed) {
-        if is_remembered(fd) {
-            note_written(fd);
-        }
-    }
+    all_remembered().for_each(note_written);
 }
 
 /// Notes everything that must be known before the process ends; `orderly` if libc still writes its streams out later.
@@ -85,48 +46,48 @@ pub fn leave(orderly: bool) {
     }
     let stdout_is_file = || raw::stat_fd(1).is_some_and(|stat| stat.mode & S_IFMT == S_IFREG);
     if orderly && STREAMS.load(Ordering::Relaxed) > 0 {
-        let all: Stream = core::ptr::null_mut();
-        real!(fflush(all: Stream) -> i32);
+        let all: CStream = core::ptr::null_mut();
+        real!(fflush(all: CStream) -> i32);
     } else if orderly && is_remembered(1) && stdout_is_file() {
         static STDOUT: Slot = Slot::new();
-        let variable = STDOUT.variable(b"stdout") as *const Stream;
+        let variable = STDOUT.variable(b"stdout") as *const CStream;
         if !variable.is_null() {
             // SAFETY: libc's variable `stdout`.
             let stdout = unsafe { *variable };
-            real!(fflush(stdout: Stream) -> i32);
+            real!(fflush(stdout: CStream) -> i32);
         }
     }
     states::settle();
     note::mapped_objects();
     note_all_written();
-    note::append(&Entry { kind: kind::EXIT, ..Entry::default() });
+    note::append(&LogEntry { kind: kind::EXIT, ..LogEntry::default() });
 }
 
 /// What was there before an open that may change it.
 #[derive(Clone, Copy)]
-struct Before {
+struct BeforeOpen {
     existed: bool,
 }
 
 /// Looks at what an open may change.
 #[inline(never)]
-unsafe fn before_open(dirfd: i32, path: Path, flags: i32) -> Before {
+unsafe fn before_open(dirfd: i32, path: CText, flags: i32) -> BeforeOpen {
     let changes = flags & O_ACCMODE != O_RDONLY || flags & (O_CREAT | O_TRUNC) != 0;
     let certainly_new =
         flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL || flags & O_TMPFILE_BIT == O_TMPFILE_BIT;
     let ask = changes && !certainly_new && !path.is_null() && note::log().is_some();
     // SAFETY: the caller's path is a C string.
-    Before { existed: ask && unsafe { raw::stat(dirfd, path, 0) }.is_ok() }
+    BeforeOpen { existed: ask && unsafe { raw::stat(dirfd, path, 0) }.is_ok() }
 }
 
 /// Notes an open, after it.
 #[inline(never)]
 unsafe fn after_open(
     dirfd: i32,
-    path: Path,
+    path: CText,
     flags: i32,
     mode: u32,
-    before: Before,
+    before: BeforeOpen,
     fd: Result<i32, u16>,
 ) {
     if note::log().is_none() {
@@ -144,14 +105,14 @@ unsafe fn after_open(
     }
     let is_directory = stat.is_some_and(|stat| stat.mode & S_IFMT == S_IFDIR);
     let kind = if is_directory || flags & O_PATH != 0 { kind::LOOK } else { kind::OPEN };
-    let entry = Entry {
+    let entry = LogEntry {
         kind,
         errno: fd.err().unwrap_or(0),
         flags: flags.cast_unsigned(),
         mode: if flags & O_CREAT != 0 { mode } else { 0 },
         existed: before.existed,
         stat,
-        ..Entry::default()
+        ..LogEntry::default()
     };
     // SAFETY: the caller's path is a C string.
     unsafe { note::path(dirfd, path, entry) };
@@ -180,23 +141,23 @@ macro_rules! opens {
 }
 
 opens! {
-    fn open(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn open64(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn openat(dirfd: i32, path: Path, flags: i32, mode: u32), dirfd, path, flags, mode;
-    fn openat64(dirfd: i32, path: Path, flags: i32, mode: u32), dirfd, path, flags, mode;
-    fn __open(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn __open64(path: Path, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
-    fn creat(path: Path, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
-    fn creat64(path: Path, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
-    fn __open_2(path: Path, flags: i32), AT_FDCWD, path, flags, 0;
-    fn __open64_2(path: Path, flags: i32), AT_FDCWD, path, flags, 0;
-    fn __openat_2(dirfd: i32, path: Path, flags: i32), dirfd, path, flags, 0;
-    fn __openat64_2(dirfd: i32, path: Path, flags: i32), dirfd, path, flags, 0;
+    fn open(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn open64(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn openat(dirfd: i32, path: CText, flags: i32, mode: u32), dirfd, path, flags, mode;
+    fn openat64(dirfd: i32, path: CText, flags: i32, mode: u32), dirfd, path, flags, mode;
+    fn __open(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn __open64(path: CText, flags: i32, mode: u32), AT_FDCWD, path, flags, mode;
+    fn creat(path: CText, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
+    fn creat64(path: CText, mode: u32), AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode;
+    fn __open_2(path: CText, flags: i32), AT_FDCWD, path, flags, 0;
+    fn __open64_2(path: CText, flags: i32), AT_FDCWD, path, flags, 0;
+    fn __openat_2(dirfd: i32, path: CText, flags: i32), dirfd, path, flags, 0;
+    fn __openat64_2(dirfd: i32, path: CText, flags: i32), dirfd, path, flags, 0;
 }
 
 /// The open flags of a stream's mode.
 #[inline(never)]
-unsafe fn stream_flags(mode: Path) -> i32 {
+unsafe fn stream_flags(mode: CText) -> i32 {
     // SAFETY: the mode is a C string.
     let mode = unsafe { raw::bytes(mode) };
     let text = mode.split(|byte| *byte == b',').next().unwrap_or(b"");
@@ -211,11 +172,11 @@ unsafe fn stream_flags(mode: Path) -> i32 {
     }
 }
 
-fn stream_fd(stream: Stream) -> i32 {
-    real!(fileno(stream: Stream) -> i32)
+fn stream_fd(stream: CStream) -> i32 {
+    real!(fileno(stream: CStream) -> i32)
 }
 
-unsafe fn after_stream_open(path: Path, flags: i32, before: Before, stream: Stream) {
+unsafe fn after_stream_open(path: CText, flags: i32, before: BeforeOpen, stream: CStream) {
     let fd = if stream.is_null() { Err(failure(stream)) } else { Ok(stream_fd(stream)) };
     if fd.is_ok() && flags & O_ACCMODE != O_RDONLY {
         STREAMS.fetch_add(1, Ordering::Relaxed);
@@ -227,13 +188,13 @@ unsafe fn after_stream_open(path: Path, flags: i32, before: Before, stream: Stre
 macro_rules! streams {
     ($(fn $name:ident($($arg:ident: $type:ty),*), $before:expr;)*) => {$(
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name(path: Path, mode: Path, $($arg: $type),*) -> Stream {
+        pub unsafe extern "C" fn $name(path: CText, mode: CText, $($arg: $type),*) -> CStream {
             // SAFETY: the mode is a C string, by the contract of fopen.
             let flags = unsafe { stream_flags(mode) };
             let () = $before;
             // SAFETY: the path is null or a C string, by the contract of fopen and freopen.
             let before = unsafe { before_open(AT_FDCWD, path, flags) };
-            let stream = real!($name(path: Path, mode: Path, $($arg: $type),*) -> Stream);
+            let stream = real!($name(path: CText, mode: CText, $($arg: $type),*) -> CStream);
             // SAFETY: as above.
             unsafe { after_stream_open(path, flags, before, stream) };
             stream
@@ -244,13 +205,13 @@ macro_rules! streams {
 streams! {
     fn fopen(), ();
     fn fopen64(), ();
-    fn freopen(old: Stream), { before_stream_close(old); };
-    fn freopen64(old: Stream), { before_stream_close(old); };
+    fn freopen(old: CStream), { before_stream_close(old); };
+    fn freopen64(old: CStream), { before_stream_close(old); };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fdopen(fd: i32, mode: Path) -> Stream {
-    let stream = real!(fdopen(fd: i32, mode: Path) -> Stream);
+pub unsafe extern "C" fn fdopen(fd: i32, mode: CText) -> CStream {
+    let stream = real!(fdopen(fd: i32, mode: CText) -> CStream);
     // SAFETY: the mode is a C string, by the contract of fdopen.
     if !stream.is_null() && unsafe { stream_flags(mode) } & O_ACCMODE != O_RDONLY {
         STREAMS.fetch_add(1, Ordering::Relaxed);
@@ -261,7 +222,7 @@ pub unsafe extern "C" fn fdopen(fd: i32, mode: Path) -> Stream {
 /// The error number if what the stream still held could not be written: the stream has lost it by then, and a close by
 /// itself would succeed.
 #[inline(never)]
-fn before_stream_close(stream: Stream) -> Option<u16> {
+fn before_stream_close(stream: CStream) -> Option<u16> {
     if stream.is_null() || note::log().is_none() {
         return None;
     }
@@ -270,7 +231,7 @@ fn before_stream_close(stream: Stream) -> Option<u16> {
     link::set_errno(errno);
     let mut failed = None;
     if is_remembered(fd) {
-        if real!(fflush(stream: Stream) -> i32) != 0 {
+        if real!(fflush(stream: CStream) -> i32) != 0 {
             failed = Some(link::errno());
         }
         if fd > 2 && STREAMS.load(Ordering::Relaxed) > 0 {
@@ -283,9 +244,9 @@ fn before_stream_close(stream: Stream) -> Option<u16> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fclose(stream: Stream) -> i32 {
+pub unsafe extern "C" fn fclose(stream: CStream) -> i32 {
     let failed = before_stream_close(stream);
-    let answer = real!(fclose(stream: Stream) -> i32);
+    let answer = real!(fclose(stream: CStream) -> i32);
     let Some(errno) = failed else { return answer };
     link::set_errno(errno);
     -1
@@ -300,7 +261,7 @@ fn before_close(fd: i32) {
 
 #[inline(never)]
 fn before_close_range(first: u32, last: u32) {
-    let end = WRITTEN_END.load(Ordering::Relaxed);
+    let end = descriptors::end();
     let first = i32::try_from(first).unwrap_or(end);
     let last = i32::try_from(last).unwrap_or(i32::MAX).min(end - 1);
     (first..=last).for_each(before_close);
@@ -354,22 +315,24 @@ pub unsafe extern "C" fn dup3(from: i32, to: i32, flags: i32) -> i32 {
 }
 
 /// Notes a file that was made under a name that libc chose.
-unsafe fn made(template: Path, fd: i32) {
+unsafe fn made(template: CText, fd: i32) {
     let flags = O_CREAT | O_EXCL | O_RDWR;
     // SAFETY: the template is a C string, now with the name in it.
-    unsafe { after_open(AT_FDCWD, template, flags, 0o600, Before { existed: false }, outcome(fd)) };
+    unsafe {
+        after_open(AT_FDCWD, template, flags, 0o600, BeforeOpen { existed: false }, outcome(fd))
+    };
 }
 
 after! {
-    fn mkstemp(template: Path) -> i32, |r| made(template, r);
-    fn mkstemp64(template: Path) -> i32, |r| made(template, r);
-    fn mkostemp(template: Path, flags: i32) -> i32, |r| made(template, r);
-    fn mkostemp64(template: Path, flags: i32) -> i32, |r| made(template, r);
-    fn mkstemps(template: Path, suffix: i32) -> i32, |r| made(template, r);
-    fn mkstemps64(template: Path, suffix: i32) -> i32, |r| made(template, r);
-    fn mkostemps(template: Path, suffix: i32, flags: i32) -> i32, |r| made(template, r);
-    fn mkostemps64(template: Path, suffix: i32, flags: i32) -> i32, |r| made(template, r);
-    fn tempnam(directory: Path, prefix: Path) -> *mut u8, |r| { let _ = r; note::variable(c"TMPDIR".as_ptr().cast()) };
+    fn mkstemp(template: CText) -> i32, |r| made(template, r);
+    fn mkstemp64(template: CText) -> i32, |r| made(template, r);
+    fn mkostemp(template: CText, flags: i32) -> i32, |r| made(template, r);
+    fn mkostemp64(template: CText, flags: i32) -> i32, |r| made(template, r);
+    fn mkstemps(template: CText, suffix: i32) -> i32, |r| made(template, r);
+    fn mkstemps64(template: CText, suffix: i32) -> i32, |r| made(template, r);
+    fn mkostemps(template: CText, suffix: i32, flags: i32) -> i32, |r| made(template, r);
+    fn mkostemps64(template: CText, suffix: i32, flags: i32) -> i32, |r| made(template, r);
+    fn tempnam(directory: CText, prefix: CText) -> *mut u8, |r| { let _ = r; note::variable(c"TMPDIR".as_ptr().cast()) };
 }
 
 /// Whether a child may be started in another directory.
@@ -387,7 +350,7 @@ unsafe fn child_moves() {
 }
 
 /// Notes an open that libc does in a child, as if it were done now.
-unsafe fn will_open(path: Path, flags: i32, mode: u32) {
+unsafe fn will_open(path: CText, flags: i32, mode: u32) {
     // SAFETY: as below.
     given_to_child(unsafe { raw::bytes(path) });
     // SAFETY: the path is a C string, by the contract of the file actions.
@@ -395,27 +358,27 @@ unsafe fn will_open(path: Path, flags: i32, mode: u32) {
     // SAFETY: as above.
     let stat = unsafe { raw::stat(AT_FDCWD, path, 0) };
     let writes = flags & O_ACCMODE != O_RDONLY;
-    let entry = Entry {
+    let entry = LogEntry {
         kind: kind::OPEN,
         errno: if writes { 0 } else { stat.err().unwrap_or(0) },
         flags: flags.cast_unsigned(),
         mode,
         existed: before.existed,
         stat: stat.ok().filter(|_| !writes),
-        ..Entry::default()
+        ..LogEntry::default()
     };
     // SAFETY: as above.
     unsafe { note::path(AT_FDCWD, path, entry) };
 }
 
 before! {
-    fn posix_spawn_file_actions_addopen(actions: Any, fd: i32, path: Path, flags: i32, mode: u32) -> i32,
+    fn posix_spawn_file_actions_addopen(actions: Any, fd: i32, path: CText, flags: i32, mode: u32) -> i32,
         will_open(path, flags, mode);
-    fn posix_spawn_file_actions_addchdir_np(actions: Any, path: Path) -> i32, { note::look(AT_FDCWD, path, 0); child_moves() };
+    fn posix_spawn_file_actions_addchdir_np(actions: Any, path: CText) -> i32, { note::look(AT_FDCWD, path, 0); child_moves() };
     fn posix_spawn_file_actions_addfchdir_np(actions: Any, fd: i32) -> i32, child_moves();
-    fn setmntent(path: Path, mode: Path) -> *mut c_void, will_open(path, O_RDONLY, 0);
-    fn __setmntent(path: Path, mode: Path) -> *mut c_void, will_open(path, O_RDONLY, 0);
-    fn dlmopen(space: isize, path: Path, flags: i32) -> *mut c_void, note::incomplete(b"loaded into another namespace", raw::bytes(path));
+    fn setmntent(path: CText, mode: CText) -> *mut c_void, will_open(path, O_RDONLY, 0);
+    fn __setmntent(path: CText, mode: CText) -> *mut c_void, will_open(path, O_RDONLY, 0);
+    fn dlmopen(space: isize, path: CText, flags: i32) -> *mut c_void, note::incomplete(b"loaded into another namespace", raw::bytes(path));
     fn dlclose(handle: Any) -> i32, note::mapped_objects();
     fn _exit(status: i32) -> i32, leave(false);
     fn _Exit(status: i32) -> i32, leave(false);
@@ -423,17 +386,17 @@ before! {
 }
 
 /// Notes that a file was cut; as a program that writes it would.
-unsafe fn truncated(path: Path, answer: i32) {
+unsafe fn truncated(path: CText, answer: i32) {
     let flags = O_WRONLY;
     // SAFETY: the path is a C string, by the contract of truncate.
     let stat: Option<FileStat> = unsafe { raw::stat(AT_FDCWD, path, 0) }.ok();
-    let entry = Entry {
+    let entry = LogEntry {
         kind: kind::OPEN,
         errno: failure(answer),
         flags: flags.cast_unsigned(),
         existed: true,
         stat,
-        ..Entry::default()
+        ..LogEntry::default()
     };
     // SAFETY: as above.
     unsafe { note::path(AT_FDCWD, path, entry) };
@@ -443,6 +406,6 @@ unsafe fn truncated(path: Path, answer: i32) {
 }
 
 after! {
-    fn truncate(path: Path, len: i64) -> i32, |r| truncated(path, r);
-    fn truncate64(path: Path, len: i64) -> i32, |r| truncated(path, r);
+    fn truncate(path: CText, len: i64) -> i32, |r| truncated(path, r);
+    fn truncate64(path: CText, len: i64) -> i32, |r| truncated(path, r);
 }

@@ -130,6 +130,11 @@ pub fn objects() -> impl Iterator<Item = &'static Object> {
     })
 }
 
+/// The path by which the loader knows this shim; a zero byte follows.
+pub fn own_path() -> &'static [u8] {
+    objects().find(|object| object.is_own()).map_or(b"", Object::path)
+}
+
 /// The address of the next function of this name after our own object (what `RTLD_NEXT` means), 0 if there is none.
 #[cold]
 #[inline(never)]
@@ -326,72 +331,37 @@ impl Slot {
 }
 
 /// What a function answers that is not there.
-pub trait Answer: Copy {
+pub trait LibcAnswer: Copy {
     const MISSING: Self;
     fn is_failure(self) -> bool;
 }
 
-impl Answer for i32 {
+impl LibcAnswer for i32 {
     const MISSING: i32 = -1;
     fn is_failure(self) -> bool {
         self < 0
     }
 }
 
-impl Answer for isize {
+impl LibcAnswer for isize {
     const MISSING: isize = -1;
     fn is_failure(self) -> bool {
         self < 0
     }
 }
 
-impl Answer for () {
+impl LibcAnswer for () {
     const MISSING: () = ();
     fn is_failure(self) -> bool {
         false
     }
 }
 
-impl<T> Answer for *mut T {
+impl<T> LibcAnswer for *mut T {
     const MISSING: *mut T = core::ptr::null_mut();
     fn is_failure(self) -> bool {
         self.is_null()
     }
-}
-
-/// Calls the function of this name behind ours: `real!(name(argument: Type, …) -> Type)`.
-macro_rules! real {
-    ($name:ident($($arg:ident: $type:ty),* $(,)?) -> $ret:ty) => {{
-        #[allow(unused_unsafe, reason = "some callers stand in an unsafe block already")]
-        {
-        static SLOT: $crate::link::Slot = $crate::link::Slot::new();
-        let address = SLOT.function(stringify!($name).as_bytes());
-        if address == 0 {
-            $crate::note::missing(stringify!($name));
-            <$ret as $crate::link::Answer>::MISSING
-        } else {
-            // SAFETY: libc's function of this name has this signature.
-            let function: unsafe extern "C" fn($($type),*) -> $ret = unsafe { core::mem::transmute(address) };
-            // SAFETY: the arguments are those that our caller gave for this very function.
-            unsafe { function($($arg),*) }
-        }
-        }
-    }};
-}
-
-/// Defines libc's function of this name by a few instructions (for x86-64, for aarch64) that end in a jump to `then`: so it
-/// can pass its return address on, which is where it was called.
-macro_rules! tail_calls {
-    ($(fn $name:ident => $x86:expr, $aarch64:expr, $then:path;)*) => {$(
-        #[unsafe(naked)]
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name() {
-            #[cfg(target_arch = "x86_64")]
-            core::arch::naked_asm!($x86, then = sym $then);
-            #[cfg(target_arch = "aarch64")]
-            core::arch::naked_asm!($aarch64, then = sym $then);
-        }
-    )*};
 }
 
 static ERRNO: Slot = Slot::new();
@@ -416,6 +386,6 @@ pub fn set_errno(errno: u16) {
 }
 
 /// 0, or why the call that gave this answer failed.
-pub fn failure<A: Answer>(answer: A) -> u16 {
+pub fn failure<A: LibcAnswer>(answer: A) -> u16 {
     if answer.is_failure() { errno().max(1) } else { 0 }
 }

@@ -1,18 +1,13 @@
 //! Functions that ask about paths or list directories, and change nothing.
 
-use core::ffi::c_void;
-
 use crate::link::failure;
 use crate::log_layout::fact;
 use crate::note::{self, list, look};
-use crate::raw::{self, AT_FDCWD};
+use crate::raw::{self, AT_FDCWD, Any, CText};
 use crate::states;
 
-type Path = *const u8;
-type Any = *mut c_void;
-
 /// Notes a look whose failure may be about permission only: then the path exists.
-unsafe fn look_access(dirfd: i32, path: Path, errno: u16) {
+unsafe fn look_access(dirfd: i32, path: CText, errno: u16) {
     let is_unclear = !matches!(errno, 0 | raw::ENOENT | raw::ENOTDIR) && !path.is_null();
     // SAFETY: the caller's path is a C string.
     let exists = is_unclear && unsafe { raw::stat(dirfd, path, 0) }.is_ok();
@@ -21,13 +16,13 @@ unsafe fn look_access(dirfd: i32, path: Path, errno: u16) {
 }
 
 /// Notes a look of `readlink`, which fails on what is there but no link.
-unsafe fn look_link(dirfd: i32, path: Path, errno: u16) {
+unsafe fn look_link(dirfd: i32, path: CText, errno: u16) {
     // SAFETY: the caller's path is a C string.
     unsafe { look(dirfd, path, if errno == raw::EINVAL { 0 } else { errno }) };
 }
 
 /// Notes a look that may be about a descriptor only.
-unsafe fn look_at(dirfd: i32, path: Path, errno: u16) {
+unsafe fn look_at(dirfd: i32, path: CText, errno: u16) {
     // SAFETY: the caller's path is null or a C string.
     if !path.is_null() && unsafe { *path } != 0 {
         // SAFETY: as above.
@@ -35,8 +30,8 @@ unsafe fn look_at(dirfd: i32, path: Path, errno: u16) {
     }
 }
 
-/// Notes a question about a file system's size and room. Not those of libselinux, which every program asks at its start.
-unsafe fn looked_at_file_system(path: Path, errno: u16) {
+/// Notes a question about a file system's size and free space. Not those of libselinux, which every program asks at its start.
+unsafe fn looked_at_file_system(path: CText, errno: u16) {
     // SAFETY: the caller's path is null or a C string.
     unsafe { look(AT_FDCWD, path, errno) };
     // SAFETY: as above.
@@ -47,49 +42,49 @@ unsafe fn looked_at_file_system(path: Path, errno: u16) {
 }
 
 after! {
-    fn statfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
-    fn statfs64(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
-    fn statvfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
-    fn statvfs64(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
-    fn access(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
-    fn eaccess(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
-    fn euidaccess(path: Path, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
-    fn faccessat(dirfd: i32, path: Path, mode: i32, flags: i32) -> i32, |r| look_access(dirfd, path, failure(r));
-    fn readlink(path: Path, out: Any, len: usize) -> isize, |r| look_link(AT_FDCWD, path, failure(r));
-    fn __readlink_chk(path: Path, out: Any, len: usize, room: usize) -> isize, |r| look_link(AT_FDCWD, path, failure(r));
-    fn readlinkat(dirfd: i32, path: Path, out: Any, len: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
-    fn __readlinkat_chk(dirfd: i32, path: Path, out: Any, len: usize, room: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
-    fn realpath(path: Path, out: Any) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
-    fn __realpath_chk(path: Path, out: Any, room: usize) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
-    fn canonicalize_file_name(path: Path) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
-    fn __statfs(path: Path, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
-    fn pathconf(path: Path, what: i32) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
-    fn ftok(path: Path, number: i32) -> i32, |r| look(AT_FDCWD, path, failure(r));
-    fn name_to_handle_at(dirfd: i32, path: Path, out: Any, mount: Any, flags: i32) -> i32, |r| look_access(dirfd, path, failure(r));
-    fn opendir(path: Path) -> Any, |r| list(AT_FDCWD, path, failure(r));
+    fn statfs(path: CText, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn statfs64(path: CText, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn statvfs(path: CText, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn statvfs64(path: CText, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn access(path: CText, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
+    fn eaccess(path: CText, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
+    fn euidaccess(path: CText, mode: i32) -> i32, |r| look_access(AT_FDCWD, path, failure(r));
+    fn faccessat(dirfd: i32, path: CText, mode: i32, flags: i32) -> i32, |r| look_access(dirfd, path, failure(r));
+    fn readlink(path: CText, out: Any, len: usize) -> isize, |r| look_link(AT_FDCWD, path, failure(r));
+    fn __readlink_chk(path: CText, out: Any, len: usize, room: usize) -> isize, |r| look_link(AT_FDCWD, path, failure(r));
+    fn readlinkat(dirfd: i32, path: CText, out: Any, len: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
+    fn __readlinkat_chk(dirfd: i32, path: CText, out: Any, len: usize, room: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
+    fn realpath(path: CText, out: Any) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
+    fn __realpath_chk(path: CText, out: Any, room: usize) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
+    fn canonicalize_file_name(path: CText) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
+    fn __statfs(path: CText, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
+    fn pathconf(path: CText, what: i32) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
+    fn ftok(path: CText, number: i32) -> i32, |r| look(AT_FDCWD, path, failure(r));
+    fn name_to_handle_at(dirfd: i32, path: CText, out: Any, mount: Any, flags: i32) -> i32, |r| look_access(dirfd, path, failure(r));
+    fn opendir(path: CText) -> Any, |r| list(AT_FDCWD, path, failure(r));
     fn fdopendir(fd: i32) -> Any, |r| if !r.is_null() { list(fd, c"".as_ptr().cast(), 0) };
-    fn scandir(path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
-    fn scandir64(path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
-    fn scandirat(dirfd: i32, path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
-    fn scandirat64(dirfd: i32, path: Path, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
+    fn scandir(path: CText, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
+    fn scandir64(path: CText, out: Any, filter: Any, order: Any) -> i32, |r| list(AT_FDCWD, path, failure(r));
+    fn scandirat(dirfd: i32, path: CText, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
+    fn scandirat64(dirfd: i32, path: CText, out: Any, filter: Any, order: Any) -> i32, |r| list(dirfd, path, failure(r));
     fn getdirentries(fd: i32, out: Any, len: usize, base: Any) -> isize, |r| { let _ = r; list(fd, c"".as_ptr().cast(), 0) };
     fn getdirentries64(fd: i32, out: Any, len: usize, base: Any) -> isize, |r| { let _ = r; list(fd, c"".as_ptr().cast(), 0) };
     fn getdents64(fd: i32, out: Any, len: usize) -> isize, |r| list(fd, c"".as_ptr().cast(), 0);
 }
 
-unsafe fn look_at_link(dirfd: i32, path: Path, errno: u16) {
+unsafe fn look_at_link(dirfd: i32, path: CText, errno: u16) {
     // SAFETY: the caller's path is a C string.
     unsafe { look_at(dirfd, path, if errno == raw::EINVAL { 0 } else { errno }) };
 }
 
 before! {
-    fn ftw(path: Path, each: Any, depth: i32) -> i32, note::incomplete(b"walked a tree with ftw", raw::bytes(path));
-    fn ftw64(path: Path, each: Any, depth: i32) -> i32, note::incomplete(b"walked a tree with ftw", raw::bytes(path));
-    fn nftw(path: Path, each: Any, depth: i32, flags: i32) -> i32, note::incomplete(b"walked a tree with nftw", raw::bytes(path));
-    fn nftw64(path: Path, each: Any, depth: i32, flags: i32) -> i32, note::incomplete(b"walked a tree with nftw", raw::bytes(path));
+    fn ftw(path: CText, each: Any, depth: i32) -> i32, note::incomplete(b"walked a tree with ftw", raw::bytes(path));
+    fn ftw64(path: CText, each: Any, depth: i32) -> i32, note::incomplete(b"walked a tree with ftw", raw::bytes(path));
+    fn nftw(path: CText, each: Any, depth: i32, flags: i32) -> i32, note::incomplete(b"walked a tree with nftw", raw::bytes(path));
+    fn nftw64(path: CText, each: Any, depth: i32, flags: i32) -> i32, note::incomplete(b"walked a tree with nftw", raw::bytes(path));
     fn fts_open(paths: Any, options: i32, order: Any) -> Any, note::incomplete(b"walked a tree with fts", b"");
     fn fts64_open(paths: Any, options: i32, order: Any) -> Any, note::incomplete(b"walked a tree with fts", b"");
-    fn wordexp(text: Path, out: Any, flags: i32) -> i32, note::incomplete(b"called wordexp", raw::bytes(text));
+    fn wordexp(text: CText, out: Any, flags: i32) -> i32, note::incomplete(b"called wordexp", raw::bytes(text));
     fn open_by_handle_at(mount: i32, handle: Any, flags: i32) -> i32, note::incomplete(b"opened a file by its handle", b"");
 }
 
@@ -136,15 +131,15 @@ fn link_directory(name: &[u8]) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn glob(pattern: Path, flags: i32, error: Any, out: Any) -> i32 {
+pub unsafe extern "C" fn glob(pattern: CText, flags: i32, error: Any, out: Any) -> i32 {
     // SAFETY: the contract of glob.
     let flags = unsafe { with_own_functions(flags, out.cast()) };
-    real!(glob(pattern: Path, flags: i32, error: Any, out: Any) -> i32)
+    real!(glob(pattern: CText, flags: i32, error: Any, out: Any) -> i32)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn glob64(pattern: Path, flags: i32, error: Any, out: Any) -> i32 {
+pub unsafe extern "C" fn glob64(pattern: CText, flags: i32, error: Any, out: Any) -> i32 {
     // SAFETY: the contract of glob.
     let flags = unsafe { with_own_functions(flags, out.cast()) };
-    real!(glob64(pattern: Path, flags: i32, error: Any, out: Any) -> i32)
+    real!(glob64(pattern: CText, flags: i32, error: Any, out: Any) -> i32)
 }

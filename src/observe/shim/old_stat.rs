@@ -2,8 +2,8 @@
 //!
 //! Read next: `raw.rs`.
 
+use crate::call::call;
 use crate::log_layout::FileStat;
-use crate::raw::call;
 
 /// "Operation not permitted".
 pub const EPERM: u16 = 1;

@@ -1,313 +1,22 @@
 //! Functions that run programs.
 //!
 //! Before a program is run its file is looked at: one in which the shim cannot live is run without it, and the log says
-//! so. All others must report in; the environment that they get names the shim and the log, whatever our caller made of
-//! it.
+//! so. All others must report in; the environment that they get names the shim and the log, even if our caller changed
+//! its own.
 
 use core::arch::naked_asm;
 use core::ffi::c_void;
-use core::mem::MaybeUninit;
 
-use crate::elf::{self, HEAD_LEN_BYTES, Preloading, ReadAt};
-use crate::link::{Slot, errno, set_errno};
-use crate::log_layout::{Entry, kind};
+use crate::child_environment::{Scratch, environment};
+use crate::examine::examine;
+use crate::link::{errno, set_errno};
+use crate::log_layout::{LogEntry, kind};
 use crate::note::{self, Room};
-use crate::raw::{self, AT_FDCWD, E2BIG, EACCES, ENOENT, ENOEXEC, ENOTDIR};
-
-type Path = *const u8;
-type Texts = *const *const u8;
-type Any = *const c_void;
-
-const PRELOAD: &[u8] = b"LD_PRELOAD=";
-const OBSERVED: &[u8] = b"IBID_OBSERVED=";
-const SCRIPT_DEPTH_MAX: usize = 5;
-const SET_ID: u32 = 0o6000;
-
-struct File(i32);
-
-impl ReadAt for File {
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> usize {
-        raw::read_at(self.0, offset, into)
-    }
-}
-
-/// As `look_at`, once more when all else is done: whoever removes the cache directory removes the shim.
-unsafe fn examine(dirfd: i32, path: Path) -> Result<(), &'static str> {
-    // SAFETY: the caller's path is a C string.
-    unsafe { look_at(dirfd, path) }?;
-    if note::is_shim_there() { Ok(()) } else { Err("could not be given the shim, which is gone") }
-}
-
-/// Looks at a program's file and at the interpreters of scripts; `Err` says why the shim cannot live in it.
-unsafe fn look_at(dirfd: i32, path: Path) -> Result<(), &'static str> {
-    let mut head = [0; HEAD_LEN_BYTES];
-    let mut place = (dirfd, path);
-    let mut name;
-    for _ in 0..SCRIPT_DEPTH_MAX {
-        // SAFETY: the path is the caller's or the one in `name`, which ends in a zero byte.
-        let Some(verdict) = (unsafe { examine_one(place.0, place.1, &mut head) }) else {
-            return Ok(());
-        };
-        match verdict {
-            Preloading::Possible | Preloading::Unknown => return Ok(()),
-            Preloading::Impossible(reason) => return Err(reason),
-            Preloading::Script { start, end } => {
-                name = [0; 257];
-                name[..end - start].copy_from_slice(&head[start..end]);
-                place = (AT_FDCWD, name.as_ptr());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `None`: nothing to run here, or it is ibid.
-unsafe fn examine_one(
-    dirfd: i32,
-    path: Path,
-    head: &mut [u8; HEAD_LEN_BYTES],
-) -> Option<Preloading> {
-    // SAFETY: the caller's path is a C string.
-    let fd = match unsafe { raw::open(dirfd, path, raw::O_RDONLY | raw::O_CLOEXEC) } {
-        Ok(fd) => fd,
-        // It can be run, but not looked into.
-        // SAFETY: the caller's path is a C string.
-        Err(EACCES) if unsafe { raw::may_run(dirfd, path) } => {
-            return Some(Preloading::Impossible("cannot be read"));
-        }
-        Err(_) => return None,
-    };
-    let stat = raw::stat_fd(fd);
-    let read = raw::read_at(fd, 0, head);
-    let verdict = elf::preloading(&File(fd), &head[..read]);
-    raw::close(fd);
-    let stat = stat.filter(|stat| stat.mode & raw::S_IFMT == raw::S_IFREG)?;
-    // SAFETY: as above.
-    unsafe {
-        note::path(dirfd, path, Entry { kind: kind::RAN, stat: Some(stat), ..Entry::default() })
-    };
-    if note::log()?.is_ibid(&stat) {
-        return None;
-    }
-    if stat.mode & SET_ID != 0 {
-        return Some(Preloading::Impossible("runs as another user"));
-    }
-    Some(verdict)
-}
-
-/// Room for a program's environment on the stack: what a child of `vfork` maps would stay in its parent.
-struct Scratch {
-    texts: [MaybeUninit<Path>; 512],
-    preload: [MaybeUninit<u8>; 4608],
-}
-
-impl Scratch {
-    const fn new() -> Scratch {
-        Scratch { texts: [MaybeUninit::uninit(); 512], preload: [MaybeUninit::uninit(); 4608] }
-    }
-}
-
-/// An environment for a program: the caller's, or a changed copy.
-struct Environment {
-    texts: Texts,
-    is_copy: bool,
-    mapped: Option<(*mut u8, usize)>,
-}
-
-impl Environment {
-    fn release(self) {
-        if let Some((copy, len)) = self.mapped {
-            // SAFETY: nobody else knows the copy, and the call that used it is over.
-            unsafe { raw::unmap(copy, len) };
-        }
-    }
-}
-
-unsafe fn text_at(texts: Texts, index: usize) -> Option<Path> {
-    if texts.is_null() {
-        return None;
-    }
-    // SAFETY: indices count up to the null that ends the array.
-    Some(unsafe { *texts.wrapping_add(index) }).filter(|text| !text.is_null())
-}
-
-fn without_shim<'a>(preload: &'a [u8], shim: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    preload
-        .split(|byte| matches!(byte, b':' | b' '))
-        .filter(move |part| !part.is_empty() && *part != shim)
-}
-
-/// The given environment with (or without) the shim and the log.
-unsafe fn environment(given: Texts, observed: bool, scratch: Option<&mut Scratch>) -> Environment {
-    let unchanged = Environment { texts: given, is_copy: false, mapped: None };
-    let shim = note::own_path();
-    let (mut count, mut has_shim, mut has_log, mut preload) = (0, false, false, None);
-    // SAFETY: `given` is an environment, by the contract of exec.
-    while let Some(text) = unsafe { text_at(given, count) } {
-        // SAFETY: as above.
-        let text = unsafe { raw::bytes(text) };
-        if let Some(value) = text.strip_prefix(PRELOAD) {
-            preload = Some(value);
-            has_shim = value.split(|byte| matches!(byte, b':' | b' ')).any(|part| part == shim);
-        } else if text.starts_with(OBSERVED) {
-            has_log = text == note::observed();
-        }
-        count += 1;
-    }
-    if (has_shim && has_log) == observed && (observed || !has_shim) {
-        return unchanged;
-    }
-    let array_len = (count + 3) * size_of::<Path>();
-    let text_len = PRELOAD.len() + preload.map_or(0, <[u8]>::len) + shim.len() + 2;
-    let is_small = |scratch: &&mut Scratch| {
-        count + 3 <= scratch.texts.len() && text_len <= scratch.preload.len()
-    };
-    let (array, text, mapped) = if let Some(scratch) = scratch.filter(is_small) {
-        (scratch.texts.as_mut_ptr().cast::<Path>(), scratch.preload.as_mut_ptr().cast(), None)
-    } else {
-        let len = (array_len + text_len).next_multiple_of(4096);
-        let Some(base) = raw::map(len, None) else {
-            note::incomplete(b"had no memory for a program's environment", b"");
-            return unchanged;
-        };
-        (base.cast::<Path>(), base.wrapping_add(array_len), Some((base, len)))
-    };
-    let mut used = 0;
-    let mut push = |text: Path| {
-        // SAFETY: the array has room for all texts, two more, and a null.
-        unsafe { array.wrapping_add(used).write(text) };
-        used += 1;
-    };
-    let mut index = 0;
-    // SAFETY: as above.
-    while let Some(text) = unsafe { text_at(given, index) } {
-        // SAFETY: as above.
-        let bytes = unsafe { raw::bytes(text) };
-        if !bytes.starts_with(PRELOAD) && !bytes.starts_with(OBSERVED) {
-            push(text);
-        }
-        index += 1;
-    }
-    // What the user had stays as it was: it is what the program will see, see `hide`.
-    let (old, separator) = match preload {
-        Some(preload) if has_shim => (preload, None),
-        Some(preload) => (preload, Some(&b":"[..])),
-        None => (&b""[..], Some(&b""[..])),
-    };
-    // SAFETY: there is room for the name, the old value, a colon, the shim and a zero.
-    let any = unsafe {
-        if observed {
-            let added = separator.map(|separator| [separator, shim]);
-            write_preload(text, b"", [old].into_iter().chain(added.into_iter().flatten()))
-        } else {
-            write_preload(text, b":", without_shim(old, shim))
-        }
-    };
-    if any {
-        push(text);
-    }
-    if observed {
-        push(note::observed().as_ptr());
-    }
-    push(core::ptr::null());
-    Environment { texts: array.cast_const(), is_copy: true, mapped }
-}
-
-/// Writes `LD_PRELOAD=a:b`, with `separator` between the parts; says whether there was any part.
-unsafe fn write_preload<'a>(
-    to: *mut u8,
-    separator: &[u8],
-    parts: impl Iterator<Item = &'a [u8]>,
-) -> bool {
-    let mut at = to;
-    let mut put = |bytes: &[u8]| {
-        // SAFETY: the caller has made room for all parts.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
-        at = at.wrapping_add(bytes.len());
-    };
-    let mut any = false;
-    put(PRELOAD);
-    for part in parts {
-        if any {
-            put(separator);
-        }
-        put(part);
-        any = true;
-    }
-    put(b"\0");
-    any
-}
-
-/// libc's variable `environ`; null if it cannot be found.
-fn environ() -> *mut Texts {
-    static ENVIRON: Slot = Slot::new();
-    ENVIRON.variable(b"environ") as *mut Texts
-}
-
-/// The process's own environment now.
-fn own_environment() -> Texts {
-    let variable = environ();
-    // SAFETY: libc's variable `environ`.
-    if variable.is_null() { core::ptr::null() } else { unsafe { *variable } }
-}
-
-/// Takes ourselves out of the environment that the program was given, so that it sees the one that it would have without
-/// us; each program that it runs is told of us again.
-///
-/// # Safety
-/// `given` is null or the array that the kernel made; nobody else uses it or `environ`.
-pub unsafe fn hide(given: *mut Path) {
-    // SAFETY: the caller's promise.
-    unsafe { hide_in(given) };
-    let own = own_environment().cast_mut();
-    if own != given {
-        // SAFETY: an earlier constructor has changed a variable; it has made an array like the first.
-        unsafe { hide_in(own) };
-    }
-}
-
-unsafe fn hide_in(array: *mut Path) {
-    let (mut from, mut to) = (0, 0);
-    // SAFETY: the caller gives null or an array of C strings that ends in a null.
-    while let Some(text) = unsafe { text_at(array, from) } {
-        from += 1;
-        // SAFETY: as above.
-        let bytes = unsafe { raw::bytes(text) };
-        let is_ours = match bytes.strip_prefix(PRELOAD) {
-            // SAFETY: the kernel's strings may be written.
-            Some(value) => unsafe {
-                remove_shim(text.wrapping_add(PRELOAD.len()).cast_mut(), value)
-            },
-            None => bytes.starts_with(OBSERVED),
-        };
-        if !is_ours {
-            // SAFETY: `to` is no further than `from`.
-            unsafe { array.wrapping_add(to).write(text) };
-            to += 1;
-        }
-    }
-    if to < from {
-        // SAFETY: as above.
-        unsafe { array.wrapping_add(to).write(core::ptr::null()) };
-    }
-}
-
-/// Takes the shim out of a list of preloads where it stands, with the colon by which it was appended; what the user had
-/// stays as it was. Says whether nothing else was there.
-unsafe fn remove_shim(list: *mut u8, value: &[u8]) -> bool {
-    let shim = note::own_path();
-    if value == shim {
-        return true;
-    }
-    if let Some(rest) = value.strip_suffix(shim).and_then(|rest| rest.strip_suffix(b":")) {
-        // SAFETY: inside the string.
-        unsafe { list.wrapping_add(rest.len()).write(0) };
-    }
-    false
-}
+use crate::raw::{self, AT_FDCWD, Any, CText, E2BIG, EACCES, ENOENT, ENOEXEC, ENOTDIR, Texts};
+use crate::variables::{environ, find_variable, hide_in, own_environment, text_at};
 
 /// Becomes a program, by whichever of libc's functions `run` calls with an environment.
-unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Texts) -> i32) -> i32 {
+unsafe fn become_program(dirfd: i32, path: CText, given: Texts, run: impl Fn(Texts) -> i32) -> i32 {
     if note::log().is_none() || path.is_null() {
         return run(given);
     }
@@ -319,7 +28,9 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
     // SAFETY: as above.
     let spelled = note::spell(dirfd, unsafe { raw::bytes(path) }, &mut room);
     match verdict {
-        Ok(()) => note::append(&Entry { kind: kind::EXEC, path: spelled, ..Entry::default() }),
+        Ok(()) => {
+            note::append(&LogEntry { kind: kind::EXEC, path: spelled, ..LogEntry::default() })
+        }
         Err(reason) => not_observed(reason, spelled),
     }
     let mut scratch = Scratch::new();
@@ -333,11 +44,11 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
         error = errno();
     }
     environment.release();
-    note::append(&Entry {
+    note::append(&LogEntry {
         kind: kind::EXEC_FAILED,
         errno: error,
         path: spelled,
-        ..Entry::default()
+        ..LogEntry::default()
     });
     set_errno(error);
     answer
@@ -345,29 +56,29 @@ unsafe fn become_program(dirfd: i32, path: Path, given: Texts, run: impl Fn(Text
 
 /// Says that a program was run without the shim; it will not report in.
 fn not_observed(reason: &'static str, path: [&[u8]; 3]) {
-    note::append(&Entry {
+    note::append(&LogEntry {
         kind: kind::INCOMPLETE,
         path: [b"ran a program that ", reason.as_bytes(), b""],
         second: path,
-        ..Entry::default()
+        ..LogEntry::default()
     });
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execve(path: Path, args: Texts, env: Texts) -> i32 {
+pub unsafe extern "C" fn execve(path: CText, args: Texts, env: Texts) -> i32 {
     // SAFETY: the contract of execve.
     unsafe {
         become_program(
             AT_FDCWD,
             path,
             env,
-            |env| real!(execve(path: Path, args: Texts, env: Texts) -> i32),
+            |env| real!(execve(path: CText, args: Texts, env: Texts) -> i32),
         )
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execv(path: Path, args: Texts) -> i32 {
+pub unsafe extern "C" fn execv(path: CText, args: Texts) -> i32 {
     // SAFETY: the contract of execv.
     unsafe { execve(path, args, own_environment()) }
 }
@@ -381,7 +92,7 @@ pub unsafe extern "C" fn fexecve(fd: i32, args: Texts, env: Texts) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn execveat(
     dirfd: i32,
-    path: Path,
+    path: CText,
     args: Texts,
     env: Texts,
     flags: i32,
@@ -397,17 +108,16 @@ pub unsafe extern "C" fn execveat(
             dirfd,
             path,
             env,
-            |env| real!(execveat(dirfd: i32, path: Path, args: Texts, env: Texts, flags: i32) -> i32),
+            |env| real!(execveat(dirfd: i32, path: CText, args: Texts, env: Texts, flags: i32) -> i32),
         )
     }
 }
 
 /// Calls `each` with every place where `PATH` may have the program, until it answers something.
-unsafe fn search<T>(name: &[u8], each: impl Fn(Path) -> Option<T>) -> Option<T> {
-    note::append(&Entry { kind: kind::SEARCH, path: [name, b"", b""], ..Entry::default() });
+unsafe fn search<T>(name: &[u8], each: impl Fn(CText) -> Option<T>) -> Option<T> {
+    note::append(&LogEntry { kind: kind::SEARCH, path: [name, b"", b""], ..LogEntry::default() });
     // SAFETY: the process's own environment.
-    let path =
-        unsafe { note::find_variable(own_environment(), b"PATH=").map(|value| raw::bytes(value)) };
+    let path = unsafe { find_variable(own_environment(), b"PATH=").map(|value| raw::bytes(value)) };
     let path = path.unwrap_or(b"/bin:/usr/bin");
     for directory in path.split(|byte| *byte == b':') {
         let mut room: Room = note::room();
@@ -427,7 +137,7 @@ unsafe fn search<T>(name: &[u8], each: impl Fn(Path) -> Option<T>) -> Option<T> 
 }
 
 /// Whether something that looks like a program is there; notes a look in vain.
-unsafe fn is_program(path: Path) -> Result<(), u16> {
+unsafe fn is_program(path: CText) -> Result<(), u16> {
     // SAFETY: the caller's path is a C string.
     let found = unsafe { raw::stat(AT_FDCWD, path, 0) };
     let errno = match found {
@@ -443,11 +153,11 @@ unsafe fn is_program(path: Path) -> Result<(), u16> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execvpe(file: Path, args: Texts, env: Texts) -> i32 {
+pub unsafe extern "C" fn execvpe(file: CText, args: Texts, env: Texts) -> i32 {
     // SAFETY: a C string, by the contract of execvpe.
     let name = unsafe { raw::bytes(file) };
     if note::log().is_none() {
-        return real!(execvpe(file: Path, args: Texts, env: Texts) -> i32);
+        return real!(execvpe(file: CText, args: Texts, env: Texts) -> i32);
     }
     if name.contains(&b'/') || name.is_empty() {
         // SAFETY: the contract of execvpe.
@@ -475,24 +185,24 @@ pub unsafe extern "C" fn execvpe(file: Path, args: Texts, env: Texts) -> i32 {
 }
 
 /// execve, and if the file is no program, the shell with it as its script.
-unsafe fn exec_or_shell(path: Path, args: Texts, env: Texts) -> i32 {
+unsafe fn exec_or_shell(path: CText, args: Texts, env: Texts) -> i32 {
     // SAFETY: the contract of execvpe.
     let answer = unsafe { execve(path, args, env) };
     if errno() == ENOEXEC {
         note::incomplete(b"ran a script without an interpreter", b"");
-        return real!(execvpe(path: Path, args: Texts, env: Texts) -> i32);
+        return real!(execvpe(path: CText, args: Texts, env: Texts) -> i32);
     }
     answer
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn execvp(file: Path, args: Texts) -> i32 {
+pub unsafe extern "C" fn execvp(file: CText, args: Texts) -> i32 {
     // SAFETY: the contract of execvp.
     unsafe { execvpe(file, args, own_environment()) }
 }
 
 /// The environment that follows the arguments of `execle`.
-unsafe extern "C" fn exec_with_environment(path: Path, args: Texts) -> i32 {
+unsafe extern "C" fn exec_with_environment(path: CText, args: Texts) -> i32 {
     let mut index = 0;
     // SAFETY: the arguments end in a null.
     while unsafe { text_at(args, index) }.is_some() {
@@ -534,7 +244,7 @@ listed! {
 /// Starts a program as a child, by whichever of libc's functions `run` calls with a place for its id.
 unsafe fn start_child(
     child: *mut i32,
-    path: Path,
+    path: CText,
     given: Texts,
     run: impl Fn(*mut i32, Texts) -> i32,
 ) -> i32 {
@@ -562,12 +272,22 @@ unsafe fn start_child(
     match (error, verdict) {
         (0, Ok(())) => {
             let flags = id.cast_unsigned();
-            note::append(&Entry { kind: kind::SPAWN, flags, path: spelled, ..Entry::default() });
+            note::append(&LogEntry {
+                kind: kind::SPAWN,
+                flags,
+                path: spelled,
+                ..LogEntry::default()
+            });
         }
         (0, Err(reason)) => not_observed(reason, spelled),
         (error, _) => {
             let errno = error as u16;
-            note::append(&Entry { kind: kind::LOOK, errno, path: spelled, ..Entry::default() });
+            note::append(&LogEntry {
+                kind: kind::LOOK,
+                errno,
+                path: spelled,
+                ..LogEntry::default()
+            });
         }
     }
     if let (0, Some(child)) = (error, core::ptr::NonNull::new(child)) {
@@ -580,7 +300,7 @@ unsafe fn start_child(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawn(
     child: *mut i32,
-    path: Path,
+    path: CText,
     actions: Any,
     attributes: Any,
     args: Texts,
@@ -592,7 +312,7 @@ pub unsafe extern "C" fn posix_spawn(
             child,
             path,
             env,
-            |child, env| real!(posix_spawn(child: *mut i32, path: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32),
+            |child, env| real!(posix_spawn(child: *mut i32, path: CText, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32),
         )
     }
 }
@@ -600,7 +320,7 @@ pub unsafe extern "C" fn posix_spawn(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawnp(
     child: *mut i32,
-    file: Path,
+    file: CText,
     actions: Any,
     attributes: Any,
     args: Texts,
@@ -621,7 +341,7 @@ pub unsafe extern "C" fn posix_spawnp(
         })
     };
     answer.unwrap_or_else(|| {
-        real!(posix_spawnp(child: *mut i32, file: Path, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32)
+        real!(posix_spawnp(child: *mut i32, file: CText, actions: Any, attributes: Any, args: Texts, env: Texts) -> i32)
     })
 }
 
@@ -635,7 +355,9 @@ unsafe fn with_shell<T>(run: impl FnOnce() -> T) -> T {
     let verdict = unsafe { examine(AT_FDCWD, path) };
     let spelled = [&b"/bin/sh"[..], b"", b""];
     match verdict {
-        Ok(()) => note::append(&Entry { kind: kind::SHELL, path: spelled, ..Entry::default() }),
+        Ok(()) => {
+            note::append(&LogEntry { kind: kind::SHELL, path: spelled, ..LogEntry::default() })
+        }
         Err(reason) => not_observed(reason, spelled),
     }
     let (variable, own) = (environ(), own_environment());
@@ -660,16 +382,16 @@ unsafe fn with_shell<T>(run: impl FnOnce() -> T) -> T {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn system(command: Path) -> i32 {
+pub unsafe extern "C" fn system(command: CText) -> i32 {
     if command.is_null() {
-        return real!(system(command: Path) -> i32);
+        return real!(system(command: CText) -> i32);
     }
     // SAFETY: the contract of system.
-    unsafe { with_shell(|| real!(system(command: Path) -> i32)) }
+    unsafe { with_shell(|| real!(system(command: CText) -> i32)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn popen(command: Path, mode: Path) -> *mut c_void {
+pub unsafe extern "C" fn popen(command: CText, mode: CText) -> *mut c_void {
     // SAFETY: the contract of popen.
-    unsafe { with_shell(|| real!(popen(command: Path, mode: Path) -> *mut c_void)) }
+    unsafe { with_shell(|| real!(popen(command: CText, mode: CText) -> *mut c_void)) }
 }

@@ -2,11 +2,20 @@
 //!
 //! Nothing here touches `errno`.
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
+use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
+use crate::call::call;
 use crate::log_layout::FileStat;
 use crate::old_stat::{EPERM, old_stat};
+
+/// What C calls `const char *`: null, or a text that ends in a zero byte.
+pub type CText = *const u8;
+/// An array of such texts that ends in a null.
+pub type Texts = *const *const u8;
+/// What is only passed on.
+pub type Any = *mut c_void;
 
 pub const AT_FDCWD: i32 = -100;
 pub const AT_EMPTY_PATH: i32 = 0x1000;
@@ -74,29 +83,6 @@ mod number {
     pub const STATX: usize = 291;
 }
 
-/// A system call; a negative error number on failure.
-///
-/// # Safety
-/// The call's own: pointers are what the kernel expects.
-#[inline]
-pub unsafe fn call(number: usize, args: [usize; 6]) -> isize {
-    let result: isize;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the kernel keeps all registers but rax, rcx and r11; what it writes to, the caller vouches for.
-    unsafe {
-        asm!("syscall", inlateout("rax") number.cast_signed() => result, in("rdi") args[0], in("rsi") args[1],
-             in("rdx") args[2], in("r10") args[3], in("r8") args[4], in("r9") args[5],
-             lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: the kernel keeps all registers but x0; what it writes to, the caller vouches for.
-    unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") args[0].cast_signed() => result, in("x1") args[1],
-             in("x2") args[2], in("x3") args[3], in("x4") args[4], in("x5") args[5], options(nostack));
-    }
-    result
-}
-
 fn call_without_memory(number: usize, args: [usize; 3]) -> isize {
     // SAFETY: only used with calls that take no pointers.
     unsafe { call(number, [args[0], args[1], args[2], 0, 0, 0]) }
@@ -123,7 +109,7 @@ pub fn group() -> u32 {
 /// # Safety
 /// `path` ends in a zero byte.
 pub unsafe fn is_readable(path: *const u8) -> bool {
-    // SAFETY: the caller vouches for the path.
+    // SAFETY: the path is the caller's promise.
     unsafe { call(number::FACCESSAT, [fd_argument(AT_FDCWD), path as usize, 4, 0, 0, 0]) == 0 }
 }
 
@@ -150,7 +136,7 @@ pub fn die() -> ! {
 /// `path` ends in a zero byte.
 pub unsafe fn open(dirfd: i32, path: *const u8, flags: i32) -> Result<i32, u16> {
     let args = [fd_argument(dirfd), path as usize, flags as usize, 0, 0, 0];
-    // SAFETY: the caller vouches for the path.
+    // SAFETY: the path is the caller's promise.
     let fd = unsafe { call(number::OPENAT, args) };
     if fd < 0 { Err(-fd as u16) } else { Ok(fd as i32) }
 }
@@ -161,7 +147,7 @@ pub unsafe fn open(dirfd: i32, path: *const u8, flags: i32) -> Result<i32, u16> 
 /// `path` must be a C string.
 pub unsafe fn may_run(dirfd: i32, path: *const u8) -> bool {
     let x_ok = 1;
-    // SAFETY: the caller vouches for the path.
+    // SAFETY: the path is the caller's promise.
     unsafe { call(number::FACCESSAT, [fd_argument(dirfd), path as usize, x_ok, 0, 0, 0]) == 0 }
 }
 
@@ -181,7 +167,7 @@ pub fn map(len: usize, fd: Option<i32>) -> Option<*mut u8> {
 }
 
 /// # Safety
-/// Nobody uses these bytes any more.
+/// No part of the process uses these bytes afterwards.
 pub unsafe fn unmap(address: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { call(number::MUNMAP, [address as usize, len, 0, 0, 0, 0]) };
@@ -208,7 +194,7 @@ pub fn cwd(into: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
 /// `path` ends in a zero byte.
 pub unsafe fn read_link(path: *const u8, into: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
     let args = [fd_argument(AT_FDCWD), path as usize, into.as_mut_ptr() as usize, into.len(), 0, 0];
-    // SAFETY: the kernel writes into `into` only; the caller vouches for the path.
+    // SAFETY: the kernel writes into `into` only; the path is the caller's promise.
     let len = unsafe { call(number::READLINKAT, args) };
     // SAFETY: the kernel has written `len` bytes.
     (len > 0).then(|| unsafe { written(into, len as usize) })
@@ -265,7 +251,7 @@ pub unsafe fn stat(dirfd: i32, path: *const u8, flags: i32) -> Result<FileStat, 
     let mut out = MaybeUninit::<Statx>::uninit();
     let args =
         [fd_argument(dirfd), path as usize, flags as usize, 0x7ff, out.as_mut_ptr() as usize, 0];
-    // SAFETY: the kernel writes one `statx` to `out`; the caller vouches for the path.
+    // SAFETY: the kernel writes one `statx` to `out`; the path is the caller's promise.
     let result = unsafe { call(number::STATX, args) };
     if [EPERM, ENOSYS].contains(&(-result as u16)) && result < 0 {
         // SAFETY: the caller's promise.

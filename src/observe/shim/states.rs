@@ -4,16 +4,12 @@
 //! question of a plugin's is noted with the file. Of an open file, std's functions that read all of it ask first, for the
 //! size: such a question is forgotten if the next thing that happens to the descriptor shows that this was the reason.
 
-use core::ffi::c_void;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::link::{Object, failure};
-use crate::log_layout::{Entry, kind};
+use crate::log_layout::{LogEntry, kind};
 use crate::note;
-use crate::raw::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
-
-type Path = *const u8;
-type Any = *mut c_void;
+use crate::raw::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Any, CText};
 
 const SEEK_CUR: i32 = 1;
 /// How many bytes std reads first of a file of size 0, which may be one of the kernel's.
@@ -28,7 +24,7 @@ static ASKER: AtomicPtr<Object> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Notes a question about a path, or if that is empty about a descriptor.
 #[inline(never)]
-unsafe fn asked(dirfd: i32, path: Path, flags: i32, errno: u16, caller: usize) {
+unsafe fn asked(dirfd: i32, path: CText, flags: i32, errno: u16, caller: usize) {
     // SAFETY: the caller's path is null or a C string.
     if path.is_null() || unsafe { *path } == 0 {
         return asked_open(dirfd, errno, caller);
@@ -36,7 +32,7 @@ unsafe fn asked(dirfd: i32, path: Path, flags: i32, errno: u16, caller: usize) {
     let plugin = note::plugin_at(caller);
     if errno == raw::ENOENT && plugin.is_some() {
         // Whether something is there, it may make what is not.
-        let entry = Entry { kind: kind::OPEN, errno, ..Entry::default() };
+        let entry = LogEntry { kind: kind::OPEN, errno, ..LogEntry::default() };
         // SAFETY: as above.
         return unsafe { note::path(dirfd, path, entry) };
     }
@@ -52,7 +48,7 @@ unsafe fn asked(dirfd: i32, path: Path, flags: i32, errno: u16, caller: usize) {
 
 /// Notes a question about an attribute of a path, or of a descriptor: it belongs to the state, and changes the change time.
 #[inline(never)]
-unsafe fn asked_attribute(at: i32, path: Path, flags: i32, errno: u16, caller: usize) {
+unsafe fn asked_attribute(at: i32, path: CText, flags: i32, errno: u16, caller: usize) {
     if path.is_null() {
         asked_open(at, 0, caller);
         return settle();
@@ -131,7 +127,7 @@ macro_rules! questions {
 
         pub mod called_from {
             use super::{
-                AT_FDCWD, AT_SYMLINK_NOFOLLOW, Any, FOLLOW, NO_PATH, Path, asked, asked_attribute, failure,
+                AT_FDCWD, AT_SYMLINK_NOFOLLOW, Any, FOLLOW, NO_PATH, CText, asked, asked_attribute, failure,
             };
 
             $(
@@ -147,30 +143,30 @@ macro_rules! questions {
 }
 
 const FOLLOW: i32 = 0;
-const NO_PATH: Path = core::ptr::null();
+const NO_PATH: CText = core::ptr::null();
 
 questions! {
-    "rdx", "x2": fn stat(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
-    "rdx", "x2": fn stat64(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
-    "rdx", "x2": fn lstat(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
-    "rdx", "x2": fn lstat64(path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
-    "r8", "x4": fn fstatat(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
-    "r8", "x4": fn fstatat64(dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
-    "r9", "x5": fn statx(dirfd: i32, path: Path, flags: i32, mask: u32, out: Any) -> i32, asked(dirfd, path, flags);
+    "rdx", "x2": fn stat(path: CText, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rdx", "x2": fn stat64(path: CText, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rdx", "x2": fn lstat(path: CText, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "rdx", "x2": fn lstat64(path: CText, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "r8", "x4": fn fstatat(dirfd: i32, path: CText, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "r8", "x4": fn fstatat64(dirfd: i32, path: CText, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "r9", "x5": fn statx(dirfd: i32, path: CText, flags: i32, mask: u32, out: Any) -> i32, asked(dirfd, path, flags);
     "rdx", "x2": fn fstat(fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
     "rdx", "x2": fn fstat64(fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
-    "rcx", "x3": fn __xstat(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
-    "rcx", "x3": fn __xstat64(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
-    "rcx", "x3": fn __lxstat(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
-    "rcx", "x3": fn __lxstat64(version: i32, path: Path, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
-    "r9", "x5": fn __fxstatat(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
-    "r9", "x5": fn __fxstatat64(version: i32, dirfd: i32, path: Path, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "rcx", "x3": fn __xstat(version: i32, path: CText, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rcx", "x3": fn __xstat64(version: i32, path: CText, out: Any) -> i32, asked(AT_FDCWD, path, FOLLOW);
+    "rcx", "x3": fn __lxstat(version: i32, path: CText, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "rcx", "x3": fn __lxstat64(version: i32, path: CText, out: Any) -> i32, asked(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "r9", "x5": fn __fxstatat(version: i32, dirfd: i32, path: CText, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
+    "r9", "x5": fn __fxstatat64(version: i32, dirfd: i32, path: CText, out: Any, flags: i32) -> i32, asked(dirfd, path, flags);
     "rcx", "x3": fn __fxstat(version: i32, fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
     "rcx", "x3": fn __fxstat64(version: i32, fd: i32, out: Any) -> i32, asked(fd, NO_PATH, FOLLOW);
-    "r8", "x4": fn getxattr(path: Path, name: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, FOLLOW);
-    "r8", "x4": fn lgetxattr(path: Path, name: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
-    "r8", "x4": fn fgetxattr(fd: i32, name: Path, out: Any, len: usize) -> isize, asked_attribute(fd, NO_PATH, FOLLOW);
-    "rcx", "x3": fn listxattr(path: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, FOLLOW);
-    "rcx", "x3": fn llistxattr(path: Path, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "r8", "x4": fn getxattr(path: CText, name: CText, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, FOLLOW);
+    "r8", "x4": fn lgetxattr(path: CText, name: CText, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+    "r8", "x4": fn fgetxattr(fd: i32, name: CText, out: Any, len: usize) -> isize, asked_attribute(fd, NO_PATH, FOLLOW);
+    "rcx", "x3": fn listxattr(path: CText, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, FOLLOW);
+    "rcx", "x3": fn llistxattr(path: CText, out: Any, len: usize) -> isize, asked_attribute(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
     "rcx", "x3": fn flistxattr(fd: i32, out: Any, len: usize) -> isize, asked_attribute(fd, NO_PATH, FOLLOW);
 }

@@ -317,7 +317,7 @@ fn what_differs_from_run_to_run() {
     }
 }
 
-/// Nothing of ours is in the environment, yet every program that is started by whatever means reports in.
+/// Nothing of ours is in the environment, yet every program reports in, by any means that it is started.
 #[test]
 fn environment_as_without_us() {
     let place = Place::new();

@@ -1,32 +1,25 @@
 //! What a whole trace means, when nothing more happens.
 //!
-//! Each name is an input, an absence, an output, or nothing (what was made and removed). Read next: `../loader.rs`.
+//! Each name is an input, an absence, an output, or nothing (what was made and removed). Read next: `../loader/`.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{ENOENT, File, Inode, Own, OwnKind, Trace};
-use crate::observe::library_names::library_names;
-use crate::observe::log::{Event, Log};
-use crate::observe::places::Key;
-use crate::observe::programs::Programs;
-use crate::observe::{Absence, Fact, Input, Made, MadeDirectory, Observation, Output, loader};
+use super::{ENOENT, Inode, Own, OwnKind, Trace, TracedFile};
+use crate::observe::shim::log::Event;
+use crate::observe::trace::places::Key;
+use crate::observe::trace::programs::Programs;
+use crate::observe::{Fact, Made, MadeDirectory, Observation, SeenAbsence, SeenInput, SeenOutput};
 
 impl Trace {
-    /// What all of it means, `log` being the log of all events that were added.
-    pub fn conclude(mut self, log: Log) -> Observation {
-        self.add_programs(&log.events, log.lost);
-        loader::add_unseen_reads(&mut self, &log.events);
-        self.seen.library_names = library_names(&log.events, self.searches.objects.directories());
-        self.finish()
-    }
-
-    /// The same where the events are system calls, those of the loader and of libc among them.
+    /// What all of it means where the events are system calls, those of the loader and of libc among them. For those of a
+    /// log see `loader`.
     pub fn conclude_calls(mut self, events: &[Event], lost: Option<String>) -> Observation {
         self.add_programs(events, lost);
         self.finish()
     }
 
-    fn add_programs(&mut self, events: &[Event], lost: Option<String>) {
+    /// Adds which programs ran, by all events; `lost` says why events are missing, if some are.
+    pub fn add_programs(&mut self, events: &[Event], lost: Option<String>) {
         let programs = Programs::of(events);
         self.seen.images = programs.images;
         self.seen.starts = programs.starts;
@@ -35,7 +28,8 @@ impl Trace {
         }
     }
 
-    fn finish(mut self) -> Observation {
+    /// What all of it means, when everything was added.
+    pub fn finish(mut self) -> Observation {
         let mut outputs = Vec::new();
         let links = |inode: Option<Inode>, inodes: &FxHashMap<Inode, Vec<Key>>| {
             inode.and_then(|inode| inodes.get(&inode)).map_or(1, Vec::len)
@@ -45,7 +39,7 @@ impl Trace {
         for (key, mut file) in std::mem::take(&mut self.files) {
             if file.was_read {
                 let (path, stat) = (file.path.clone(), file.stat);
-                self.seen.inputs.push(Input { path, stat, was_asked: file.exists });
+                self.seen.inputs.push(SeenInput { path, stat, was_asked: file.exists });
             }
             match (file.touched, file.own.take()) {
                 (None, _) => {
@@ -64,12 +58,12 @@ impl Trace {
                         self.seen.listings.push(file.path.clone());
                     }
                     if let Some(errno) = file.absent.filter(|_| !file.was_read) {
-                        self.seen.absences.push(Absence { path: file.path, errno });
+                        self.seen.absences.push(SeenAbsence { path: file.path, errno });
                     }
                 }
                 (Some(true), None) => self.fact(Fact::SideEffect),
                 (Some(false), None) if file.must_be_absent => {
-                    self.seen.absences.push(Absence { path: file.path, errno: ENOENT });
+                    self.seen.absences.push(SeenAbsence { path: file.path, errno: ENOENT });
                 }
                 (Some(false), None) => {}
                 (Some(false), Some(own))
@@ -104,10 +98,10 @@ impl Trace {
 }
 
 /// What was written at a name, in a directory that was listed or not.
-fn output(file: File, own: Own, existed_before: bool, is_listed: bool) -> Output {
+fn output(file: TracedFile, own: Own, existed_before: bool, is_listed: bool) -> SeenOutput {
     let was_asked =
-        file.exists || file.absent.is_some() || file.was_read || file.was_told || is_listed;
-    Output {
+        file.exists || file.absent.is_some() || file.was_read || file.was_shown || is_listed;
+    SeenOutput {
         path: file.path,
         create_mode: own.create_mode,
         how: own.how,

@@ -1,9 +1,11 @@
 //! Raw events -> [`Observation`]: what the tool tree's single acts mean together.
 //!
 //! Files are told apart by their absolute paths, and files that the tree wrote also by inode, so that one file under two
-//! spellings is one. Read next: `written.rs`, `conclude.rs`; `../log.rs` (the events).
+//! spellings is one. Read next: `written.rs`, `conclude.rs`; `../shim/log.rs` (the events).
 
 mod conclude;
+pub mod places;
+pub mod programs;
 mod written;
 
 use std::collections::BTreeMap;
@@ -12,11 +14,13 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::log::{Event, What};
-use super::log_layout::FileStat;
-use super::places::{Key, Places, below};
-use super::{Fact, LeftOut, Made, Observation, Unsteady, loader, pseudo};
+use crate::observe::known::{clocks, pseudo};
+use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log_layout::FileStat;
+use crate::observe::{Fact, LeftOut, Made, Observation, Unsteady};
 use crate::shm::stat::Stat;
+
+use places::{Key, Places, below};
 
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
@@ -35,25 +39,13 @@ const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFDIR: u32 = 0o040_000;
 
-/// Libraries whose call of `time` cannot enter a result, each with its reason.
-const CLOCK_WATCHERS: &[(&str, &str)] = &[
-    ("libtinfo.so", "notes when it last looked for its terminal databases"),
-    ("libtinfow.so", "notes when it last looked for its terminal databases"),
-    ("libncurses.so", "notes when it last looked for its terminal databases"),
-    ("libncursesw.so", "notes when it last looked for its terminal databases"),
-];
-
-/// Programs of which the same is true.
-const CLOCK_WATCHING_PROGRAMS: &[(&str, &str)] =
-    &[("cargo", "sets its network library up, also where it uses none")];
-
 /// An inode on a device.
 type Inode = (u64, u64);
 
 /// What the tree did with a name since it first touched it.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each was seen, or not, by itself")]
-struct File {
+struct TracedFile {
     /// The first spelling, relative if there is one.
     path: PathBuf,
     /// Whether its content was read while the tree had not touched it.
@@ -68,7 +60,7 @@ struct File {
     /// The tree wanted it away (removed, renamed) and found nothing: that nothing is there later says nothing more.
     was_cleared: bool,
     /// Whether something was there showed by the outcome of a call that would have failed otherwise.
-    was_told: bool,
+    was_shown: bool,
     /// Once the tree has made, renamed or removed it: whether something was there before that.
     touched: Option<bool>,
     /// The image that tried to make it as a directory when it was there, and the mode argument.
@@ -109,7 +101,7 @@ enum OwnKind {
 pub struct Trace {
     places: Places,
     /// Boxed: they are many times as long as a pointer, and the tree moves them.
-    files: BTreeMap<Key, Box<File>>,
+    files: BTreeMap<Key, Box<TracedFile>>,
     inodes: FxHashMap<Inode, Vec<Key>>,
     order: usize,
     /// Files that were opened in trees that are left out.
@@ -118,8 +110,6 @@ pub struct Trace {
     images: FxHashMap<u32, PathBuf>,
     /// The process of the event that is taken in.
     actor: u32,
-    /// What was found out about the loader's searches.
-    pub searches: loader::Known,
     /// What is already known of the whole.
     pub seen: Observation,
 }
@@ -157,13 +147,6 @@ fn written(what: &What) -> Option<&Path> {
     };
     let is_file = !pseudo::is_device(path) && !pseudo::is_pseudo_file(path);
     is_file.then_some(path)
-}
-
-fn watches_clock(caller: &Path) -> bool {
-    let name = caller.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    CLOCK_WATCHERS.iter().any(|(library, _)| {
-        name.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
 }
 
 impl Trace {
@@ -265,11 +248,12 @@ impl Trace {
         }
     }
 
-    fn file(&mut self, path: &Path) -> &mut File {
+    fn file(&mut self, path: &Path) -> &mut TracedFile {
         let key = self.key(path);
         let file = self.files.entry(key);
-        let file =
-            file.or_insert_with(|| Box::new(File { path: path.to_owned(), ..File::default() }));
+        let file = file.or_insert_with(|| {
+            Box::new(TracedFile { path: path.to_owned(), ..TracedFile::default() })
+        });
         // A tool's own spelling, rather than that of a `realpath` on the way.
         if path.is_relative() && file.path.is_absolute() {
             path.clone_into(&mut file.path);
@@ -278,7 +262,7 @@ impl Trace {
     }
 
     /// The file at this name, unless the tree's own doing is what stands (or does not stand) there.
-    fn foreign(&mut self, path: &Path, stat: Option<&FileStat>) -> Option<&mut File> {
+    fn foreign(&mut self, path: &Path, stat: Option<&FileStat>) -> Option<&mut TracedFile> {
         if stat.is_some_and(|stat| self.inodes.contains_key(&inode(stat))) {
             return None;
         }
@@ -408,7 +392,8 @@ impl Trace {
                 self.seen.path_searches.insert(name.clone());
             }
             What::GetEnv { name } => self.asked(event.pid, name),
-            What::Time { caller } if watches_clock(caller) || self.is_idle(event.pid) => {}
+            What::Time { caller }
+                if clocks::is_idle_library(caller) || self.runs_idle_program(event.pid) => {}
             What::Time { .. } => self.asked_time(event.pid),
             What::LocalTime => self.fact(Fact::LocalTime),
             What::Network => self.fact(Fact::Network),
@@ -474,9 +459,8 @@ impl Trace {
     }
 
     /// Whether a process runs a program whose own questions for the time cannot enter a result.
-    fn is_idle(&self, process: u32) -> bool {
-        let image = self.images.get(&process).and_then(|image| image.file_name());
-        image.is_some_and(|name| CLOCK_WATCHING_PROGRAMS.iter().any(|(known, _)| name == *known))
+    fn runs_idle_program(&self, process: u32) -> bool {
+        self.images.get(&process).is_some_and(|image| clocks::is_idle_program(image))
     }
 
     fn asked_state(&mut self, plugin: &Path, file: &FileStat) {

@@ -10,9 +10,10 @@ use super::{
     O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_WRONLY, Own, OwnKind, S_IFDIR, S_IFMT, S_IFREG, Trace,
     inode, shown,
 };
-use crate::observe::log_layout::FileStat;
-use crate::observe::places::Key;
-use crate::observe::{Fact, Made, pseudo};
+use crate::observe::known::pseudo;
+use crate::observe::shim::log_layout::FileStat;
+use crate::observe::trace::places::Key;
+use crate::observe::{Fact, Made};
 
 impl Trace {
     /// A file was given a second name, or if `comes_out` its first one, in or from a private tree.
@@ -91,7 +92,7 @@ impl Trace {
         };
         let file = self.file(&path);
         let was_read = file.was_read;
-        file.was_told |= file.touched.is_none() && flags & (O_CREAT | O_EXCL) != O_CREAT;
+        file.was_shown |= file.touched.is_none() && flags & (O_CREAT | O_EXCL) != O_CREAT;
         // What the tree itself has removed, or would have, cannot have been there.
         let is_cleared = file.touched.is_some() || file.was_cleared;
         let how = if !existed && is_cleared { Made::Created } else { how };
@@ -209,7 +210,7 @@ impl Trace {
         own.how = Made::Created;
         own.inode = stat.map(inode);
         if let Some(file) = self.foreign(to, None) {
-            file.was_told = true;
+            file.was_shown = true;
         }
         self.make(to, false, own);
         if let Some(stat) = stat {
@@ -221,7 +222,7 @@ impl Trace {
         let key = self.key(path);
         let own = self.unmake(&key);
         let file = self.file(path);
-        file.was_told |= file.touched.is_none();
+        file.was_shown |= file.touched.is_none();
         file.touched.get_or_insert(true);
         // The other name's inode has a new change time; only the file system knows it.
         for key in own

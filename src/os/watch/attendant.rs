@@ -1,6 +1,6 @@
 //! The attendant: a small process that holds a listener beside us and lets every call go on when we are gone.
 //!
-//! Without a listener the watched calls fail (ENOSYS) in whatever is left of the tool. The attendant sleeps as long as
+//! Without a listener the watched calls fail (ENOSYS) in what is left of the tool. The attendant sleeps as long as
 //! we live. It never reads what a call asks, and it ends when no watched process is left.
 //! Read next: `listener.rs`.
 
@@ -88,13 +88,13 @@ fn attend(life: RawFd, listener: BorrowedFd, notice: &Notice) -> ! {
     loop {
         let mut fds = [PollFd::from_borrowed_fd(listener, PollFlags::IN)];
         let _ = poll(&mut fds, None);
-        let told = fds.first().map_or(PollFlags::empty(), PollFd::revents);
-        if told.contains(PollFlags::IN) {
+        let happened = fds.first().map_or(PollFlags::empty(), PollFd::revents);
+        if happened.contains(PollFlags::IN) {
             if notice.receive(listener) {
                 notice.go_on(listener);
             }
-        } else if told.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-            // SAFETY: ends this process at once; nothing of it is needed any more.
+        } else if happened.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+            // SAFETY: ends this process at once; nothing of it is needed.
             unsafe { libc::_exit(0) };
         }
     }

@@ -1,7 +1,7 @@
 //! The filter that the tool gets between fork and exec, and the way on which its listener comes to us.
 //!
 //! Read next: `listener.rs`.
-#![allow(clippy::disallowed_methods, reason = "this room starts processes")]
+#![allow(clippy::disallowed_methods, reason = "this module starts processes")]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -16,11 +16,11 @@ use rustix::net::{
 };
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
-use super::Listener;
-use super::shared::Notice;
+use super::listener::Listener;
+use super::shared::{ARCHITECTURE, Notice};
 use crate::shm::clock::kernel_is_at_least;
 
-/// Before Linux 5.5 a call that was told of could not be let go on.
+/// Before Linux 5.5 a call that was reported could not be let go on.
 const LETS_CALLS_GO_ON: (u32, u32) = (5, 5);
 
 /// Whether the tool may be run with "no new privileges", which the kernel demands of those who are not root: no program
@@ -151,18 +151,6 @@ fn load(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<OwnedFd> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 0xc000_00b7;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const ARCHITECTURE: u32 = 0;
-
-/// Whether a call was made as our own machine's programs make it.
-pub(super) fn is_native(architecture: u32) -> bool {
-    architecture == ARCHITECTURE
-}
-
 /// Offsets in `struct seccomp_data`.
 const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
@@ -181,7 +169,7 @@ const fn step(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
 
-/// The filter's program. The kernel itself remembers which numbers it lets pass whatever the arguments.
+/// The filter's program. The kernel itself remembers which numbers it lets pass with any arguments.
 fn program(harmless: &[i64]) -> Vec<sock_filter> {
     const LET: sock_filter = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
     const ASK: sock_filter = step(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0);

@@ -8,22 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::attendant::Attendant;
-use super::shared::Notice;
+use super::shared::{Asked, Notice};
 
 /// How many attendants one listener gets, one after the other: they are small, and somebody who kills so many means it.
 const ATTENDANTS_MAX: usize = 8;
-
-/// A call that waits.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    pub(super) id: u64,
-    /// The thread that makes it.
-    pub thread: u32,
-    /// Its number; `None` if it is made as another machine's programs do.
-    pub number: Option<i64>,
-    /// Its arguments.
-    pub arguments: [u64; 6],
-}
 
 /// What a wait came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +105,7 @@ impl Listener {
         self.notice.go_on(self.fd.as_fd());
     }
 
-    /// Nothing is asked any more: no watched process is left.
+    /// No watched process is left, so nothing will be asked.
     pub fn end(mut self) {
         if let Some(attendant) = self.attendant.take() {
             attendant.dismiss();

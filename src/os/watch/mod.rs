@@ -11,5 +11,6 @@ mod other;
 mod shared;
 
 pub use filter::{Door, Filter, Privileges, prepare};
-pub use listener::{Asked, Listener, Waited};
-pub use other::{Clockless, Start, Unread, is_there, is_thread_of, read_memory};
+pub use listener::{Listener, Waited};
+pub use other::{Clockless, ClocklessStart, Unread, is_there, is_thread_of, read_memory};
+pub use shared::Asked;

@@ -1,7 +1,7 @@
 //! Another process: its memory, and a start without a clock of its own.
 //!
-//! Programs read the clock without a system call, in memory that the kernel gives them (the vDSO). One whose address they
-//! are not told asks the kernel instead, where we can see it.
+//! Programs read the clock without a system call, in memory that the kernel gives them (the vDSO). A program
+//! without its address asks the kernel instead, where we can see it.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -9,12 +9,12 @@ use std::ptr;
 
 use rustix::io::Errno;
 
-use super::Listener;
+use super::listener::Listener;
 
 /// Why memory could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// Nothing is there, or nobody any more: the call that named it will fail.
+    /// Nothing is there, or the process has ended: the call that named it will fail.
     Missing,
     /// The kernel does not let us.
     Forbidden,
@@ -69,7 +69,7 @@ pub struct Clockless {
 
 /// How the start of such a program stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum ClocklessStart {
     /// It has not become the program yet.
     Ahead,
     /// It runs, and has no clock of its own.
@@ -91,19 +91,19 @@ impl Clockless {
     }
 
     /// Looks whether it stands at the beginning of the program; then takes the clock's address away and lets it run.
-    pub fn attend(self) -> Start {
-        let Some(stop) = self.stop() else { return Start::Ahead };
+    pub fn attend(self) -> ClocklessStart {
+        let Some(stop) = self.stop() else { return ClocklessStart::Ahead };
         if stop == libc::SIGTRAP | libc::PTRACE_EVENT_EXEC << 8 {
             let hidden = self.hide_clock().is_some();
             self.let_go();
-            return if hidden { Start::Done } else { Start::Failed };
+            return if hidden { ClocklessStart::Done } else { ClocklessStart::Failed };
         }
         // A signal came first: it is passed on.
         let signal = if stop >> 8 == 0 { usize::try_from(stop).unwrap_or(0) } else { 0 };
         let none = ptr::null_mut::<libc::c_void>();
         // SAFETY: touches no memory of ours.
         unsafe { libc::ptrace(libc::PTRACE_CONT, self.process, none, signal) };
-        Start::Ahead
+        ClocklessStart::Ahead
     }
 
     /// It makes a call instead of becoming the program: lets both go.
@@ -112,11 +112,11 @@ impl Clockless {
         // SAFETY: touches no memory of ours.
         unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, self.process, none, 0_usize) };
         listener.go_on();
-        let mut told = MaybeUninit::<libc::siginfo_t>::zeroed();
+        let mut state = MaybeUninit::<libc::siginfo_t>::zeroed();
         let flags = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | libc::__WALL;
         let id = self.process.cast_unsigned();
-        // SAFETY: `told` has room for the answer. An end is left to whoever waits for it.
-        unsafe { libc::waitid(libc::P_PID, id, told.as_mut_ptr(), flags) };
+        // SAFETY: the answer fits into `state`. An end is left to the process that waits for it.
+        unsafe { libc::waitid(libc::P_PID, id, state.as_mut_ptr(), flags) };
         self.let_go();
     }
 
@@ -126,18 +126,18 @@ impl Clockless {
         unsafe { libc::ptrace(libc::PTRACE_DETACH, self.process, none, 0_usize) };
     }
 
-    /// Why it stopped, if it did; an end is left to whoever waits for it.
+    /// Why it stopped, if it did; an end is left to the process that waits for it.
     fn stop(self) -> Option<i32> {
         // SAFETY: all-zero bytes are a valid `siginfo_t`.
-        let mut told: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let mut state: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let flags = libc::WSTOPPED | libc::WNOHANG | libc::__WALL;
         let id = self.process.cast_unsigned();
-        // SAFETY: `told` has room for the answer.
-        let answer = unsafe { libc::waitid(libc::P_PID, id, &raw mut told, flags) };
+        // SAFETY: the answer fits into `state`.
+        let answer = unsafe { libc::waitid(libc::P_PID, id, &raw mut state, flags) };
         // SAFETY: filled in by the kernel, or zero.
-        let process = unsafe { told.si_pid() };
+        let process = unsafe { state.si_pid() };
         // SAFETY: as above.
-        let stop = unsafe { told.si_status() };
+        let stop = unsafe { state.si_status() };
         (answer == 0 && process == self.process).then_some(stop)
     }
 
@@ -181,7 +181,7 @@ impl Clockless {
             iov_len: size_of_val(&registers),
         };
         let request = libc::PTRACE_GETREGSET;
-        // SAFETY: the kernel writes no more than `place` says there is room for.
+        // SAFETY: the kernel writes no more than the length in `place`.
         let answer = unsafe { libc::ptrace(request, self.process, GENERAL, &raw mut place) };
         (answer == 0).then_some(registers[POINTER])
     }

@@ -7,10 +7,32 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
-use super::filter::is_native;
-use super::listener::Asked;
+/// What the kernel calls the machine for whose programs ibid was built.
+#[cfg(target_arch = "x86_64")]
+pub(super) const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+pub(super) const ARCHITECTURE: u32 = 0xc000_00b7;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) const ARCHITECTURE: u32 = 0;
 
-/// Room for one call, shared with all processes that are forked from this one.
+/// Whether a call was made as our own machine's programs make it.
+fn is_native(architecture: u32) -> bool {
+    architecture == ARCHITECTURE
+}
+
+/// A call that waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub(super) id: u64,
+    /// The thread that makes it.
+    pub thread: u32,
+    /// Its number; `None` if it is made as another machine's programs do.
+    pub number: Option<i64>,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
+/// Memory for one call, shared with all processes that are forked from this one.
 #[derive(Debug)]
 pub struct Notice(NonNull<libc::seccomp_notif>);
 
@@ -35,16 +57,16 @@ impl Notice {
 
     /// Receives the next call; says whether there was one: its process may have died meanwhile. Async-signal-safe.
     pub fn receive(&self, listener: BorrowedFd) -> bool {
-        // SAFETY: it has room for one; all-zero bytes are a valid `seccomp_notif`, and the kernel demands them.
+        // SAFETY: it is large enough for one; all-zero bytes are a valid `seccomp_notif`, and the kernel demands them.
         unsafe { self.0.as_ptr().write_bytes(0, 1) };
         let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
-        // SAFETY: there is room for what the kernel writes: this request's size is part of its number.
+        // SAFETY: what the kernel writes fits: this request's size is part of its number.
         unsafe { libc::ioctl(listener.as_raw_fd(), request as _, self.0.as_ptr()) == 0 }
     }
 
     /// The call that was received last.
     pub fn asked(&self) -> Asked {
-        // SAFETY: a valid structure, whatever the kernel has written; nobody changes it now.
+        // SAFETY: any bytes that the kernel writes are a valid structure; nothing changes it now.
         let notice = unsafe { self.0.read() };
         let number = Some(i64::from(notice.data.nr)).filter(|_| is_native(notice.data.arch));
         Asked { id: notice.id, thread: notice.pid, number, arguments: notice.data.args }
@@ -64,7 +86,7 @@ impl Notice {
 
 impl Drop for Notice {
     fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this length, and used by nobody any more.
+        // SAFETY: mapped by `new` with this length, and not used afterwards.
         unsafe { libc::munmap(self.0.as_ptr().cast(), LEN_BYTES) };
     }
 }

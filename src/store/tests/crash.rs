@@ -20,7 +20,7 @@ use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::append::fill;
 use crate::store::gc::{Wanted, collect};
 use crate::store::verify::verify;
-use crate::store::{Store, create};
+use crate::store::{Store, files};
 
 const SCENE: &str = "IBID_TEST_SCENE";
 const PLACE: &str = "IBID_TEST_DIRECTORY";
@@ -248,7 +248,7 @@ impl Left {
         collect(&cache, store, wanted, &mut |_, _| {}).expect("collected");
         assert_eq!(temporary_files(store), [] as [PathBuf; 0], "after {:?}", self.points.last());
         let oldest = store.window().oldest;
-        assert!(create::segments(store.directory()).iter().all(|(seq, _)| *seq >= oldest));
+        assert!(files::segments(store.directory()).iter().all(|(seq, _)| *seq >= oldest));
         assert!(look(&self.scratch.open_with(scene.max_bytes).cache, 10));
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of `gc`: what goes by size and by age, what is nobody's any more, and an index that grows.
+//! Tests of `gc`: what goes by size and by age, what no cache uses, and an index that grows.
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::{Scratch, draft, records};
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::gc::{Collected, Wanted, collect};
-use crate::store::{MAX_BYTES_DEFAULT, Store, create};
+use crate::store::{MAX_BYTES_DEFAULT, Store, files};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -22,7 +22,7 @@ fn fill_segments(store: &Store) -> Vec<[u8; 32]> {
 }
 
 fn seqs(store: &Store) -> Vec<u64> {
-    create::segments(store.directory()).iter().map(|(seq, _)| *seq).collect()
+    files::segments(store.directory()).iter().map(|(seq, _)| *seq).collect()
 }
 
 pub(super) fn age(path: &std::path::Path, age: Duration) {

@@ -1,5 +1,5 @@
 //! The model of a store that the tests of crashes and power losses compare with: what an entry holds follows from its
-//! number, so that whatever is found can be told from what it should be.
+//! number, so that what is found can be compared with what it should be.
 
 use std::ffi::CString;
 use std::io::Write;
@@ -70,7 +70,7 @@ pub(super) fn insert(store: &Store, number: u8) -> Result<(), StoreError> {
     store.put_record(&draft_of(number, blob))
 }
 
-/// Looks entry `number` up as a hit does; whether it is there. Whatever passes the checks of a hit must be right in
+/// Looks entry `number` up as a hit does; whether it is there. What passes the checks of a hit must be right in
 /// every byte.
 pub(super) fn look(cache: &Cache, number: u8) -> bool {
     cache.records(&[number; 16]).any(|(_, entry)| {

@@ -6,16 +6,16 @@ use std::os::unix::fs::FileExt;
 use super::{Scratch, draft, records};
 use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, SEGMENT_BYTES, UNIT_BYTES};
 use crate::store::Store;
-use crate::store::verify::{Fault, Report, verify};
+use crate::store::verify::{Fault, VerifyReport, verify};
 
 /// A small cache has a small index, which is soon read.
 const MAX_BYTES: u64 = 2 * SEGMENT_BYTES + (1 << 20);
 
-fn check(scratch: &Scratch, repair: bool) -> Report {
+fn check(scratch: &Scratch, repair: bool) -> VerifyReport {
     verify(&scratch.path().join("cache"), MAX_BYTES, repair, &mut |_, _| {}).expect("checked")
 }
 
-fn faults(report: &Report) -> Vec<Fault> {
+fn faults(report: &VerifyReport) -> Vec<Fault> {
     report.damage.iter().map(|damage| damage.fault).collect()
 }
 
@@ -40,7 +40,7 @@ fn flip(file: &File, at: u64) {
 #[test]
 fn what_is_whole_is_counted_and_what_is_missing_is_empty() {
     let scratch = Scratch::new();
-    assert_eq!(check(&scratch, false), Report::default());
+    assert_eq!(check(&scratch, false), VerifyReport::default());
     fill(&scratch.open_with(MAX_BYTES));
     let report = check(&scratch, false);
     assert_eq!((report.records, report.blobs, report.misses), (3, 3, 0));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::log::{Event, What};
+use crate::observe::shim::log::{Event, What};
 
 /// Which programs were run, and whether each of them reported in and out.
 pub struct Programs {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashSet;
 
-use super::LeftOut;
+use crate::observe::LeftOut;
 
 /// A name: compared as bytes, which is many times faster than as a path.
 pub type Key = Vec<u8>;

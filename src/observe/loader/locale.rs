@@ -1,6 +1,6 @@
 //! What libc reads when a program asks for a locale: its categories, message catalogues and character sets.
 //!
-//! Read next: `loader.rs`, which asks.
+//! Read next: `mod.rs`, which asks.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,12 +8,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::loader::probe;
-use super::log::{Event, What};
-use super::trace::Trace;
+use super::look::{is_absent, read_if_there};
 use crate::env;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::trace::Trace;
 
-const ENOENT: i32 = 2;
 const LOCALES: &str = "/usr/lib/locale";
 const CATALOGUES: &str = "/usr/share/locale";
 /// The variables that say which locale.
@@ -36,7 +35,7 @@ pub const VARIABLES: &[&str] = &[
 
 /// What libc was asked for, and was found out then.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct LocaleReads {
     names: BTreeSet<String>,
     catalogues: BTreeSet<(OsString, PathBuf)>,
 }
@@ -61,35 +60,64 @@ fn spellings(name: &str) -> BTreeSet<String> {
     all
 }
 
-/// The variables and files by which libc finds a locale, if one was asked for.
-pub fn add_locale(trace: &mut Trace, events: &[Event], known: &mut Known) {
-    let extra = ["LANGUAGE", "LOCPATH", "NLSPATH", "OUTPUT_CHARSET"];
-    trace.seen.variables.extend(VARIABLES.iter().chain(&extra).map(OsString::from));
-    let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
-    let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
-    let set = events.iter().filter_map(|event| match &event.what {
-        What::LocaleName { name } => name.to_str(),
-        _ => None,
-    });
-    // One name, or `category=name` for each category.
-    let set = set.flat_map(|names| names.split(';'));
-    let set = set.map(|name| name.split_once('=').map_or(name, |(_, name)| name).to_owned());
-    let names: BTreeSet<String> = VARIABLES
-        .iter()
-        .filter_map(|name| value(name))
-        .chain(set)
-        .filter(|name| !is_plain(name))
-        .collect();
-    if names.is_empty() {
-        return;
+impl LocaleReads {
+    /// The variables and files by which libc finds a locale, if one was asked for.
+    pub fn add_locale(&mut self, trace: &mut Trace, events: &[Event]) {
+        let extra = ["LANGUAGE", "LOCPATH", "NLSPATH", "OUTPUT_CHARSET"];
+        trace.seen.variables.extend(VARIABLES.iter().chain(&extra).map(OsString::from));
+        let value = |name: &str| env::get_nonempty(name).and_then(|value| value.into_string().ok());
+        let is_plain = |name: &String| matches!(name.as_str(), "C" | "POSIX");
+        let set = events.iter().filter_map(|event| match &event.what {
+            What::LocaleName { name } => name.to_str(),
+            _ => None,
+        });
+        // One name, or `category=name` for each category.
+        let set = set.flat_map(|names| names.split(';'));
+        let set = set.map(|name| name.split_once('=').map_or(name, |(_, name)| name).to_owned());
+        let names: BTreeSet<String> = VARIABLES
+            .iter()
+            .filter_map(|name| value(name))
+            .chain(set)
+            .filter(|name| !is_plain(name))
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        if names != self.names {
+            add_categories(trace, &names);
+            *self = LocaleReads { names, ..LocaleReads::default() };
+        }
+        self.add_catalogues(trace, events);
+        // A character set that is not ASCII is converted by tables beside libc.
+        add_conversions(trace, events);
     }
-    if names != known.names {
-        add_categories(trace, &names);
-        *known = Known { names, ..Known::default() };
+
+    /// The message catalogues of every domain that was bound, and libc's own.
+    fn add_catalogues(&mut self, trace: &mut Trace, events: &[Event]) {
+        let mut domains = BTreeSet::from([(OsString::from("libc"), PathBuf::from(CATALOGUES))]);
+        for Event { what, .. } in events {
+            if let What::TextDomain { domain, directory } = what {
+                domains.insert((domain.clone(), directory.clone()));
+            }
+        }
+        domains.retain(|domain| self.catalogues.insert(domain.clone()));
+        if domains.is_empty() {
+            return;
+        }
+        let languages = env::get_nonempty("LANGUAGE")
+            .and_then(|value| value.into_string().ok())
+            .unwrap_or_default();
+        let languages = languages.split(':').filter(|name| !name.is_empty()).map(str::to_owned);
+        let wanted: BTreeSet<String> =
+            self.names.iter().cloned().chain(languages).flat_map(|name| spellings(&name)).collect();
+        for (domain, directory) in &domains {
+            for language in &wanted {
+                let mut name = domain.clone();
+                name.push(".mo");
+                read_if_there(trace, &directory.join(language).join("LC_MESSAGES").join(name));
+            }
+        }
     }
-    add_catalogues(trace, events, known);
-    // A character set that is not ASCII is converted by tables beside libc.
-    add_conversions(trace, events);
 }
 
 /// The files of every category.
@@ -97,14 +125,13 @@ fn add_categories(trace: &mut Trace, names: &BTreeSet<String>) {
     let own =
         env::get_nonempty("LOCPATH").map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
     if own.is_none() {
-        probe(trace, &Path::new(LOCALES).join("locale-archive"));
+        read_if_there(trace, &Path::new(LOCALES).join("locale-archive"));
     }
     let mut roots = own.unwrap_or_default();
     roots.push(LOCALES.into());
     for name in names.iter().flat_map(|name| spellings(name)) {
         for directory in roots.iter().map(|root| root.join(&name)) {
-            if fs::metadata(&directory).is_err() {
-                trace.look(&directory, ENOENT);
+            if is_absent(trace, &directory) {
                 continue;
             }
             for category in
@@ -112,41 +139,14 @@ fn add_categories(trace: &mut Trace, names: &BTreeSet<String>) {
             {
                 if *category == "LC_MESSAGES" {
                     trace.look(&directory.join(category), 0);
-                    probe(trace, &directory.join("LC_MESSAGES/SYS_LC_MESSAGES"));
+                    read_if_there(trace, &directory.join("LC_MESSAGES/SYS_LC_MESSAGES"));
                 } else {
-                    probe(trace, &directory.join(category));
+                    read_if_there(trace, &directory.join(category));
                 }
             }
         }
     }
-    probe(trace, &Path::new(CATALOGUES).join("locale.alias"));
-}
-
-/// The message catalogues of every domain that was bound, and libc's own.
-fn add_catalogues(trace: &mut Trace, events: &[Event], known: &mut Known) {
-    let mut domains = BTreeSet::from([(OsString::from("libc"), PathBuf::from(CATALOGUES))]);
-    for Event { what, .. } in events {
-        if let What::TextDomain { domain, directory } = what {
-            domains.insert((domain.clone(), directory.clone()));
-        }
-    }
-    domains.retain(|domain| known.catalogues.insert(domain.clone()));
-    if domains.is_empty() {
-        return;
-    }
-    let languages = env::get_nonempty("LANGUAGE")
-        .and_then(|value| value.into_string().ok())
-        .unwrap_or_default();
-    let languages = languages.split(':').filter(|name| !name.is_empty()).map(str::to_owned);
-    let wanted: BTreeSet<String> =
-        known.names.iter().cloned().chain(languages).flat_map(|name| spellings(&name)).collect();
-    for (domain, directory) in &domains {
-        for language in &wanted {
-            let mut name = domain.clone();
-            name.push(".mo");
-            probe(trace, &directory.join(language).join("LC_MESSAGES").join(name));
-        }
-    }
+    read_if_there(trace, &Path::new(CATALOGUES).join("locale.alias"));
 }
 
 /// The table of character set conversions lies beside libc, below `/usr`; where `GCONV_PATH` is set, or there is no table,
@@ -169,7 +169,8 @@ pub fn add_conversions(trace: &mut Trace, events: &[Event]) {
                 .strip_prefix("/usr/usr")
                 .map_or(directory.clone(), |rest| Path::new("/usr").join(rest));
             let directory = directory.join("gconv");
-            has_table &= own.is_none() && probe(trace, &directory.join("gconv-modules.cache"));
+            has_table &=
+                own.is_none() && read_if_there(trace, &directory.join("gconv-modules.cache"));
             directories.insert(directory);
         }
     }
@@ -177,16 +178,16 @@ pub fn add_conversions(trace: &mut Trace, events: &[Event]) {
         return;
     }
     for directory in directories {
-        probe(trace, &directory.join("gconv-modules"));
+        read_if_there(trace, &directory.join("gconv-modules"));
         let more = directory.join("gconv-modules.d");
         let Ok(entries) = fs::read_dir(&more) else {
-            probe(trace, &more);
+            read_if_there(trace, &more);
             continue;
         };
         trace.list(&more);
         let files = entries.flatten().map(|entry| entry.path());
         for file in files.filter(|path| path.extension().is_some_and(|it| it == "conf")) {
-            probe(trace, &file);
+            read_if_there(trace, &file);
         }
     }
 }

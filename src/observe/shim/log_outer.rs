@@ -1,6 +1,6 @@
 //! The log of an observer further out, as a nested ibid maps it.
 //!
-//! With the log's layout the only place of this room with `unsafe`: a log is memory that others write.
+//! With the log's layout the only file of ours here with `unsafe`: a log is memory that other processes write.
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -8,12 +8,12 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-use super::log_layout::{self as layout, Log};
-use super::preload::IBID_OBSERVED;
+use super::IBID_OBSERVED;
+use super::log_layout::{self as layout, MappedLog};
 use crate::env;
 
 /// The log that `IBID_OBSERVED` leads to, if it is one.
-pub fn open() -> Option<Log> {
+pub fn open() -> Option<MappedLog> {
     let observed = env::get_nonempty(IBID_OBSERVED)?.into_vec();
     let nonce = u64::from_str_radix(std::str::from_utf8(observed.get(..16)?).ok()?, 16).ok()?;
     let path = observed.get(16..)?.strip_prefix(b":")?;
@@ -28,7 +28,7 @@ pub fn open() -> Option<Log> {
     }
     .ok()?;
     // SAFETY: just mapped as `at` demands.
-    unsafe { Log::at(base.cast(), nonce) }
+    unsafe { MappedLog::at(base.cast(), nonce) }
 }
 
 /// Makes pages of a log present; whether that could be done.

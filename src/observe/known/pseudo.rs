@@ -6,8 +6,8 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::Unsteady;
 use crate::env;
+use crate::observe::Unsteady;
 
 /// Paths, and directories that end in `/`, that cannot make a result unrepeatable.
 const HARMLESS: &[(&str, &str)] = &[
@@ -120,7 +120,7 @@ pub fn is_pseudo_file(path: &Path) -> bool {
     })
 }
 
-/// `/proc/self/fd/N` is whatever was opened there.
+/// `/proc/self/fd/N` is the file that was opened there.
 fn is_descriptor(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|part| part == b"/fd/")
 }

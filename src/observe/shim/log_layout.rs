@@ -14,7 +14,7 @@
 //! | 40..56 | device and inode of the ibid that observes |
 //! | 56..60 | length of the tool's first working directory |
 //! | 64..[`FIRST_ENTRY`] | the tool's first working directory |
-//! | [`FIRST_ENTRY`].. | entries: [`EntryHead`], 48 bytes of [`FileStat`] if [`HAS_STAT`], path, second path, zeros up to 8 |
+//! | [`FIRST_ENTRY`].. | entries: [`LogEntryHead`], 48 bytes of [`FileStat`] if [`HAS_STAT`], path, second path, zeros up to 8 |
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -52,9 +52,9 @@ pub const LOST_NO_MEMORY: u32 = 2;
 /// A path was too long to be noted.
 pub const LOST_LONG_PATH: u32 = 3;
 
-/// [`EntryHead::bits`]: a [`FileStat`] follows.
+/// [`LogEntryHead::bits`]: a [`FileStat`] follows.
 pub const HAS_STAT: u32 = 1;
-/// [`EntryHead::bits`]: something was there under this name before.
+/// [`LogEntryHead::bits`]: something was there under this name before.
 pub const EXISTED: u32 = 2;
 
 /// What an entry says.
@@ -172,7 +172,7 @@ pub struct FileStat {
 /// How an entry begins. `len` is 0 until the entry is whole.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
-pub struct EntryHead {
+pub struct LogEntryHead {
     /// Bytes of the entry, a multiple of 8.
     pub len: u32,
     /// One of [`kind`].
@@ -194,8 +194,8 @@ pub struct EntryHead {
     pub second_len: u32,
 }
 
-/// Bytes of [`EntryHead`].
-pub const HEAD_LEN_BYTES: usize = size_of::<EntryHead>();
+/// Bytes of [`LogEntryHead`].
+pub const HEAD_LEN_BYTES: usize = size_of::<LogEntryHead>();
 /// Bytes of [`FileStat`].
 pub const STAT_LEN_BYTES: usize = size_of::<FileStat>();
 
@@ -215,7 +215,7 @@ struct Header {
 
 /// An entry to be written; a path comes in up to three pieces.
 #[derive(Clone, Copy, Default)]
-pub struct Entry<'a> {
+pub struct LogEntry<'a> {
     /// One of [`kind`].
     pub kind: u16,
     /// 0, or why it failed.
@@ -239,17 +239,17 @@ pub struct Entry<'a> {
 
 /// A mapped log.
 #[derive(Clone, Copy)]
-pub struct Log {
+pub struct MappedLog {
     base: *mut u8,
 }
 
-impl Log {
+impl MappedLog {
     /// A log at `base`, if its first bytes say so.
     ///
     /// # Safety
     /// `base` is a writable shared mapping of [`LOG_LEN_BYTES`] that is never unmapped.
-    pub unsafe fn at(base: *mut u8, nonce: u64) -> Option<Log> {
-        let log = Log { base };
+    pub unsafe fn at(base: *mut u8, nonce: u64) -> Option<MappedLog> {
+        let log = MappedLog { base };
         let header = log.header();
         (header.magic == MAGIC && header.version == VERSION && header.nonce == nonce).then_some(log)
     }
@@ -268,7 +268,7 @@ impl Log {
     /// The directory in which the tool was started.
     pub fn cwd<'a>(self) -> &'a [u8] {
         let len = (self.header().cwd_len as usize).min(FIRST_ENTRY - CWD_AT);
-        // SAFETY: these bytes lie inside the mapping, and nobody writes them any more.
+        // SAFETY: these bytes lie inside the mapping, and no process writes them now.
         unsafe { core::slice::from_raw_parts(self.base.wrapping_add(CWD_AT), len) }
     }
 
@@ -280,7 +280,7 @@ impl Log {
 
     /// Appends an entry: one `fetch_add`, one copy, one releasing store. `populate` makes pages present and says
     /// whether it could.
-    pub fn append(self, entry: &Entry, populate: fn(*mut u8, usize) -> bool) {
+    pub fn append(self, entry: &LogEntry, populate: fn(*mut u8, usize) -> bool) {
         let path_len = entry.path.iter().map(|piece| piece.len()).sum::<usize>();
         let second_len = entry.second.iter().map(|piece| piece.len()).sum::<usize>();
         if path_len > PATH_LEN_MAX || second_len > PATH_LEN_MAX {
@@ -297,7 +297,7 @@ impl Log {
         if !self.make_present(end, populate) {
             return self.lose(LOST_NO_MEMORY);
         }
-        let head = EntryHead {
+        let head = LogEntryHead {
             len: 0,
             kind: entry.kind,
             errno: entry.errno,
@@ -310,7 +310,7 @@ impl Log {
         };
         let start = self.base.wrapping_add(at);
         // SAFETY: `at..end` lies inside the mapping, is a multiple of 8 and belongs to this call alone.
-        unsafe { start.cast::<EntryHead>().write(head) };
+        unsafe { start.cast::<LogEntryHead>().write(head) };
         let mut to = start.wrapping_add(HEAD_LEN_BYTES);
         if let Some(stat) = entry.stat {
             // SAFETY: as above; `len` counts these bytes.

@@ -2,8 +2,8 @@
 //! there now.
 //!
 //! A name that was looked for in vain is an absence; a file that was there and was not taken (of another class, say) is an
-//! input. It may name more than the loader tried, never less. Read next: `loader.rs`, which asks; a test compares with the
-//! loader's own account (`tests/search.rs`).
+//! input. It may name more than the loader tried, never less. Read next: `mod.rs`, which asks; a test compares with the
+//! loader's own account (`../tests/search.rs`).
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::log::{Event, What};
-use super::trace::Trace;
 use crate::env;
+use crate::observe::shim::log::{Event, What};
+use crate::observe::trace::Trace;
 use crate::os::elf::{self, Tag};
 
 const ENOENT: i32 = 2;
@@ -55,9 +55,9 @@ const PLATFORM: &[&[u8]] = &[b"x86_64", b"haswell", b"xeon_phi", b"aarch64"];
 
 /// What was found out already. It is asked more than once: while the tool runs, and when all is over.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct ObjectSearches {
     /// What objects say of themselves. One that is not older than the run is refused later.
-    objects: FxHashMap<PathBuf, Dynamic>,
+    objects: FxHashMap<PathBuf, DynamicSection>,
     /// The directories that are tried for a search directory, itself last.
     tried: FxHashMap<PathBuf, Vec<PathBuf>>,
     looked: FxHashSet<PathBuf>,
@@ -65,7 +65,16 @@ pub struct Known {
     cache: Option<FxHashSet<Vec<u8>>>,
 }
 
-impl Known {
+impl ObjectSearches {
+    /// Adds where the loader looked for what the processes have mapped, or wanted, so far.
+    pub fn add_searches(&mut self, trace: &mut Trace, events: &[Event]) {
+        let mut search =
+            ProcessSearch { trace, known: self, start: StartedWith::default(), mapped: Vec::new() };
+        for mapped in all_mapped(events) {
+            search.process(mapped);
+        }
+    }
+
     /// All directories in which objects were looked for.
     pub fn directories(&self) -> impl Iterator<Item = &PathBuf> {
         self.tried.values().flatten()
@@ -74,7 +83,7 @@ impl Known {
 
 /// What the dynamic section of an object says about the search.
 #[derive(Debug, Default, Clone)]
-struct Dynamic {
+struct DynamicSection {
     needed: Vec<OsString>,
     soname: Option<OsString>,
     rpath: Option<Vec<u8>>,
@@ -86,7 +95,7 @@ struct Dynamic {
 #[derive(Default)]
 struct Mapped<'a> {
     image: Option<&'a Path>,
-    start: Start<'a>,
+    start: StartedWith<'a>,
     objects: Vec<&'a Path>,
     /// What it asked the loader for later.
     wanted: Vec<&'a OsStr>,
@@ -94,7 +103,7 @@ struct Mapped<'a> {
 
 /// What a process was started with.
 #[derive(Debug, Default, Clone, Copy)]
-struct Start<'a> {
+struct StartedWith<'a> {
     library_path: &'a [u8],
     preload: &'a [u8],
     /// Its working directory, where that is not the tool's.
@@ -104,22 +113,11 @@ struct Start<'a> {
 /// An object that the loader has, in its order.
 struct Loaded {
     path: PathBuf,
-    dynamic: Dynamic,
+    dynamic: DynamicSection,
     /// The one that wanted it.
     loader: Option<usize>,
     /// By which it is known.
     names: Vec<OsString>,
-}
-
-/// Adds where the loader looked for what the processes have mapped, or wanted, so far.
-pub fn add_searches(trace: &mut Trace, events: &[Event]) {
-    let known = std::mem::take(&mut trace.searches.objects);
-    let mut search = Search { trace, known, start: Start::default(), mapped: Vec::new() };
-    for mapped in all_mapped(events) {
-        search.process(mapped);
-    }
-    let known = search.known;
-    trace.searches.objects = known;
 }
 
 /// Those of each program that ran. What a forked child wanted counts for every program: which one it was, nobody said.
@@ -129,7 +127,7 @@ fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
     for Event { pid, what } in events {
         match what {
             What::Start { image, libraries, .. } => {
-                let start = Start::parse(libraries);
+                let start = StartedWith::parse(libraries);
                 let mapped = Mapped { image: Some(image), start, ..Mapped::default() };
                 whole.extend(processes.insert(*pid, mapped));
             }
@@ -150,28 +148,28 @@ fn all_mapped(events: &[Event]) -> Vec<Mapped<'_>> {
     programs
 }
 
-impl<'a> Start<'a> {
+impl<'a> StartedWith<'a> {
     /// Of what a log says: the library path, the names to preload, the working directory if it is not the tool's; a zero byte
     /// between two.
-    fn parse(text: &'a OsStr) -> Start<'a> {
+    fn parse(text: &'a OsStr) -> StartedWith<'a> {
         let mut parts = text.as_bytes().split(|byte| *byte == 0);
         let mut part = || parts.next().unwrap_or_default();
         let (library_path, preload, cwd) = (part(), part(), part());
         let cwd = Some(Path::new(OsStr::from_bytes(cwd))).filter(|cwd| cwd.is_absolute());
-        Start { library_path, preload, cwd }
+        StartedWith { library_path, preload, cwd }
     }
 }
 
 /// The search of one process.
-struct Search<'t, 'a> {
+struct ProcessSearch<'t, 'a> {
     trace: &'t mut Trace,
-    known: Known,
-    start: Start<'a>,
+    known: &'t mut ObjectSearches,
+    start: StartedWith<'a>,
     /// What it has mapped, of which nobody has said yet why.
     mapped: Vec<&'a Path>,
 }
 
-impl<'a> Search<'_, 'a> {
+impl<'a> ProcessSearch<'_, 'a> {
     fn process(&mut self, mapped: Mapped<'a>) {
         let Some(image) = mapped.image else { return };
         self.start = mapped.start;
@@ -367,7 +365,7 @@ impl<'a> Search<'_, 'a> {
 
     fn load(&mut self, path: &Path, name: &OsStr, loader: Option<usize>) -> Loaded {
         if !self.known.objects.contains_key(path) {
-            let dynamic = Dynamic::read(&self.here(path));
+            let dynamic = DynamicSection::read(&self.here(path));
             if !dynamic.is_understood {
                 let reason = format!("{} has a search path that is not understood", path.display());
                 self.trace.seen.incomplete.get_or_insert(reason);
@@ -394,7 +392,10 @@ fn rpaths(loaded: &[Loaded], by: usize) -> Vec<(usize, &Vec<u8>)> {
     chain.into_iter().filter_map(|at| Some((at, loaded[at].dynamic.rpath.as_ref()?))).collect()
 }
 
-fn all(loaded: &[Loaded], list: impl Fn(&Dynamic) -> Option<&Vec<u8>>) -> Vec<(usize, &Vec<u8>)> {
+fn all(
+    loaded: &[Loaded],
+    list: impl Fn(&DynamicSection) -> Option<&Vec<u8>>,
+) -> Vec<(usize, &Vec<u8>)> {
     loaded.iter().enumerate().filter_map(|(at, it)| Some((at, list(&it.dynamic)?))).collect()
 }
 
@@ -435,9 +436,9 @@ fn is_loader(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ld-linux"))
 }
 
-impl Dynamic {
-    fn read(object: &Path) -> Dynamic {
-        let mut dynamic = Dynamic { is_understood: true, ..Dynamic::default() };
+impl DynamicSection {
+    fn read(object: &Path) -> DynamicSection {
+        let mut dynamic = DynamicSection { is_understood: true, ..DynamicSection::default() };
         elf::inspect(object, |elf| {
             elf.strings(|tag, text| {
                 dynamic.is_understood &= text.len() < elf::STRING_LEN_MAX && tag != Tag::Loads;

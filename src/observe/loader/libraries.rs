@@ -1,12 +1,12 @@
 //! The shared objects that a program wants, among the files that were read.
 //!
-//! It reads what is there now. Read next: `loader.rs`.
+//! It reads what is there now. Read next: `mod.rs`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Observation;
+use crate::observe::Observation;
 use crate::os::elf::{self, Tag};
 
 /// The objects that an image wants, and those that they want, among the files that were read.

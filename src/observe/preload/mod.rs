@@ -1,7 +1,7 @@
 //! Runs a tool under the preload observer: places the shim, makes the log, reads it when the tool has ended.
 //!
 //! How the tool is started is not its business; it only says which variables the tool needs.
-//! Read next: `preload_shim.rs`, `log_layout.rs`, `trace/`.
+//! Read next: `../shim/`, `../trace/`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -14,17 +14,17 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 
-use super::log::Log;
-use super::log_layout::{self as layout, Entry, FileStat, kind};
-use super::seccomp::{Missed, Sight, both};
-use super::trace::Trace;
-use super::{LeftOut, Observation, loader, log_outer};
 use crate::env;
+use crate::observe::loader::UnseenReads;
+use crate::observe::seccomp::{CallsSeen, Missed, both};
+use crate::observe::shim::log::{ShimLog, file_stat};
+use crate::observe::shim::log_layout::{self as layout, FileStat, LogEntry, kind};
+use crate::observe::shim::{IBID_OBSERVED, log_outer};
+use crate::observe::trace::Trace;
+use crate::observe::{LeftOut, Observation};
 use crate::os::elf::{self, Preloading};
 use crate::os::file_system::reserve;
 
-/// The variable that leads the shim to the log: sixteen hex digits that the log repeats, a colon, the log's path.
-pub const IBID_OBSERVED: &str = "IBID_OBSERVED";
 const LD_PRELOAD: &str = "LD_PRELOAD";
 
 static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
@@ -40,8 +40,9 @@ pub struct Preload {
     /// Where the log is a file with a name, which must go.
     log_path: Option<PathBuf>,
     /// What was read of the log so far, and what it means.
-    log: Log,
+    log: ShimLog,
     trace: Trace,
+    unseen_reads: UnseenReads,
     /// Why the tool cannot be observed.
     unseen: Option<String>,
 }
@@ -98,8 +99,9 @@ impl Preload {
             log_file,
             observed,
             log_path,
-            log: Log::default(),
+            log: ShimLog::default(),
             trace: Trace::new(cwd.to_owned()),
+            unseen_reads: UnseenReads::default(),
             unseen: None,
         })
     }
@@ -113,9 +115,11 @@ impl Preload {
                 Ok((stat, verdict)) => {
                     self.trace.read(&path, Some(&stat));
                     match verdict {
-                        Verdict::Interpreter(next) => path = next,
-                        Verdict::Possible => return true,
-                        Verdict::Impossible(reason) => return self.cannot_observe(tool, &reason),
+                        Preloadable::Interpreter(next) => path = next,
+                        Preloadable::Possible => return true,
+                        Preloadable::Impossible(reason) => {
+                            return self.cannot_observe(tool, &reason);
+                        }
                     }
                 }
                 Err(error) => return self.cannot_observe(tool, &error.to_string()),
@@ -157,7 +161,7 @@ impl Preload {
         // A log that cannot be read now cannot be read at the end.
         if let Ok(events) = self.log.read_more(&self.log_file) {
             self.trace.add(events);
-            loader::add_unseen_reads(&mut self.trace, &self.log.events);
+            self.unseen_reads.add(&mut self.trace, &self.log.events);
         }
         self.trace.foreign_files()
     }
@@ -170,75 +174,63 @@ impl Preload {
 
     /// What the tool, which has ended, was seen to do.
     pub fn finish(mut self) -> Observation {
-        let (mut log, trace) = self.end();
+        let (mut log, trace, unseen_reads) = self.end();
         if let Some(reason) = self.unseen.take() {
             log.lost = Some(reason);
         }
-        trace.conclude(log)
+        unseen_reads.conclude(trace, log)
     }
 
     /// The same where the system calls were watched as well, and what the shim missed.
-    pub fn finish_with(mut self, sight: Sight) -> (Observation, Vec<Missed>) {
-        if sight.absent.is_some() {
-            return (Observation { unwatched: sight.absent, ..self.finish() }, Vec::new());
+    pub fn finish_with(mut self, calls: CallsSeen) -> (Observation, Vec<Missed>) {
+        if calls.absent.is_some() {
+            return (Observation { unwatched: calls.absent, ..self.finish() }, Vec::new());
         }
-        let (log, trace) = self.end();
-        both(sight, log, trace)
+        let (log, trace, unseen_reads) = self.end();
+        both(calls, log, trace, unseen_reads)
     }
 
     /// All that the log says.
-    fn end(&mut self) -> (Log, Trace) {
+    fn end(&mut self) -> (ShimLog, Trace, UnseenReads) {
         let (mut log, mut trace) = (std::mem::take(&mut self.log), std::mem::take(&mut self.trace));
         match log.read_rest(&self.log_file) {
             Ok(events) => trace.add(events),
             Err(error) => log.lost = Some(format!("the log cannot be read: {error}")),
         }
-        (log, trace)
+        (log, trace, std::mem::take(&mut self.unseen_reads))
     }
 }
 
-enum Verdict {
+enum Preloadable {
     Possible,
     Interpreter(PathBuf),
     Impossible(String),
 }
 
-fn examine(path: &Path) -> io::Result<(FileStat, Verdict)> {
+fn examine(path: &Path) -> io::Result<(FileStat, Preloadable)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let mut head = Vec::with_capacity(elf::HEAD_LEN_BYTES);
     (&file).take(elf::HEAD_LEN_BYTES as u64).read_to_end(&mut head)?;
     let verdict = match elf::preloading(&file, &head) {
-        _ if metadata.mode() & 0o6000 != 0 => Verdict::Impossible("runs as another user".into()),
-        Preloading::Possible | Preloading::Unknown => Verdict::Possible,
-        Preloading::Impossible(reason) => Verdict::Impossible(reason.into()),
+        _ if metadata.mode() & 0o6000 != 0 => {
+            Preloadable::Impossible("runs as another user".into())
+        }
+        Preloading::Possible | Preloading::Unknown => Preloadable::Possible,
+        Preloading::Impossible(reason) => Preloadable::Impossible(reason.into()),
         Preloading::Script { start, end } => {
             let interpreter = head.get(start..end).unwrap_or_default();
-            Verdict::Interpreter(PathBuf::from(OsStr::from_bytes(interpreter)))
+            Preloadable::Interpreter(PathBuf::from(OsStr::from_bytes(interpreter)))
         }
     };
     Ok((file_stat(&metadata), verdict))
-}
-
-pub(super) fn file_stat(metadata: &fs::Metadata) -> FileStat {
-    let device = metadata.dev();
-    FileStat {
-        dev: u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device)),
-        ino: metadata.ino(),
-        size: metadata.size(),
-        mtime_ns: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
-        ctime_ns: metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec()),
-        mode: metadata.mode(),
-        links: u32::try_from(metadata.nlink()).unwrap_or(u32::MAX),
-    }
 }
 
 fn unusable(reason: &str, path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {reason}", path.display()))
 }
 
-/// The shim's path, once it holds exactly the embedded bytes: a damaged one would kill every compile.
-/// The shim as sealed memory, which nobody can cut, overwrite or take away while the tool runs.
+/// The shim as sealed memory, which no process can cut, overwrite or remove while the tool runs.
 fn memory_shim() -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut shim = File::from(rustix::fs::memfd_create("ibid-shim", flags)?);
@@ -249,7 +241,8 @@ fn memory_shim() -> io::Result<File> {
     Ok(shim)
 }
 
-/// Where there is no such memory (no `/proc`), a file in the cache directory.
+/// Where there is no such memory (no `/proc`), a file in the cache directory: its path, once it holds exactly the embedded
+/// bytes. A damaged one would kill every compile.
 fn place_shim(cache_dir: &Path) -> io::Result<PathBuf> {
     let cache_dir = std::path::absolute(cache_dir)?;
     let is_special = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b';' | b'$');
@@ -336,7 +329,7 @@ pub fn nested() -> bool {
     log_outer::open().is_some()
 }
 
-/// What a nested ibid, which is static and so has no shim, tells the outer observer before it becomes the tool.
+/// What a nested ibid, which is static and so has no shim, reports to the outer observer before it becomes the tool.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
     /// The tool that it becomes.
@@ -356,7 +349,7 @@ pub fn report_in(report: &Report) -> bool {
     let append = |kind: u16, text: &OsStr, flags: u32, errno: u16| {
         let path = [text.as_bytes(), b"", b""];
         log.append(
-            &Entry { kind, errno, pid, flags, path, ..Entry::default() },
+            &LogEntry { kind, errno, pid, flags, path, ..LogEntry::default() },
             log_outer::populate,
         );
     };

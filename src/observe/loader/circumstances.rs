@@ -14,8 +14,9 @@ use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{locale, pseudo};
+use super::locale;
 use crate::env;
+use crate::observe::known::pseudo;
 
 const LIBRARY_PATH: &[u8] = b"LD_LIBRARY_PATH";
 /// Other variables that decide which files libc reads by itself, and which code it loads.

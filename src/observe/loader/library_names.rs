@@ -1,7 +1,7 @@
 //! The names that the loader looked up in its cache, `/etc/ld.so.cache`, which it opens unseen in every process.
 //!
 //! What counts of the cache is what it answers for these names; where not all of them can be known, its whole content
-//! does. Read next: `os/library_cache.rs`, `loader.rs`.
+//! does. Read next: `os/library_cache.rs`, `mod.rs`.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashSet;
 
-use super::log::{Event, What};
-use super::log_layout::FileStat;
-use super::preload::file_stat;
 use crate::env;
+use crate::observe::shim::log::{Event, What, file_stat};
+use crate::observe::shim::log_layout::FileStat;
 use crate::os::library_cache::{LibraryCache, PATH};
 
 /// What glibc itself loads by name, without a call that a shim could see.

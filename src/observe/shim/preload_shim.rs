@@ -1,8 +1,8 @@
-//! The preload shim: tells the wrapper which files, variables and programs a process of the tool tree uses.
+//! The preload shim: reports to the wrapper which files, variables and programs a process of the tool tree uses.
 //!
 //! It is a crate of its own, compiled by `build.rs` and loaded by `LD_PRELOAD` into programs that are not ours. So it
 //! never allocates, locks, panics, changes `errno` or needs any other library; without a log it only passes calls on.
-//! Read next: `shim/note.rs` (what is noted), `shim/link.rs` (how the real functions are found), `log_layout.rs`.
+//! Read next: `note.rs` (what is noted), `link.rs` (how the real functions are found), `log_layout.rs`.
 #![no_std]
 #![allow(
     clippy::missing_safety_doc,
@@ -11,38 +11,32 @@
 #![allow(clippy::disallowed_types, reason = "the shim is a crate of its own, without src/shm")]
 #![allow(clippy::too_many_arguments, reason = "system calls have up to six")]
 
-#[path = "../os/elf.rs"]
+#[path = "../../os/elf.rs"]
 #[allow(dead_code, reason = "the shim needs only a part of it")]
 mod elf;
-#[path = "log_layout.rs"]
 #[allow(dead_code, reason = "the shim needs only a part of it")]
 mod log_layout;
 
-#[path = "shim/raw.rs"]
-mod raw;
-#[path = "shim/link.rs"]
 #[macro_use]
-mod link;
-#[path = "shim/note.rs"]
-#[macro_use]
-mod note;
+mod hooks;
 
-#[path = "shim/changes.rs"]
+mod call;
 mod changes;
-#[path = "shim/environment.rs"]
+mod child_environment;
+mod descriptors;
 mod environment;
-#[path = "shim/files.rs"]
+mod examine;
 mod files;
-#[path = "shim/lookups.rs"]
+mod link;
 mod lookups;
-#[path = "shim/old_stat.rs"]
+mod note;
+mod observed;
 mod old_stat;
-#[path = "shim/programs.rs"]
 mod programs;
-#[path = "shim/states.rs"]
+mod raw;
 mod states;
-#[path = "shim/syscall.rs"]
 mod syscall;
+mod variables;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
@@ -51,7 +45,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 
 /// Called by the loader when all objects are mapped and relocated.
 extern "C" fn constructor(_argc: i32, _argv: *const *const u8, _envp: *const *const u8) {
-    note::start();
+    observed::start();
 }
 
 /// Called by libc's `exit`.

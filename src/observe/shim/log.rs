@@ -3,10 +3,10 @@
 //! Read next: `log_layout.rs` (the bytes), `trace/` (what the events mean together).
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
 use super::log_layout as layout;
@@ -19,7 +19,7 @@ const HEADER_BYTES: usize = 64;
 
 /// What a log says, as far as it has been read.
 #[derive(Debug)]
-pub struct Log {
+pub struct ShimLog {
     /// In the order in which they were written.
     pub events: Vec<Event>,
     /// Why events are missing, if some are.
@@ -28,9 +28,9 @@ pub struct Log {
     next: usize,
 }
 
-impl Default for Log {
-    fn default() -> Log {
-        Log { events: Vec::new(), lost: None, next: FIRST_ENTRY }
+impl Default for ShimLog {
+    fn default() -> ShimLog {
+        ShimLog { events: Vec::new(), lost: None, next: FIRST_ENTRY }
     }
 }
 
@@ -86,7 +86,7 @@ pub enum What {
     Incomplete { reason: String },
 }
 
-impl Log {
+impl ShimLog {
     /// Reads the entries that are whole by now and were not read before; gives their events. The tool may go on writing.
     pub fn read_more(&mut self, file: &File) -> io::Result<&[Event]> {
         let whole_bytes = whole(&self.unread(file)?);
@@ -96,7 +96,7 @@ impl Log {
         Ok(self.decode(&entries))
     }
 
-    /// Reads what is left when nobody writes any more; gives its events. What is not whole then never will be.
+    /// Reads the rest when no process writes; gives its events. An entry that is not whole then stays so.
     pub fn read_rest(&mut self, file: &File) -> io::Result<&[Event]> {
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, 0)?;
@@ -269,6 +269,20 @@ fn words(reason: &OsString, subject: &OsString) -> String {
     if subject.is_empty() { reason } else { format!("{reason}: {}", subject.to_string_lossy()) }
 }
 
+/// What a log would say of a file.
+pub fn file_stat(metadata: &Metadata) -> FileStat {
+    let device = metadata.dev();
+    FileStat {
+        dev: u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device)),
+        ino: metadata.ino(),
+        size: metadata.size(),
+        mtime_ns: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
+        ctime_ns: metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec()),
+        mode: metadata.mode(),
+        links: u32::try_from(metadata.nlink()).unwrap_or(u32::MAX),
+    }
+}
+
 fn stat(bytes: &[u8]) -> FileStat {
     FileStat {
         dev: u64_at(bytes, 0),
@@ -304,7 +318,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Log, What, layout, lost};
+    use super::{Event, ShimLog, What, layout, lost};
 
     /// A `GETENV` of `name`.
     fn entry(name: &str) -> Vec<u8> {
@@ -317,8 +331,8 @@ mod tests {
         entry
     }
 
-    fn decode(entries: &[u8]) -> Log {
-        let mut log = Log::default();
+    fn decode(entries: &[u8]) -> ShimLog {
+        let mut log = ShimLog::default();
         log.decode(entries);
         log
     }
@@ -333,7 +347,7 @@ mod tests {
             for value in [0, 1, 7, 8, 127, 255] {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
-                let Log { events, lost, .. } = decode(&bytes);
+                let ShimLog { events, lost, .. } = decode(&bytes);
                 assert!(events.len() <= 2);
                 assert!(lost.is_some() || events.len() == 2);
             }
@@ -364,7 +378,7 @@ mod tests {
         };
         let (a, b, c) = (entry("A"), entry("B"), entry("C"));
         let unfinished = vec![0; b.len()];
-        let mut log = Log::default();
+        let mut log = ShimLog::default();
         write(&file, &[a.clone(), unfinished.clone(), c.clone()].concat());
         assert_eq!(names(log.read_more(&file).expect("a log")), [r#"GetEnv { name: "A" }"#]);
         assert_eq!(names(log.read_more(&file).expect("a log")), [""; 0]);
@@ -373,7 +387,7 @@ mod tests {
         assert_eq!(log.read_rest(&file).expect("a log").len(), 0);
         assert_eq!(log.lost, None);
 
-        let mut log = Log::default();
+        let mut log = ShimLog::default();
         write(&file, &[a, unfinished, c].concat());
         log.read_more(&file).expect("a log");
         assert_eq!(log.lost, None);

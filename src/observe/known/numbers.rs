@@ -1,6 +1,6 @@
 //! Which system calls are harmless, and the numbers of those that only some machines have.
 //!
-//! Whatever is neither harmless nor decoded (`calls.rs`) makes the observation incomplete.
+//! A call that is neither harmless nor decoded (`seccomp/calls.rs`) makes the observation incomplete.
 
 #[cfg(target_arch = "x86_64")]
 mod own {
@@ -86,7 +86,7 @@ pub use own::{
 /// Not in libc's table of every machine.
 pub const FCHMODAT2: i64 = linux_raw_sys::general::__NR_fchmodat2 as i64;
 
-/// Calls that neither name a file nor tell anything that could be in a result: memory, waiting, signals, threads, and what
+/// Calls that neither name a file nor answer anything that could be in a result: memory, waiting, signals, threads, and what
 /// is done with descriptors that were opened before.
 const HARMLESS: &[i64] = &[
     libc::SYS_read,
@@ -236,14 +236,30 @@ const HARMLESS: &[i64] = &[
     libc::SYS_getsockopt,
 ];
 
+/// What is asked of the kernel that is another at each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// `time`.
+    Time,
+    /// The time by another way.
+    Clock,
+    /// Random numbers.
+    Random,
+    /// The number of a process.
+    Process,
+    /// The state of the machine.
+    System,
+    /// Its name.
+    Host,
+}
+
 /// All calls that pass unseen.
 pub fn harmless() -> Vec<i64> {
     [HARMLESS, own::HARMLESS].concat()
 }
 
 /// What a call asks that is another at each run.
-pub fn asks(number: i64) -> Option<super::Question> {
-    use super::Question;
+pub fn asks(number: i64) -> Option<Question> {
     Some(match number {
         TIME => Question::Time,
         libc::SYS_gettimeofday
