@@ -123,5 +123,7 @@ named! {
         Deliver = "deliver",
         /// The full disk, or another error while appending.
         Append = "append",
+        /// A result of another directory was not what the tool made here; its class of commands is not shared any longer.
+        Audit = "audit",
     }
 }

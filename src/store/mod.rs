@@ -23,6 +23,7 @@ use crate::shm::raw::{self, AsFd, Limited};
 use crate::shm::segments::Place;
 
 mod append;
+pub mod audits;
 mod create;
 mod decode;
 pub mod digest;

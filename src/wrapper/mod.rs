@@ -37,8 +37,9 @@ use crate::probe::{self, Answer, Before};
 use crate::shm::counters::Counter;
 use crate::shm::start::Start;
 use crate::store::Store;
+use crate::store::draft::Draft;
 
-use content_lookup::ByContent;
+use content_lookup::{ByContent, compare};
 pub use explain::{Explanation, explain};
 use log::Log;
 use plan::{Plan, Step};
@@ -225,8 +226,9 @@ impl Invocation {
     }
 
     /// Looks the command up, by stamps unless that was done before, and then by content.
-    fn look(&self, store: &Store, step: &Step, before: Before) -> Looked {
-        let Step { request, policy } = step;
+    fn look(&self, store: &Store, step: &mut Step, before: Before) -> Looked {
+        let Step { request, policy, elsewhere } = step;
+        let request = &*request;
         let Request { command, environment, source, .. } = request;
         let mut arena = vec![0; ARENA_BYTES];
         let unread = match before {
@@ -246,6 +248,11 @@ impl Invocation {
                     ByContent::Hit => return self.was_hit("content hit", request),
                     ByContent::Undelivered(why) => Some(why),
                     ByContent::Miss => None,
+                    ByContent::Compare(draft) => {
+                        self.log.line("another directory's result is compared with the tool's");
+                        *elsewhere = Some(draft);
+                        None
+                    }
                 }
             }
         };
@@ -276,7 +283,7 @@ impl Invocation {
     }
 
     fn observers<'a>(&'a self, store: &'a Store, step: &'a Step) -> Option<Observers<'a>> {
-        let Step { request, policy } = step;
+        let Step { request, policy, .. } = step;
         let tool = (self.program.as_path(), policy);
         let left_out = LeftOut { trees: &policy.private_trees, listings: &policy.unlisted };
         let part = Part::of(&request.command.direct_key(), &self.args);
@@ -379,6 +386,13 @@ impl Invocation {
         };
         let draft = builder.build(ahead.into_absent())?;
         self.log.line("record built");
+        let elsewhere = step.elsewhere.as_ref();
+        let is_other =
+            |elsewhere: &Draft| !compare(store, &step.request.command, elsewhere, &draft);
+        if elsewhere.is_some_and(|elsewhere| is_other(elsewhere)) {
+            self.log.line("another directory's result differs from this one");
+            store.count_error(InternalError::Audit);
+        }
         store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));
             if let Some(counted) = error.counted() {

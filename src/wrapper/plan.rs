@@ -10,6 +10,7 @@ use crate::compilers::Policy;
 use crate::config::Config;
 use crate::probe::command::Call;
 use crate::shm::start::Start;
+use crate::store::draft::Draft;
 
 /// The steps of an invocation, in the order in which their texts come.
 pub struct Plan {
@@ -22,13 +23,15 @@ pub struct Step {
     pub request: Request,
     /// What is known of it.
     pub policy: Policy,
+    /// The result of another directory with which this one is to be compared.
+    pub elsewhere: Option<Box<Draft>>,
 }
 
 impl Plan {
     /// The whole command as one step; `None` if this process has no working directory.
     pub fn new(start: Start, call: Call, config: &Config, policy: Policy) -> Option<Plan> {
         let request = Request::new(start, call, config)?;
-        Some(Plan { steps: vec![Step { request, policy }] })
+        Some(Plan { steps: vec![Step { request, policy, elsewhere: None }] })
     }
 
     /// Reads the sources that come by standard input; false if one cannot be read here. An error means that one was read

@@ -5,6 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ibid::probe::{cold_part, hot_part};
+use ibid::shm::layout::Kind;
+use ibid::store::draft::Draft;
+use ibid::store::{MAX_BYTES_DEFAULT, Store};
+
 use crate::cache::{Cache, Outcome};
 use crate::call::Call;
 use crate::project::Project;
@@ -46,6 +51,21 @@ impl Scene {
         self.project.at(place).canonicalize().unwrap()
     }
 
+    /// The command has a result of another place: it is compared with the tool's if `is_first`, or if it is drawn by lot, else
+    /// delivered.
+    #[track_caller]
+    fn expect_shared(&self, place: &str, line: &str, is_first: bool) {
+        let log = self.cache.root().join("log");
+        let _ = std::fs::remove_file(&log);
+        let seen = self.call(place, line).env("IBID_LOG", log.to_str().unwrap()).check();
+        let text = std::fs::read_to_string(&log).unwrap();
+        let is_compared = text.contains("is compared with the tool's");
+        assert!(is_compared || !is_first, "{line} in {place}: {text}");
+        assert!(!text.contains("differs from this one"), "{line} in {place}: {text}");
+        let expected = if is_compared { Outcome::Miss } else { Outcome::PortableHit };
+        assert_eq!(seen.outcome, expected, "{line} in {place}: {text}");
+    }
+
     /// The command in a place, below it if it begins with `DIRECTORY: `; `{here}` is the place, `{base}` a directory above all.
     fn call(&self, place: &str, line: &str) -> Call<'_> {
         let (below, line) = line.split_once(": ").unwrap_or((".", line));
@@ -60,13 +80,14 @@ impl Scene {
     }
 }
 
-/// A line that serves all places: the first compiles, the others do not, and then know it by its stamps.
+/// A line that serves all places: the first compiles, the second compares, the others do not compile; and then each knows it by
+/// its stamps.
 #[track_caller]
 fn serves_all(files: &[(&str, &str)], line: &str) {
     let scene = Scene::new(files);
     scene.call(PLACES[0], line).check().expect(&Outcome::Miss);
     for place in &PLACES[1..] {
-        scene.call(place, line).check().expect(&Outcome::PortableHit);
+        scene.expect_shared(place, line, *place == PLACES[1]);
         scene.call(place, line).check().expect(&Outcome::InvocationHit);
     }
     scene.call(PLACES[0], line).check().expect(&Outcome::InvocationHit);
@@ -206,13 +227,6 @@ fn variables_that_name_the_place() {
             let line = format!("{tool} -c v.c -o v.o");
             scene.call(place, &line).env("CPATH", path.to_str().unwrap()).check().expect_miss();
         }
-        // A relative one is the same everywhere.
-        let scene = Scene::new(&files);
-        for place in PLACES {
-            let line = format!("{tool} -c v.c -o v.o");
-            let seen = scene.call(place, &line).env("CPATH", "src").check();
-            assert_eq!(seen.outcome.is_hit(), place != PLACES[0], "{tool} in {place}");
-        }
     }
 }
 
@@ -267,12 +281,12 @@ fn links() {
                 let target =
                     if absolute { scene.at(place).join("real.h") } else { "real.h".into() };
                 scene.project.symlink(target.to_str().unwrap(), &format!("{place}/l.h"));
-                let seen = scene.call(place, &format!("{tool} -c l.c -o l.o")).check();
-                assert_eq!(
-                    seen.outcome.is_hit(),
-                    is_free && place != PLACES[0],
-                    "{tool} in {place}"
-                );
+                let line = format!("{tool} -c l.c -o l.o");
+                if is_free && place != PLACES[0] {
+                    scene.expect_shared(place, &line, place == PLACES[1]);
+                } else {
+                    scene.call(place, &line).check().expect_miss();
+                }
             }
         }
     }
@@ -317,12 +331,55 @@ fn places_that_go() {
         let scene = Scene::new(FILES);
         scene.call(PLACES[1], &line).check().expect(&Outcome::Miss);
         std::fs::remove_dir_all(scene.project.at("second")).unwrap();
-        scene.call(PLACES[2], &line).check().expect(&Outcome::PortableHit);
-        scene.project.write(&format!("{}/src/a.h", PLACES[2]), FILES[0].1.replace('1', "7"));
+        scene.expect_shared(PLACES[2], &line, true);
+        let edit = |place: &str| {
+            scene.project.write(&format!("{place}/src/a.h"), FILES[0].1.replace('1', "7"));
+        };
+        edit(PLACES[2]);
         scene.call(PLACES[2], &line).check().expect(&Outcome::Miss);
-        scene.call(PLACES[0], &line).check().expect(&Outcome::PortableHit);
-        scene.project.write(&format!("{}/src/a.h", PLACES[0]), FILES[0].1.replace('1', "7"));
-        scene.call(PLACES[0], &line).check().expect(&Outcome::PortableHit);
+        scene.expect_shared(PLACES[0], &line, false);
+        edit(PLACES[0]);
+        scene.expect_shared(PLACES[0], &line, false);
+    }
+}
+
+/// A result of another directory that is not what the tool makes here: its class is not shared any longer.
+#[test]
+fn an_audit_that_finds_a_difference() {
+    for tool in tools::present(&["gcc", "clang"]) {
+        let scene = Scene::new(FILES);
+        let line = |name: &str| format!("{tool} -O2 -c src/{name}.c -o {name}.o");
+        for (place, name) in PLACES.iter().flat_map(|place| [(place, "b"), (place, "c")]) {
+            scene.project.write(&format!("{place}/src/{name}.c"), format!("int {name} = 1;\n"));
+        }
+        scene.call(PLACES[0], &line("a")).check().expect(&Outcome::Miss);
+        scene.call(PLACES[0], &line("b")).check().expect(&Outcome::Miss);
+        // No command is known that makes one, so the stored outputs are exchanged.
+        exchange_outputs(&scene.cache);
+        let counted = scene.cache.count(|| {
+            let _compared = scene.call(PLACES[1], &line("a")).check();
+        });
+        assert_eq!(counted.get("internal_errors/audit"), 1, "{tool}: {counted:?}");
+        scene.call(PLACES[2], &line("b")).check().expect_miss();
+        scene.call(PLACES[2], &line("b")).check().expect(&Outcome::InvocationHit);
+    }
+}
+
+/// Puts other bytes under the outputs of all records of a cache.
+fn exchange_outputs(cache: &Cache) {
+    let store = Store::open(&cache.dir(), MAX_BYTES_DEFAULT).unwrap();
+    let mut arena = vec![0; 1 << 20];
+    let mut drafts = Vec::new();
+    store.each_entry(|entry| {
+        if entry.header.kind() == Some(Kind::Record) {
+            let (record, rest) = hot_part(entry, &mut arena).unwrap();
+            let (cold, _) = cold_part(entry, &record, rest).unwrap();
+            drafts.push(Draft::decode(&record, &cold, &entry.header.key).unwrap());
+        }
+    });
+    for mut draft in drafts {
+        draft.outputs[0].blob = store.put_blob(b"something else").unwrap();
+        store.put_record(&draft).unwrap();
     }
 }
 

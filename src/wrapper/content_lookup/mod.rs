@@ -5,6 +5,7 @@
 //! so that the next look-up is one by stamps. Read next: `file_contents.rs` (what is looked at), `evidence.rs` (the judge's
 //! questions), `refresh.rs` (today's stamps), `relocate.rs` (results of other directories), `store/path_set.rs`.
 
+mod audit;
 mod evidence;
 mod file_contents;
 mod refresh;
@@ -19,6 +20,8 @@ use crate::shm::segments::Entry;
 use crate::store::Store;
 use crate::store::draft::Draft;
 
+pub use audit::compare;
+use audit::{Standing, standing};
 use evidence::Reading;
 use file_contents::FileContents;
 use relocate::relocated;
@@ -31,6 +34,8 @@ pub enum ByContent {
     Miss,
     /// One is, but could not be delivered.
     Undelivered(Undelivered),
+    /// One is that was made in another directory: the tool is to run, and what it makes is compared with it.
+    Compare(Box<Draft>),
 }
 
 /// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's
@@ -51,6 +56,16 @@ pub fn look(
         arena,
         |now, found, scratch| {
             let Found { record, mut draft, is_moved } = found;
+            if is_moved {
+                match standing(store, command, &draft, keep) {
+                    Standing::Serve => {}
+                    Standing::Refuse => return false,
+                    Standing::Compare => {
+                        outcome = ByContent::Compare(Box::new(draft));
+                        return true;
+                    }
+                }
+            }
             match probe::deliver_record(&store.cache, &record, mask, scratch, || {}) {
                 Ok(()) => {
                     probe::count_hit(&store.cache, &record, By::Content);
@@ -80,9 +95,11 @@ pub fn is_true(
     arena: &mut [u8],
 ) -> bool {
     let mut is_true = false;
-    each_true(FileContents::new(store, command, environment), content_key, arena, |_, _, _| {
-        is_true = true;
-        true
+    let now = FileContents::new(store, command, environment);
+    each_true(now, content_key, arena, |_, found, _| {
+        is_true =
+            !found.is_moved || standing(store, command, &found.draft, true) == Standing::Serve;
+        is_true
     });
     is_true
 }

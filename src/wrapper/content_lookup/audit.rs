@@ -1,0 +1,116 @@
+//! The audit of results that come from another directory: some of them also run the tool, and both must be the same.
+//!
+//! The first such hit of a class of commands is compared, and one in 64 after it. A difference ends the sharing between
+//! directories for that class. Read next: `store/audits.rs`, `docs/places.md`.
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::probe::command::{Command, fields};
+use crate::store::Store;
+use crate::store::audits::{Audited, audited, note};
+use crate::store::draft::{Draft, Output};
+
+/// So many hits of a class, of which one was compared, have one more compared.
+const HITS_PER_AUDIT: u64 = 64;
+/// Where the tool stands among a command's fields.
+const TOOL: usize = 3;
+
+/// What is done with a result from another directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is delivered.
+    Serve,
+    /// The tool runs, and what it makes is compared with it.
+    Compare,
+    /// It is not used: one of its class was not what the tool made.
+    Refuse,
+}
+
+/// What is done with this record here; `keep` says whether a comparison can be noted.
+pub fn standing(store: &Store, command: &Command, draft: &Draft, keep: bool) -> Standing {
+    match audited(store.directory(), class(command)) {
+        Audited::Differs => Standing::Refuse,
+        _ if !keep => Standing::Serve,
+        Audited::Never => Standing::Compare,
+        Audited::Same if drawn(command, draft) => Standing::Compare,
+        Audited::Same => Standing::Serve,
+    }
+}
+
+/// Compares what the tool made with what another directory has; whether it is the same.
+pub fn compare(store: &Store, command: &Command, elsewhere: &Draft, here: &Draft) -> bool {
+    let is_same = gives(elsewhere).eq(gives(here)) && texts(elsewhere) == texts(here);
+    // Failing costs a comparison more.
+    let _ = note(store.directory(), class(command), is_same);
+    is_same
+}
+
+fn gives(draft: &Draft) -> impl Iterator<Item = (&[u8], u32, [u8; 32], u64)> {
+    let what = |output: &Output| (output.mode, output.blob.digest, output.blob.len_bytes);
+    draft.outputs.iter().map(move |output| {
+        let (mode, digest, len_bytes) = what(output);
+        (output.path.to_bytes(), mode, digest, len_bytes)
+    })
+}
+
+fn texts(draft: &Draft) -> [Option<[u8; 32]>; 2] {
+    [&draft.stdout, &draft.stderr].map(|text| text.as_ref().map(|blob| blob.digest))
+}
+
+/// Commands of one tool with the same options, whatever they compile: names and macros do not count.
+fn class(command: &Command) -> u64 {
+    let mut hasher = Xxh3::new();
+    let words = fields(command.bytes()).skip(TOOL);
+    let is_name = |word: &[u8]| {
+        !word.starts_with(b"-") || word.get(1).is_some_and(|letter| b"DUIoiM".contains(letter))
+    };
+    for (at, word) in words.enumerate().filter(|(at, word)| *at == 0 || !is_name(word)) {
+        hasher.update(&[u8::from(at == 0)]);
+        hasher.update(word);
+        hasher.update(&[0]);
+    }
+    hasher.digest()
+}
+
+/// Whether this result is drawn, in this place.
+fn drawn(command: &Command, draft: &Draft) -> bool {
+    let of = [&draft.result_key[..], command.place()].concat();
+    xxh3_64(&of).is_multiple_of(HITS_PER_AUDIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::probe::command::Call;
+    use crate::probe::settings::Settings;
+    use crate::shm::start::start_from;
+
+    fn command(line: &str) -> Command<'static> {
+        let words = line.split(' ').map(OsString::from);
+        let start = start_from([OsString::from("ibid")].into_iter().chain(words), []);
+        let call = Call::read(&start).expect("a tool is named");
+        Command::kept(start, call, &Settings::default()).expect("a working directory")
+    }
+
+    #[test]
+    fn classes() {
+        let of = |line: &str| class(&command(line));
+        assert_eq!(of("gcc -O2 -c a.c -o a.o"), of("gcc -O2 -DX -Ib -c b.c -o b.o"));
+        assert_ne!(of("gcc -O2 -c a.c"), of("gcc -O3 -c a.c"));
+        assert_ne!(of("gcc -O2 -c a.c"), of("clang -O2 -c a.c"));
+    }
+
+    #[test]
+    fn some_results_are_drawn() {
+        let command = command("gcc -c a.c");
+        let count = (0..6400u128)
+            .filter(|number| {
+                let result_key = number.to_le_bytes();
+                drawn(&command, &Draft { result_key, ..Draft::default() })
+            })
+            .count();
+        assert!((50..200).contains(&count), "{count} of 6400");
+    }
+}
