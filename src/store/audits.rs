@@ -56,9 +56,11 @@ pub fn note(directory: &Path, class: u64, is_same: bool) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(!is_long).write(true).truncate(is_long);
     let mut file = files::file_to_write(&path, &mut options)?;
-    let kept = if is_long { text.as_str() } else { "" };
-    let differing = kept.lines().filter(|line| line.ends_with(DIFFERS));
-    let lines: String = differing.map(|line| format!("{line}\n")).collect();
+    let mut lines = String::new();
+    for line in text.lines().filter(|line| is_long && line.ends_with(DIFFERS)) {
+        lines += line;
+        lines += "\n";
+    }
     let what = if is_same { SAME } else { DIFFERS };
     file.write_all(format!("{lines}{class:016x} {what}\n").as_bytes())
 }

@@ -204,7 +204,7 @@ impl Hunt {
 
     /// Changes one thing; not all changes are possible at all times.
     fn mutate(&mut self) {
-        match self.random.below(23) {
+        match self.random.below(24) {
             0..=4 => self.write(),
             5 => self.write_unnoticed(),
             6 => self.remove(),
@@ -222,6 +222,7 @@ impl Hunt {
             19 => self.odd_run(),
             20 => self.forget_programs(),
             21 => self.interrupt(),
+            22 => self.move_project(),
             _ => self.swap_directories(),
         }
     }
@@ -367,6 +368,13 @@ impl Hunt {
             4 => fs::create_dir(path).unwrap(),
             _ => {}
         }
+    }
+
+    /// On with a copy of the project in another directory; the old one goes.
+    fn move_project(&mut self) {
+        let longer = self.random.below(9);
+        self.step(&format!("copy the project, name longer by {longer}"));
+        self.project = self.project.copy(longer);
     }
 
     fn move_about(&mut self) {

@@ -22,6 +22,16 @@ impl Project {
         Project { root }
     }
 
+    /// A copy in another directory, whose name is longer by so many letters; times are kept.
+    pub fn copy(&self, longer: usize) -> Project {
+        let prefix = format!("ibid-project-{}", "x".repeat(longer));
+        let root = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
+        let from = self.at(".");
+        let done = Command::new("cp").arg("-a").arg(from).arg(root.path()).status().unwrap();
+        assert!(done.success(), "cp: {done}");
+        Project { root }
+    }
+
     /// With these files, name and content.
     pub fn with(files: &[(&str, &str)]) -> Project {
         let project = Project::new();
