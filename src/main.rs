@@ -28,8 +28,8 @@ extern "C" fn main() -> ! {
 fn run(words: &[OsString]) -> u8 {
     let start = start_from(words.iter().cloned(), env::all());
     let call = Call::read(&start);
-    let is_subcommand = !call.is_some_and(|call| call.masquerade || call.forced)
-        && words.get(1).is_none_or(|word| cli::is_ours(word));
+    let is_subcommand =
+        !call.is_some_and(|call| call.masquerade || call.forced) && cli::is_ours(words);
     match call {
         Some(call) if !is_subcommand => wrapper::run(start, call, before()),
         _ => subcommand(words),

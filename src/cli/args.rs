@@ -75,7 +75,7 @@ pub struct ToolLine {
 }
 
 /// `stats`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Stats {
     /// Print one JSON object
     #[arg(long)]

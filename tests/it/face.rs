@@ -21,6 +21,9 @@ fn refusals_are_short() {
         &["--wrong"][..],
         &["stats", "--wrong"],
         &["stats", "more"],
+        &["-s", "-z"],
+        &["stat"],
+        &["nothing-of-the-kind"],
         &["config", "wrong"],
         &["config", "get"],
         &["config", "get", "wrong"],
@@ -63,7 +66,7 @@ fn a_compile_without_a_compiler() {
             assert!(said.contains(word), "{args:?}: {said}");
         }
     }
-    for args in [&["--wrong"][..], &["-q"], &["-s"], &["stats", "-E"], &["-M", "5G"]] {
+    for args in [&["--wrong"][..], &["-q"], &["stats", "-E"], &["-M", "much"]] {
         let done = run(&cache, args);
         assert!(!text(&done.stderr).contains("compiler is missing"), "{args:?}: {done:?}");
     }

@@ -61,4 +61,5 @@ mod unusual_tools;
 mod unwritable;
 mod upkeep;
 mod watcher;
+mod words;
 mod wrong_hits;
