@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
 To use the cache, put `ibid` before the compiler, or let the build do it:
@@ -80,9 +80,26 @@ pub struct Stats {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// The form of the figures
+    #[arg(long, value_enum, default_value_t, hide_default_value = true, conflicts_with = "json")]
+    pub format: Format,
     /// Set the counters to zero (after showing them)
     #[arg(long)]
     pub zero: bool,
+}
+
+/// The form in which figures are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for a person
+    #[default]
+    Text,
+    /// One JSON object, as `--json`
+    Json,
+    /// The text format of Prometheus
+    Prometheus,
+    /// The lines of `sccache --show-stats`
+    Sccache,
 }
 
 /// `explain -- TOOL ARGS…`

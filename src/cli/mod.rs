@@ -12,6 +12,7 @@ pub mod explain;
 pub mod gc;
 pub mod install;
 pub mod progress;
+pub mod reasons;
 pub mod stats;
 pub mod verify;
 pub mod words;

@@ -54,6 +54,7 @@ mod scripts;
 mod seed;
 mod side_outputs;
 mod standard_input;
+mod statistics;
 mod storm;
 mod terminals;
 mod trust;
