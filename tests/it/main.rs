@@ -24,6 +24,7 @@ mod corners;
 mod damage;
 mod deliver;
 mod directories;
+mod explain;
 mod face;
 mod first_week;
 mod full_disks;
