@@ -145,7 +145,7 @@ pub struct Verify {
     pub repair: bool,
 }
 
-/// `config [list|get|set]`
+/// `config [list|get|set|unset]`
 #[derive(Debug, Args)]
 pub struct Config {
     /// What is to be done with the settings; `list` if nothing is said
@@ -163,12 +163,17 @@ pub enum ConfigAction {
         /// Such as `max_size`
         key: String,
     },
-    /// Write one setting to the configuration file
+    /// Write one setting to the settings file
     Set {
         /// Such as `max_size`
         key: String,
         /// Such as `20G`
         value: String,
+    },
+    /// Remove one setting from the settings file
+    Unset {
+        /// Such as `max_size`
+        key: String,
     },
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::SUBCOMMANDS;
 use super::args::{Command, Config, ConfigAction, Stats};
 use crate::compilers::{is_launcher, is_tool_name};
+use crate::config::{distance, nearest};
 
 /// What is said where a build took `ibid` alone for the compiler.
 pub const NO_COMPILER: &str = "ibid: the compiler is missing: write `ibid gcc -c a.c`; where CC=\"ibid gcc\" is cut to its first word, \
@@ -72,7 +73,7 @@ pub fn slip(words: &[OsString]) -> Option<&'static str> {
     }
     let text = first.to_string_lossy().to_lowercase();
     if rest.is_empty() {
-        return Some(nearest(&text, &SUBCOMMANDS));
+        return Some(meant(&text));
     }
     let near = SUBCOMMANDS.into_iter().filter(|name| is_near(&text, name));
     let near = near.min_by_key(|name| distance(&text, name))?;
@@ -84,17 +85,9 @@ fn is_subcommand(word: &OsStr) -> bool {
 }
 
 /// The name that is most like `word`; what other programs call a thing is what it is called here.
-pub fn nearest(word: &str, names: &[&'static str]) -> &'static str {
-    let is_there = |name: &str| name.starts_with('-') || names.contains(&name);
-    let alias = ALIASES.iter().find(|(alias, name)| *alias == word && is_there(name));
-    let begins_alike =
-        |name: &str| word.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
-    let by_letters = || {
-        let rank =
-            |name: &&&str| (distance(word, name) * 2).saturating_sub(begins_alike(name).min(3));
-        names.iter().min_by_key(rank).copied().unwrap_or_default()
-    };
-    alias.map_or_else(by_letters, |(_, name)| name)
+fn meant(word: &str) -> &'static str {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == word);
+    alias.map_or_else(|| nearest(word, &SUBCOMMANDS), |(_, name)| name)
 }
 
 /// Whether `word` is `name` with a slip or two, or the beginning of it.
@@ -106,26 +99,6 @@ fn is_near(word: &str, name: &str) -> bool {
     };
     let is_beginning = word.len() >= 4 && name.starts_with(word);
     is_beginning || distance(word, name) <= slips_max
-}
-
-/// How many letters must be put in, left out, replaced or exchanged with their neighbour.
-fn distance(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) =
-        (from.chars().take(40).collect(), to.chars().collect());
-    let mut rows = vec![(0..=to.len()).collect::<Vec<_>>()];
-    for (i, a) in from.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in to.iter().enumerate() {
-            let replaced = rows[i][j] + usize::from(a != b);
-            let mut least = replaced.min(row[j] + 1).min(rows[i][j + 1] + 1);
-            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
-                least = least.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }
 
 /// A whole command line as ccache and sccache take it.
@@ -177,7 +150,7 @@ fn is_source(word: &OsStr) -> bool {
 mod tests {
     use std::ffi::OsString;
 
-    use super::{SUBCOMMANDS, distance, is_ours, nearest, slip};
+    use super::{is_ours, slip};
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
@@ -235,15 +208,5 @@ mod tests {
         ] {
             assert_eq!(slip(&words(tool)), None, "{tool}");
         }
-    }
-
-    #[test]
-    fn distances() {
-        for (a, b, expected) in
-            [("stats", "stats", 0), ("satts", "stats", 1), ("", "gc", 2), ("stat", "stats", 1)]
-        {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
-        assert_eq!(nearest("unistall", &SUBCOMMANDS), nearest("uninstall", &SUBCOMMANDS));
     }
 }

@@ -53,6 +53,7 @@ mod rustup;
 mod scale;
 mod scripts;
 mod seed;
+mod settings;
 mod side_outputs;
 mod standard_input;
 mod statistics;
