@@ -58,6 +58,7 @@ fn subcommand(words: &[OsString]) -> u8 {
         Ok(Command::Verify(asked)) => cli::verify::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Install(asked)) => cli::install::run(&asked, &mut stdout, &mut stderr),
+        Ok(Command::Uninstall(asked)) => cli::install::uninstall(&asked, &mut stdout, &mut stderr),
         Ok(Command::Demo) => cli::demo::run(&mut stdout, &mut stderr),
         Ok(Command::Completions(asked)) => cli::completions::run(&asked, &mut stdout),
     };

@@ -55,6 +55,8 @@ pub enum Command {
     Config(Config),
     /// Make symlinks to ibid, named like the compilers on PATH
     Install(Install),
+    /// Remove the symlinks that `install` made
+    Uninstall(Install),
     /// Show cold and warm compiles with the compilers of this machine, in a temporary cache
     Demo,
     /// Print the completion script for a shell
@@ -177,10 +179,10 @@ pub enum ConfigAction {
     },
 }
 
-/// `install [DIR]`
+/// `install [DIR]`, `uninstall [DIR]`
 #[derive(Debug, Args)]
 pub struct Install {
-    /// Where the symlinks go [default: ~/.local/lib/ibid]
+    /// The directory of the symlinks [default: ~/.local/lib/ibid]
     pub dir: Option<PathBuf>,
 }
 

@@ -32,7 +32,7 @@ use crate::env;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 11] = [
+pub const SUBCOMMANDS: [&str; 12] = [
     "exec",
     "stats",
     "explain",
@@ -42,6 +42,7 @@ pub const SUBCOMMANDS: [&str; 11] = [
     "verify",
     "config",
     "install",
+    "uninstall",
     "demo",
     "completions",
 ];
