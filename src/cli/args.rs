@@ -126,6 +126,12 @@ pub struct Doctor {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Show all that was looked at, a line each
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Leave out the compiles that try each compiler
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// `gc`

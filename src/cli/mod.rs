@@ -64,7 +64,7 @@ pub fn parse(
         let word = words[1].to_string_lossy().escape_debug().to_string();
         let _ = writeln!(
             stderr,
-            "ibid: no subcommand `{word}`; is it `{meant}`? (as a program: `ibid exec {word}`)"
+            "ibid: no subcommand `{word}`; is it `{meant}`? (to run it: `ibid exec {word}`)"
         );
         return Err(BAD_USAGE);
     }

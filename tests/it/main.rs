@@ -24,6 +24,7 @@ mod corners;
 mod damage;
 mod deliver;
 mod directories;
+mod doctor;
 mod explain;
 mod face;
 mod first_week;
