@@ -182,7 +182,7 @@ fn log_lines() {
         ("gcc -c wrong.c", "tool failed", " wrong.c"),
     ] {
         let _ = fs::remove_file(&log);
-        project.call(&cache, line).check();
+        project.call(&cache, line).unstable(&["t.o".to_owned()]).check();
         let said = fs::read_to_string(&log).unwrap();
         let last = said.lines().last().unwrap();
         let gcc = crate::tools::path_of("gcc");
