@@ -3,13 +3,20 @@
 //! It never prints and never fails: what cannot be understood is left at the next best value and becomes one line of
 //! [`Config::problems`], which `ibid config` shows and a compile ignores. Read next: `env.rs`, `cli/config.rs`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, Value};
 
 use crate::env;
+
+mod nearest;
+mod values;
+
+pub use nearest::{distance, nearest};
+use values::{absolute, show_size, switch};
+pub use values::{parse_size, toml_problem};
 
 /// What the cache may hold if nobody says otherwise.
 pub const DEFAULT_MAX_SIZE_BYTES: u64 = 10_000_000_000;
@@ -41,6 +48,19 @@ pub struct Config {
     pub config_path: Option<PathBuf>,
     /// What could not be understood, one line each.
     pub problems: Vec<String>,
+    /// Where each value comes from, in the order of [`SETTINGS`].
+    origins: [Origin; SETTINGS.len()],
+}
+
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it, or what was set is refused.
+    Default,
+    /// The settings file.
+    File,
+    /// Its variable.
+    Environment,
 }
 
 /// See `IBID_SHARE`.
@@ -118,9 +138,9 @@ const fn setting(
 /// All settings that the file knows, in the order in which they are shown.
 pub const SETTINGS: &[Setting] = &[
     setting("max_size", env::IBID_MAX_SIZE, Kind::MaxSize, "the most that the cache may hold"),
-    setting("share", env::IBID_SHARE, Kind::Share, "use a cache that a group shares: group or off"),
+    setting("share", env::IBID_SHARE, Kind::Share, "share the cache: group or off"),
     setting("readonly", env::IBID_READONLY, Kind::ReadOnly, "use what is stored, store nothing"),
-    setting("recache", env::IBID_RECACHE, Kind::Recache, "run the tool and store its result anew"),
+    setting("recache", env::IBID_RECACHE, Kind::Recache, "run the tool, store its result anew"),
     setting("disable", env::IBID_DISABLE, Kind::Disable, "just run the tool"),
     setting("root", env::IBID_ROOT, Kind::Root, "the project's root"),
     setting("remap", env::IBID_REMAP, Kind::Remap, "add prefix-map flags: auto or off"),
@@ -128,7 +148,7 @@ pub const SETTINGS: &[Setting] = &[
         "observer",
         env::IBID_OBSERVER,
         Kind::Observer,
-        "how tools are observed: preload, seccomp or off",
+        "how tools are watched: preload, seccomp, off",
     ),
     setting("log", env::IBID_LOG, Kind::Log, "stderr, or a file to append to"),
 ];
@@ -147,7 +167,19 @@ impl Setting {
     pub fn value(self, text: &str) -> Result<Value, String> {
         let mut scratch = Config::defaults();
         scratch.apply(self, OsStr::new(text))?;
-        Ok(if self.is_switch() { Value::from(switch(text)?) } else { Value::from(text) })
+        Ok(match self.kind {
+            _ if self.is_switch() => Value::from(switch(text)?),
+            // The file is read in any directory.
+            Kind::Root => Value::from(directory(text)?.display().to_string()),
+            Kind::Log if text != "stderr" => {
+                Value::from(absolute(OsStr::new(text))?.display().to_string())
+            }
+            _ => Value::from(text),
+        })
+    }
+
+    fn at(self) -> usize {
+        SETTINGS.iter().position(|setting| *setting == self).unwrap_or_default()
     }
 }
 
@@ -178,7 +210,13 @@ impl Config {
             log: None,
             config_path: None,
             problems: Vec::new(),
+            origins: [Origin::Default; SETTINGS.len()],
         }
+    }
+
+    /// Where the value of a setting comes from.
+    pub fn origin(&self, setting: Setting) -> Origin {
+        self.origins[setting.at()]
     }
 
     /// The value of a setting as text that [`Setting::value`] takes; empty where nothing is set.
@@ -243,12 +281,7 @@ impl Config {
                     _ => return Err(format!("`{text}` is not `preload`, `seccomp` or `off`")),
                 }
             }
-            Kind::Log => {
-                self.log = Some(match &*text {
-                    "stderr" => Log::Stderr,
-                    _ => Log::File(absolute(value)?),
-                });
-            }
+            Kind::Log => self.log = Some(values::log(value)?),
         }
         Ok(())
     }
@@ -267,7 +300,7 @@ impl Config {
         };
         let document = match text.parse::<DocumentMut>() {
             Ok(document) => document,
-            Err(error) => return self.problem(path.display(), &first_line(&error.to_string())),
+            Err(error) => return self.problems.push(toml_problem(path, &text, &error)),
         };
         for (key, item) in document.iter() {
             if let Err(problem) = self.apply_item(key, item) {
@@ -280,7 +313,7 @@ impl Config {
         if matches!(key, "dir" | "cache_dir") {
             return Err(format!("`{key}` has no key here; make the default directory a symlink"));
         }
-        let setting = *Setting::find(key).ok_or_else(|| format!("unknown key `{key}`"))?;
+        let setting = *Setting::find(key).ok_or_else(|| unknown_key(key))?;
         let text = match item.as_value() {
             Some(Value::String(text)) if !setting.is_switch() => text.value().clone(),
             Some(Value::Integer(number)) if setting.kind == Kind::MaxSize => {
@@ -290,17 +323,17 @@ impl Config {
             _ if setting.is_switch() => return Err(format!("{key}: neither `true` nor `false`")),
             _ => return Err(format!("{key}: not a string")),
         };
-        self.apply(setting, OsStr::new(&text)).map_err(|problem| format!("{key}: {problem}"))
+        self.apply(setting, OsStr::new(&text)).map_err(|problem| format!("{key}: {problem}"))?;
+        self.origins[setting.at()] = Origin::File;
+        Ok(())
     }
 
     fn apply_environment(&mut self) {
         for &setting in SETTINGS {
-            let Some(mut value) = env::get_nonempty(setting.variable) else { continue };
-            if setting.is_switch() {
-                value = OsString::from(if env::is_on(setting.variable) { "1" } else { "0" });
-            }
-            if let Err(problem) = self.apply(setting, &value) {
-                self.problem(setting.variable, &problem);
+            let Some(value) = env::get_nonempty(setting.variable) else { continue };
+            match self.apply(setting, &value) {
+                Ok(()) => self.origins[setting.at()] = Origin::Environment,
+                Err(problem) => self.problem(setting.variable, &problem),
             }
         }
     }
@@ -310,57 +343,16 @@ impl Config {
     }
 }
 
-/// A size in bytes: `10G` and `10GB` are decimal, `10GiB` is binary, a bare number is bytes.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let refused = || format!("`{text}` is not a size, such as `10G`, `500M` or `1.5GiB`");
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let unit_bytes: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1_000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "t" | "tb" => 1_000_000_000_000,
-        "ki" | "kib" => 1 << 10,
-        "mi" | "mib" => 1 << 20,
-        "gi" | "gib" => 1 << 30,
-        "ti" | "tib" => 1 << 40,
-        _ => return Err(refused()),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || fraction.contains('.') || fraction.len() > 6 {
-        return Err(refused());
-    }
-    let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| refused())?;
-    let places = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| refused())?);
-    let bytes = digits.checked_mul(u128::from(unit_bytes)).ok_or_else(refused)? / places;
-    let bytes = u64::try_from(bytes).map_err(|_| refused())?;
-    if bytes == 0 { Err(refused()) } else { Ok(bytes) }
+/// Refuses a key, with the one that is most like it.
+pub fn unknown_key(key: &str) -> String {
+    let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    format!("unknown key `{key}`; is it `{}`?", nearest(key, &keys))
 }
 
-fn show_size(bytes: u64) -> String {
-    let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
-    units
-        .iter()
-        .find(|(unit_bytes, _)| bytes.is_multiple_of(*unit_bytes))
-        .map_or_else(|| bytes.to_string(), |(size, unit)| format!("{}{unit}", bytes / size))
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(format!("`{text}` is neither `true` nor `false`")),
-    }
-}
-
-fn absolute(value: &OsStr) -> Result<PathBuf, String> {
-    std::path::absolute(value).map_err(|error| format!("{}: {error}", value.display()))
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+/// A directory that is there, from the root on.
+fn directory(text: &str) -> Result<PathBuf, String> {
+    let path = absolute(OsStr::new(text))?;
+    if path.is_dir() { Ok(path) } else { Err(format!("{} is no directory", path.display())) }
 }
 
 fn cache_dir() -> Option<PathBuf> {
@@ -387,24 +379,7 @@ fn base_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, SETTINGS, Setting, parse_size};
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in [
-            ("10G", 10_000_000_000),
-            ("500M", 500_000_000),
-            ("1.5GiB", 1_610_612_736),
-            ("0.25k", 250),
-            ("4096", 4096),
-            (" 2 gb ", 2_000_000_000),
-        ] {
-            assert_eq!(parse_size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "G", "-1G", "1..5G", "1.2.3M", "ten", "10X", "0", "99999999999999999T"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
+    use super::{Config, Origin, SETTINGS, Setting};
 
     #[test]
     fn what_is_shown_is_taken_again() {
@@ -415,6 +390,7 @@ mod tests {
                 setting.value(&shown).expect(setting.key);
                 let mut again = Config::defaults();
                 again.apply(*setting, std::ffi::OsStr::new(&shown)).expect(setting.key);
+                assert_eq!(config.origin(*setting), Origin::Default);
                 assert_eq!(again, config, "{}", setting.key);
             }
         }

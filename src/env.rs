@@ -29,6 +29,20 @@ pub const IBID_LOG: &str = "IBID_LOG";
 pub const IBID_CONFIG: &str = "IBID_CONFIG";
 /// Other wrappers that ibid, called by a tool's name, has run already; set by itself.
 pub const IBID_TRIED: &str = "IBID_TRIED";
+/// All that a user may set, to name the nearest to a misspelt one.
+pub static VARIABLES: &[&str] = &[
+    IBID_DIR,
+    IBID_DISABLE,
+    IBID_READONLY,
+    IBID_RECACHE,
+    IBID_MAX_SIZE,
+    IBID_SHARE,
+    IBID_ROOT,
+    IBID_REMAP,
+    IBID_OBSERVER,
+    IBID_LOG,
+    IBID_CONFIG,
+];
 /// Where caches live by the XDG base directory specification.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Where configuration lives by the XDG base directory specification.

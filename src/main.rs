@@ -28,8 +28,8 @@ extern "C" fn main() -> ! {
 fn run(words: &[OsString]) -> u8 {
     let start = start_from(words.iter().cloned(), env::all());
     let call = Call::read(&start);
-    let is_subcommand = !call.is_some_and(|call| call.masquerade || call.forced)
-        && words.get(1).is_none_or(|word| cli::is_ours(word));
+    let is_subcommand =
+        !call.is_some_and(|call| call.masquerade || call.forced) && cli::is_ours(words);
     match call {
         Some(call) if !is_subcommand => wrapper::run(start, call, before()),
         _ => subcommand(words),
@@ -58,6 +58,7 @@ fn subcommand(words: &[OsString]) -> u8 {
         Ok(Command::Verify(asked)) => cli::verify::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Install(asked)) => cli::install::run(&asked, &mut stdout, &mut stderr),
+        Ok(Command::Uninstall(asked)) => cli::install::uninstall(&asked, &mut stdout, &mut stderr),
         Ok(Command::Demo) => cli::demo::run(&mut stdout, &mut stderr),
         Ok(Command::Completions(asked)) => cli::completions::run(&asked, &mut stdout),
     };

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
 To use the cache, put `ibid` before the compiler, or let the build do it:
@@ -55,6 +55,8 @@ pub enum Command {
     Config(Config),
     /// Make symlinks to ibid, named like the compilers on PATH
     Install(Install),
+    /// Remove the symlinks that `install` made
+    Uninstall(Install),
     /// Show cold and warm compiles with the compilers of this machine, in a temporary cache
     Demo,
     /// Print the completion script for a shell
@@ -75,14 +77,31 @@ pub struct ToolLine {
 }
 
 /// `stats`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Stats {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// The form of the figures
+    #[arg(long, value_enum, default_value_t, hide_default_value = true, conflicts_with = "json")]
+    pub format: Format,
     /// Set the counters to zero (after showing them)
     #[arg(long)]
     pub zero: bool,
+}
+
+/// The form in which figures are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for a person
+    #[default]
+    Text,
+    /// One JSON object, as `--json`
+    Json,
+    /// The text format of Prometheus
+    Prometheus,
+    /// The lines of `sccache --show-stats`
+    Sccache,
 }
 
 /// `explain -- TOOL ARGS…`
@@ -107,6 +126,12 @@ pub struct Doctor {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Show all that was looked at, a line each
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Leave out the compiles that try each compiler
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// `gc`
@@ -128,7 +153,7 @@ pub struct Verify {
     pub repair: bool,
 }
 
-/// `config [list|get|set]`
+/// `config [list|get|set|unset]`
 #[derive(Debug, Args)]
 pub struct Config {
     /// What is to be done with the settings; `list` if nothing is said
@@ -146,19 +171,24 @@ pub enum ConfigAction {
         /// Such as `max_size`
         key: String,
     },
-    /// Write one setting to the configuration file
+    /// Write one setting to the settings file
     Set {
         /// Such as `max_size`
         key: String,
         /// Such as `20G`
         value: String,
     },
+    /// Remove one setting from the settings file
+    Unset {
+        /// Such as `max_size`
+        key: String,
+    },
 }
 
-/// `install [DIR]`
+/// `install [DIR]`, `uninstall [DIR]`
 #[derive(Debug, Args)]
 pub struct Install {
-    /// Where the symlinks go [default: ~/.local/lib/ibid]
+    /// The directory of the symlinks [default: ~/.local/lib/ibid]
     pub dir: Option<PathBuf>,
 }
 

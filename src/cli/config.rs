@@ -1,4 +1,4 @@
-//! `ibid config [list|get|set]`: shows the settings and writes them to the configuration file.
+//! `ibid config [list|get|set|unset]`: shows the settings and writes them to the settings file.
 //!
 //! Writing keeps the comments and the order of the file. Read next: `config.rs` of the library.
 
@@ -10,25 +10,45 @@ use toml_edit::{DocumentMut, Item};
 
 use super::BAD_USAGE;
 use super::args::{Config as Asked, ConfigAction};
-use crate::config::{self, Config, SETTINGS, Setting};
+use crate::config::{self, Config, Origin, SETTINGS, Setting, toml_problem, unknown_key};
 use crate::env;
 
 /// Runs it.
 pub fn run(asked: &Asked, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
+    let key = match &asked.action {
+        None | Some(ConfigAction::List) => return list(&config, stdout, stderr),
+        Some(
+            ConfigAction::Get { key } | ConfigAction::Set { key, .. } | ConfigAction::Unset { key },
+        ) => key,
+    };
+    let Some(setting) = Setting::find(key) else {
+        writeln!(stderr, "ibid: {}", unknown_key(&key.escape_debug().to_string()))?;
+        return Ok(BAD_USAGE);
+    };
     match &asked.action {
-        None | Some(ConfigAction::List) => list(&config, stdout, stderr),
-        Some(ConfigAction::Get { key }) => match Setting::find(key) {
-            Some(setting) => {
-                writeln!(stdout, "{}", config.show(*setting))?;
-                Ok(0)
+        Some(ConfigAction::Set { value, .. }) => set(&config, *setting, value, stderr),
+        Some(ConfigAction::Unset { .. }) => unset(&config, *setting, stderr),
+        _ => {
+            writeln!(stdout, "{}", config.show(*setting))?;
+            let is_its_own = |problem: &&String| {
+                problem.starts_with(setting.variable)
+                    || problem.contains(&format!(": {}: ", setting.key))
+            };
+            for problem in config.problems.iter().filter(is_its_own) {
+                writeln!(stderr, "ibid: {problem}")?;
             }
-            None => unknown_key(key, stderr),
-        },
-        Some(ConfigAction::Set { key, value }) => match Setting::find(key) {
-            Some(setting) => set(&config, *setting, value, stderr),
-            None => unknown_key(key, stderr),
-        },
+            Ok(0)
+        }
+    }
+}
+
+/// The word for where a value comes from.
+fn origin(config: &Config, setting: Setting) -> &'static str {
+    match config.origin(setting) {
+        Origin::Environment => setting.variable,
+        Origin::File => "settings file",
+        Origin::Default => "default",
     }
 }
 
@@ -40,18 +60,11 @@ fn list(config: &Config, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::
     writeln!(stdout, "cache directory   {}", shown(&config.cache_dir))?;
     writeln!(stdout, "settings file     {}", shown(&config.config_path))?;
     writeln!(stdout)?;
-    let in_file = config.config_path.as_deref().and_then(|path| read(path).ok());
     for setting in SETTINGS {
-        let source = if env::get_nonempty(setting.variable).is_some() {
-            setting.variable
-        } else if in_file.as_ref().is_some_and(|file| file.contains_key(setting.key)) {
-            "settings file"
-        } else {
-            "default"
-        };
         let value = config.show(*setting);
         let value = if value.is_empty() { "-" } else { &value };
-        writeln!(stdout, "{:<9} {value:<9} {source:<14} {}", setting.key, setting.meaning)?;
+        let origin = origin(config, *setting);
+        writeln!(stdout, "{:<9} {value:<9} {origin:<14} {}", setting.key, setting.meaning)?;
     }
     for problem in &config.problems {
         writeln!(stderr, "ibid: {problem}")?;
@@ -67,26 +80,38 @@ fn set(config: &Config, setting: Setting, text: &str, stderr: &mut dyn Write) ->
             return Ok(BAD_USAGE);
         }
     };
+    change(config, setting, stderr, |document| {
+        if let Some(old) = document.get(setting.key).and_then(Item::as_value) {
+            *value.decor_mut() = old.decor().clone();
+        }
+        document[setting.key] = Item::Value(value);
+        true
+    })
+}
+
+fn unset(config: &Config, setting: Setting, stderr: &mut dyn Write) -> io::Result<u8> {
+    change(config, setting, stderr, |document| document.remove(setting.key).is_some())
+}
+
+/// Changes the settings file; `edit` says whether there is something to write.
+fn change(
+    config: &Config,
+    setting: Setting,
+    stderr: &mut dyn Write,
+    edit: impl FnOnce(&mut DocumentMut) -> bool,
+) -> io::Result<u8> {
     let Some(path) = &config.config_path else {
-        writeln!(stderr, "ibid: no place for a settings file: HOME is not set")?;
+        writeln!(stderr, "ibid: no place for a settings file: set HOME or IBID_CONFIG")?;
         return Ok(1);
     };
     let mut document = read(path)?;
-    if let Some(old) = document.get(setting.key).and_then(Item::as_value) {
-        *value.decor_mut() = old.decor().clone();
+    if edit(&mut document) {
+        write(path, &document.to_string()).map_err(|error| about(path, &error))?;
     }
-    document[setting.key] = Item::Value(value);
-    write(path, &document.to_string())?;
     if env::get_nonempty(setting.variable).is_some() {
         writeln!(stderr, "ibid: note: {} is set and wins over the file", setting.variable)?;
     }
     Ok(0)
-}
-
-fn unknown_key(key: &str, stderr: &mut dyn Write) -> io::Result<u8> {
-    let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
-    writeln!(stderr, "ibid: unknown key `{key}`; there are {}", keys.join(", "))?;
-    Ok(BAD_USAGE)
 }
 
 /// The file as it is, or an empty one.
@@ -94,9 +119,13 @@ fn read(path: &Path) -> io::Result<DocumentMut> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
+        Err(error) => return Err(about(path, &error)),
     };
-    text.parse().map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+    text.parse().map_err(|error| io::Error::other(toml_problem(path, &text, &error)))
+}
+
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Replaces the file in one step, through a symlink if it is one.

@@ -1,188 +1,241 @@
-//! `ibid doctor [--json]`: what is right and wrong with this machine's set-up, one line each, and what to do about it.
+//! `ibid doctor [-v] [--quick] [--json]`: whether compiles are cached here, what is wrong, and what to do about it.
 //!
-//! What fails keeps everything from being cached; what warns costs something. Read next: `wrapper/tryout.rs`.
+//! What fails keeps everything from being cached, or is a setting that is refused; what warns costs something; what is noted
+//! is only not set up. Nothing is changed. Read next: `doctor/`, `wrapper/tryout.rs`.
 
-use std::ffi::OsStr;
+mod builds;
+mod place;
+mod self_test;
+mod tools;
+
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::args::Doctor;
-use super::install::COMPILERS;
-use super::stats::bytes;
-use crate::builder::search;
-use crate::config::{self, Config, Observer, Share};
+use crate::config::{self, Config, Log, Observer, Share, distance};
 use crate::env;
-use crate::error::StoreError;
-use crate::os::file_system::FileSystem;
-use crate::os::path::{Ourselves, find_tool};
-use crate::shm::access::Access;
 use crate::shm::clock;
-use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::Store;
 use crate::store::verdicts::{DISTRUST_S_MAX, Verdict, Verdicts};
 use crate::wrapper;
 
-/// How good a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How good a finding is, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
-    Ok,
-    Warn,
+    /// Nothing can be cached.
     Fail,
+    /// A setting that is refused; its default holds.
+    Refused,
+    Warn,
+    Note,
+    Ok,
 }
 
-/// One line: what was looked at; what was found, and what to do about it.
+/// What was looked at; what was found, and what to do about it.
 struct Finding {
     mark: Mark,
     what: &'static str,
     found: String,
+    to_do: Option<String>,
 }
 
 impl Mark {
     fn name(self) -> &'static str {
         match self {
-            Mark::Ok => "ok",
+            Mark::Fail | Mark::Refused => "fail",
             Mark::Warn => "warn",
-            Mark::Fail => "fail",
+            Mark::Note => "note",
+            Mark::Ok => "ok",
         }
     }
 }
 
 fn finding(mark: Mark, what: &'static str, found: impl Into<String>) -> Finding {
-    Finding { mark, what, found: found.into() }
+    Finding { mark, what, found: found.into(), to_do: None }
 }
 
-/// Looks at everything; 1 if nothing can be cached.
+impl Finding {
+    fn advise(self, to_do: impl Into<String>) -> Finding {
+        Finding { to_do: Some(to_do.into()), ..self }
+    }
+}
+
+/// Looks at everything; 1 if nothing can be cached or a setting is refused.
 pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
     let opened = Store::open_configured(&config);
     let mut findings = settings(&config);
-    findings.extend(directory(&config, &opened));
-    findings.extend(opened.iter().flat_map(|store| [volatile(store)]));
+    findings.extend(place::directory(&config, &opened));
+    if let Ok(store) = &opened {
+        findings.extend(place::shared_memory(store));
+    }
     findings.push(binary());
     findings.extend(opened.iter().flat_map(observers));
     findings.push(file_times());
-    findings.extend(compilers());
-    let can_cache = findings.iter().all(|finding| finding.mark != Mark::Fail);
+    findings.extend(tools::compilers());
+    findings.extend(tools::links());
+    let works = findings.iter().all(|finding| finding.mark != Mark::Fail);
+    if works && !asked.quick {
+        findings.extend(self_test::compilers(&config));
+    }
+    findings.extend(builds::all());
+
+    let has = |mark| findings.iter().any(|finding| finding.mark == mark);
+    let (can_cache, is_refused) = (!has(Mark::Fail), has(Mark::Refused));
+    let verdict = match findings.iter().map(|finding| finding.mark).min() {
+        Some(Mark::Fail) => "Nothing is cached here.",
+        Some(Mark::Refused) => "Compiles are cached, but a setting is refused.",
+        Some(Mark::Warn) => "Compiles are cached. What costs something:",
+        Some(Mark::Note) => "Compiles are cached. What is not set up:",
+        Some(Mark::Ok) | None => "Compiles are cached, and all is well.",
+    };
     if asked.json {
-        let line = |f: &Finding| json!({ "mark": f.mark.name(), "what": f.what, "found": f.found });
+        let line = |f: &Finding| json!({ "mark": f.mark.name(), "what": f.what, "found": f.found, "do": f.to_do });
         let findings: Vec<_> = findings.iter().map(line).collect();
-        writeln!(stdout, "{:#}", json!({ "can_cache": can_cache, "findings": findings }))?;
+        let all = json!({ "verdict": verdict, "can_cache": can_cache, "findings": findings });
+        writeln!(stdout, "{all:#}")?;
     } else {
-        for Finding { mark, what, found } in &findings {
-            writeln!(stdout, "{:<4}  {what:<16} {found}", mark.name())?;
+        writeln!(stdout, "{verdict}")?;
+        if asked.verbose { details(&findings, stdout)? } else { summary(findings, stdout)? }
+    }
+    Ok(u8::from(!can_cache || is_refused))
+}
+
+/// Each finding in a line of its own, in the order in which things were looked at.
+fn details(findings: &[Finding], stdout: &mut dyn Write) -> io::Result<()> {
+    for Finding { mark, what, found, to_do } in findings {
+        let to_do = to_do.as_ref().map_or_else(String::new, |to_do| format!("; {to_do}"));
+        writeln!(stdout, "{:<4}  {what:<16} {found}{to_do}", mark.name())?;
+    }
+    Ok(())
+}
+
+/// The size of the page.
+const COLUMNS: usize = 80;
+const LINES: usize = 24;
+/// What stands before each line of a finding.
+const INDENT: usize = 6;
+
+/// What is not as it should be, the worst first, on one page of a terminal.
+fn summary(mut findings: Vec<Finding>, stdout: &mut dyn Write) -> io::Result<()> {
+    // Where nothing can be cached, nothing has to be set up.
+    let is_hopeless = findings.iter().any(|finding| finding.mark == Mark::Fail);
+    let least = if is_hopeless { Mark::Warn } else { Mark::Note };
+    findings.retain(|finding| finding.mark <= least);
+    findings.sort_by_key(|finding| finding.mark);
+    // The verdict, a blank line, the last two lines, and the line of a prompt.
+    let mut left = LINES - 5;
+    let mut shown = 0;
+    if !findings.is_empty() {
+        writeln!(stdout)?;
+    }
+    for Finding { mark, what, found, to_do } in &findings {
+        let mut lines = wrapped(&format!("{what}: {found}"));
+        lines.extend(to_do.iter().flat_map(|to_do| wrapped(&format!("-> {to_do}"))));
+        if lines.len() > left && shown > 0 {
+            break;
+        }
+        left = left.saturating_sub(lines.len());
+        shown += 1;
+        for (at, line) in lines.iter().enumerate() {
+            let mark = if at == 0 { mark.name() } else { "" };
+            writeln!(stdout, "{mark:<INDENT$}{line}")?;
         }
     }
-    Ok(u8::from(!can_cache))
+    let all = "ll that was looked at: `ibid doctor -v`.";
+    match findings.len() - shown {
+        0 => writeln!(stdout, "\nA{all}"),
+        more => writeln!(stdout, "\n{more} more, and a{all}"),
+    }
+}
+
+/// Lines that fit behind the indent; a word that is longer than a line stays whole.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("there is one");
+        if last.is_empty() {
+            last.push_str(word);
+        } else if last.chars().count() + 1 + word.chars().count() <= COLUMNS - INDENT {
+            *last += " ";
+            *last += word;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
 }
 
 fn settings(config: &Config) -> Vec<Finding> {
-    let warn = |problem: &String| finding(Mark::Warn, "settings", format!("{problem} (ignored)"));
-    let mut findings: Vec<_> = config.problems.iter().map(warn).collect();
+    let refused = |problem: &String| {
+        finding(Mark::Refused, "settings", problem.as_str()).advise("until then it is ignored")
+    };
+    let mut findings: Vec<_> = config.problems.iter().map(refused).collect();
     if config.disable {
-        findings.push(finding(Mark::Fail, "settings", "`disable` is on: unset IBID_DISABLE"));
+        let found = finding(Mark::Fail, "settings", "`disable` is on: every compile just runs");
+        findings.push(found.advise("unset IBID_DISABLE, or `ibid config unset disable`"));
     }
     if config.observer == Observer::Off {
-        findings.push(finding(Mark::Fail, "settings", "`observer` is off: unset IBID_OBSERVER"));
+        let found = "`observer` is off: nothing is watched, so nothing is cached";
+        let found = finding(Mark::Fail, "settings", found);
+        findings.push(found.advise("unset IBID_OBSERVER, or `ibid config unset observer`"));
     }
     if config.readonly {
-        findings.push(finding(Mark::Warn, "settings", "`readonly` is on: nothing is stored"));
+        let found = finding(Mark::Warn, "settings", "`readonly` is on: nothing is stored");
+        findings.push(found.advise("unset IBID_READONLY, or `ibid config unset readonly`"));
     }
     if config.recache {
-        findings.push(finding(Mark::Warn, "settings", "`recache` is on: nothing is a hit"));
+        let found = finding(Mark::Warn, "settings", "`recache` is on: nothing is a hit");
+        findings.push(found.advise("unset IBID_RECACHE, or `ibid config unset recache`"));
     }
     if config.share == Share::Group && env::get(env::IBID_SHARE).is_none() {
-        let advice = "hits are faster with IBID_SHARE=group in the environment";
-        let found = format!("`share` is on in the settings file only: {advice}");
-        findings.push(finding(Mark::Warn, "settings", found));
+        let found = finding(Mark::Warn, "settings", "`share` is on in the settings file only");
+        findings.push(found.advise("hits are faster with IBID_SHARE=group in the environment"));
     }
+    findings.extend(config.log.as_ref().and_then(log));
+    findings.extend(misspelt_variables());
     if findings.is_empty() {
         let file = config.config_path.as_deref().filter(|path| path.exists());
         let none = || "no file, defaults and environment".to_owned();
-        findings.push(finding(
-            Mark::Ok,
-            "settings",
-            file.map_or_else(none, |file| file.display().to_string()),
-        ));
+        let found = file.map_or_else(none, |file| file.display().to_string());
+        findings.push(finding(Mark::Ok, "settings", found));
     }
     findings
 }
 
-fn directory(config: &Config, opened: &Result<Store, StoreError>) -> Vec<Finding> {
-    let store = match opened {
-        Ok(store) => store,
-        Err(error) => return vec![finding(Mark::Fail, "cache directory", error.to_string())],
+/// A log that cannot be written: compiles say nothing of it.
+fn log(log: &Log) -> Option<Finding> {
+    let Log::File(path) = log else { return None };
+    let why = match path.parent() {
+        _ if path.is_dir() => "is a directory",
+        Some(parent) if !parent.is_dir() => "is in a directory that is not there",
+        _ => return None,
     };
-    let shown = config.cache_dir.as_deref().unwrap_or(Path::new("")).display();
-    let mut findings = vec![match (store.cache.access, config.share) {
-        (Access::Group(gid), _) => {
-            let risk = "each of its members can put objects into your builds";
-            let found = format!("{shown}, shared by group {gid}: {risk}");
-            finding(Mark::Ok, "cache directory", found)
-        }
-        (Access::Own, Share::Off) => {
-            finding(Mark::Ok, "cache directory", format!("{shown}, only you may write it"))
-        }
-        (Access::Own, Share::Group) => {
-            let advice = "to share an empty one: chgrp GROUP, chmod 2770";
-            let found = format!("{shown}, only you may write it, though `share` is on; {advice}");
-            finding(Mark::Warn, "cache directory", found)
-        }
-    }];
-    if store.is_read_only() {
-        let found = format!("{shown} can only be read here: hits work, nothing is stored");
-        findings.push(finding(Mark::Warn, "cache directory", found));
-    }
-    if let Ok(Ok(known)) = FileSystem::at(store.directory()) {
-        findings.push(finding(Mark::Ok, "file system", known.name));
-    }
-    findings.push(space(store, config.max_size_bytes));
-    findings
+    let found = finding(Mark::Warn, "settings", format!("the log {} {why}", path.display()));
+    Some(found.advise("set IBID_LOG to `stderr` or to a file that can be written"))
 }
 
-fn space(store: &Store, max_bytes: u64) -> Finding {
-    let free = rustix::fs::statvfs(store.directory())
-        .map_or(u64::MAX, |state| state.f_bavail.saturating_mul(state.f_frsize));
-    let used = store.bytes_used();
-    let size =
-        format!("{} of {} used, {} free on the disk", bytes(used), bytes(max_bytes), bytes(free));
-    if free < SEGMENT_BYTES {
-        let advice = format!(
-            "too little for the next segment of {}: when the last one is full, or if there is none, nothing more is stored",
-            bytes(SEGMENT_BYTES)
-        );
-        return finding(Mark::Warn, "space", format!("{size}: {advice}"));
-    }
-    if free < max_bytes.saturating_sub(used) {
-        let advice = "the disk fills up first: lower IBID_MAX_SIZE";
-        return finding(Mark::Warn, "space", format!("{size}: {advice}"));
-    }
-    finding(Mark::Ok, "space", size)
-}
-
-fn volatile(store: &Store) -> Finding {
-    if !store.cache.volatile.is_there() {
-        let found = "there is none for this cache, and none can be made: nothing is counted";
-        return finding(Mark::Warn, "shared memory", found);
-    }
-    if store.is_volatile_in_memory() {
-        return finding(Mark::Ok, "shared memory", "counters and digests are in /dev/shm");
-    }
-    if store.cache.access != Access::Own {
-        let found = "counters and digests are in a file of the cache, since a group shares it";
-        return finding(Mark::Ok, "shared memory", found);
-    }
-    let found = "/dev/shm cannot be used: counters and digests are in a file of the cache, slower";
-    finding(Mark::Warn, "shared memory", found)
+/// Variables that no part of ibid reads, by a name that is nearly one.
+fn misspelt_variables() -> Vec<Finding> {
+    const SLIPS_MAX: usize = 2;
+    let warn = |(name, _): (std::ffi::OsString, _)| {
+        let name = name.to_str()?;
+        let slips = |known: &&&str| distance(name, known);
+        let known = env::VARIABLES.iter().min_by_key(slips)?;
+        let is_slip = (1..=SLIPS_MAX).contains(&distance(name, known));
+        let found = || finding(Mark::Warn, "settings", format!("{name} is no setting of ibid's"));
+        is_slip.then(|| found().advise(format!("is it {known}?")))
+    };
+    env::all_with_prefix("IBID").into_iter().filter_map(warn).collect()
 }
 
 fn binary() -> Finding {
     if cfg!(ibid_entry) {
         return finding(Mark::Ok, "binary", "static, with an entry of its own");
     }
-    let found = "not static: hits take longer; build it in its own checkout, without RUSTFLAGS";
-    finding(Mark::Warn, "binary", found)
+    finding(Mark::Warn, "binary", "not static: hits take longer")
+        .advise("build it in its own checkout, without RUSTFLAGS")
 }
 
 /// Where no observer works nothing is stored.
@@ -215,7 +268,7 @@ fn program(known: &Verdict, age_s: u64) -> Finding {
     let days = DISTRUST_S_MAX.saturating_sub(age_s).div_ceil(DAY_S);
     let advice =
         format!("its misses take longer for up to {days} days; `ibid clear` ends that now");
-    finding(Mark::Warn, "program", format!("{found}; {advice}"))
+    finding(Mark::Warn, "program", found).advise(advice)
 }
 
 fn file_times() -> Finding {
@@ -224,41 +277,32 @@ fn file_times() -> Finding {
     }
     let found =
         "change in ticks (Linux before 6.13): what is compiled right after an edit is not stored";
-    finding(Mark::Warn, "file times", found)
+    finding(Mark::Note, "file times", found)
 }
 
-/// Each compiler on `PATH`, and whether its name leads to us first.
-fn compilers() -> Vec<Finding> {
-    let path = env::get(env::PATH).unwrap_or_default();
-    let ourselves = Ourselves::default();
-    let is_cache = |candidate: &Path| search::is_cache(candidate, Some(&path));
-    let is_passed = |candidate: &Path| ourselves.is(candidate) || is_cache(candidate);
-    let mut findings = Vec::new();
-    for name in COMPILERS.iter().map(OsStr::new) {
-        let found = find_tool(name, Some(&path), &is_passed);
-        let Some(compiler) = found.path else { continue };
-        let behind = |dir: PathBuf| Some(dir.join(name)).filter(|link| ourselves.is(link));
-        let late = std::env::split_paths(&path).find_map(behind);
-        let (ours, others): (Vec<_>, Vec<_>) =
-            found.passed.iter().partition(|link| ourselves.is(link));
-        let past: Vec<_> =
-            others.iter().map(|other| format!(", past {}", other.display())).collect();
-        let compiler = format!("{}{}", compiler.display(), past.concat());
-        findings.push(match (ours.first(), late) {
-            (Some(link), _) => {
-                finding(Mark::Ok, "compiler", format!("{compiler}, through {}", link.display()))
-            }
-            (None, Some(link)) => {
-                let advice = format!("{} comes after it on PATH, put it first", link.display());
-                finding(Mark::Warn, "compiler", format!("{compiler}: {advice}"))
-            }
-            (None, None) => {
-                finding(Mark::Ok, "compiler", format!("{compiler}, by `ibid {}`", name.display()))
-            }
-        });
+#[cfg(test)]
+mod tests {
+    use super::{Mark, finding, summary, wrapped};
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        let long = "word ".repeat(60);
+        assert!(wrapped(&long).iter().all(|line| line.len() <= 74));
+        assert_eq!(wrapped(&"x".repeat(100)), ["x".repeat(100)]);
     }
-    if findings.is_empty() {
-        findings.push(finding(Mark::Warn, "compiler", "none is on PATH"));
+
+    #[test]
+    fn a_page_is_never_more_than_a_terminal() {
+        for count in 0..40 {
+            let mark = |at| if at % 2 == 0 { Mark::Warn } else { Mark::Fail };
+            let findings =
+                (0..count).map(|at| finding(mark(at), "what", "found ".repeat(20)).advise("this"));
+            let mut out = Vec::new();
+            summary(findings.collect(), &mut out).expect("a Vec");
+            let text = String::from_utf8(out).expect("text");
+            assert!(text.lines().count() < 24, "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            assert!(count == 0 || text.contains("fail") || count == 1, "{text}");
+        }
     }
-    findings
 }

@@ -1,6 +1,6 @@
-//! `ibid install [DIR]`: symlinks to ibid that are named like the compilers on `PATH`.
+//! `ibid install [DIR]`: symlinks to ibid that are named like the compilers on `PATH`; `ibid uninstall [DIR]` removes them.
 //!
-//! It never replaces anything that is not a symlink to ibid. Read next: README.md, "Masquerade".
+//! Neither replaces or removes anything that is not a symlink to ibid. Read next: README.md, "Masquerade".
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::args::Install;
 use super::on_path;
-use crate::compilers::compiles_c;
+use crate::builder::search;
+use crate::compilers::{compiles_c, is_launcher};
 use crate::env;
 
 /// The compilers that `doctor` looks for.
@@ -41,11 +42,97 @@ pub fn run(asked: &Install, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
             writeln!(stderr, "ibid: {}: is there already, left alone", link.display())?;
         }
     }
-    writeln!(stdout, "\nFor your shell's profile:\n\n    export PATH={}:\"$PATH\"", quoted(&dir))?;
-    if on_path("cargo") {
-        writeln!(stdout, "    export RUSTC_WRAPPER={}", quoted(&ibid))?;
+    show_lines(&dir, &ibid, stdout)?;
+    if let Some((cache, place)) = other_cache(&dir) {
+        writeln!(
+            stdout,
+            "\nNote: {cache}'s links in {} are on PATH, too. What comes first wins: put the\n\
+             line behind the one that adds them.",
+            place.display()
+        )?;
     }
     Ok(left_alone)
+}
+
+/// The lines for the profiles of the shells, and for cargo.
+fn show_lines(dir: &Path, ibid: &Path, stdout: &mut dyn Write) -> io::Result<()> {
+    let (dir, ibid) = (quoted(dir), quoted(ibid));
+    writeln!(stdout, "\nbash (~/.bashrc), zsh (~/.zshrc):\n\n    export PATH={dir}:\"$PATH\"")?;
+    writeln!(stdout, "\nfish (~/.config/fish/config.fish):\n\n    set -gx PATH {dir} $PATH")?;
+    if !on_path("cargo") {
+        return Ok(());
+    }
+    writeln!(stdout, "\nrustc is not linked: cargo calls ibid if it is told to, by a variable")?;
+    writeln!(stdout, "\n    export RUSTC_WRAPPER={ibid}")?;
+    writeln!(stdout, "\nor by `rustc-wrapper` below `[build]` in ~/.cargo/config.toml.")
+}
+
+/// Another cache's link of a compiler's name that comes before `dir` on `PATH`, or would if `dir` came last; and where it is.
+fn other_cache(dir: &Path) -> Option<(String, PathBuf)> {
+    let path = env::get(env::PATH)?;
+    let before = std::env::split_paths(&path).take_while(|place| place != dir);
+    let links = before.flat_map(|place| COMPILERS.iter().map(move |name| place.join(name)));
+    let link =
+        links.into_iter().find(|link| link.is_file() && search::is_cache(link, Some(&path)))?;
+    Some((cache_of(&link), link.parent()?.to_path_buf()))
+}
+
+/// The name of the cache that a link leads to.
+pub fn cache_of(link: &Path) -> String {
+    let mut at = link.to_path_buf();
+    for _ in 0..40 {
+        let Ok(target) = std::fs::read_link(&at) else { break };
+        at = at.parent().unwrap_or(Path::new("")).join(target);
+        if is_launcher(&at) {
+            break;
+        }
+    }
+    let name = if is_launcher(&at) { at.file_name() } else { None };
+    name.and_then(OsStr::to_str).unwrap_or("another cache").to_owned()
+}
+
+/// Removes the symlinks to ibid, and their directory if nothing else is in it.
+pub fn uninstall(
+    asked: &Install,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
+    let Some(dir) = asked.dir.clone().or_else(default_dir) else {
+        writeln!(stderr, "ibid: HOME is not set, name the directory of the symlinks")?;
+        return Ok(1);
+    };
+    let dir = std::path::absolute(dir)?;
+    let ibid = std::env::current_exe()?;
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            writeln!(stdout, "nothing to remove: {} is not there", dir.display())?;
+            return Ok(0);
+        }
+        Err(error) => return Err(in_words(&dir, &error)),
+    };
+    let mut links: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    links.retain(|link| fs::read_link(link).is_ok_and(|target| is_ours(&target, &ibid)));
+    links.sort();
+    for link in &links {
+        fs::remove_file(link).map_err(|error| in_words(link, &error))?;
+        writeln!(stdout, "removed {}", link.display())?;
+    }
+    if links.is_empty() {
+        writeln!(stdout, "nothing to remove: no links to ibid in {}", dir.display())?;
+        return Ok(0);
+    }
+    let _ = fs::remove_dir(&dir);
+    writeln!(stdout, "\nTake {} out of your shell's profile as well.", dir.display())?;
+    if env::get_nonempty("RUSTC_WRAPPER").is_some() {
+        writeln!(stdout, "RUSTC_WRAPPER is set: unset it where that is done.")?;
+    }
+    Ok(0)
+}
+
+/// Whether a link's target is ibid, now or before it moved.
+fn is_ours(target: &Path, ibid: &Path) -> bool {
+    target == ibid || target.file_name() == ibid.file_name()
 }
 
 fn default_dir() -> Option<PathBuf> {
@@ -65,7 +152,7 @@ fn place(link: &Path, ibid: &Path) -> io::Result<bool> {
             if target == ibid {
                 return Ok(true);
             }
-            if target.file_name() != ibid.file_name() {
+            if !is_ours(&target, ibid) {
                 return Ok(false);
             }
             // An ibid that has moved since.

@@ -12,17 +12,19 @@ pub mod explain;
 pub mod gc;
 pub mod install;
 pub mod progress;
+pub mod reasons;
 pub mod stats;
 pub mod verify;
+pub mod words;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
 
 use clap::Parser;
 
 pub use args::Command;
 use args::Line;
+pub use words::is_ours;
 
 use crate::env;
 
@@ -30,7 +32,7 @@ use crate::env;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 11] = [
+pub const SUBCOMMANDS: [&str; 12] = [
     "exec",
     "stats",
     "explain",
@@ -40,21 +42,13 @@ pub const SUBCOMMANDS: [&str; 11] = [
     "verify",
     "config",
     "install",
+    "uninstall",
     "demo",
     "completions",
 ];
 
 /// The most lines that a refused command line puts on stderr.
 const REFUSAL_LINES_MAX: usize = 8;
-
-/// Whether the first word after `ibid` is for us; otherwise it is a tool.
-pub fn is_ours(first_word: &OsStr) -> bool {
-    let bytes = first_word.as_encoded_bytes();
-    if bytes.contains(&b'/') {
-        return false;
-    }
-    bytes.starts_with(b"-") || SUBCOMMANDS.iter().any(|name| name.as_bytes() == bytes)
-}
 
 /// Understands the arguments, our own name first; `Err` is the exit status, and what is to be said has been said.
 pub fn parse(
@@ -66,12 +60,23 @@ pub fn parse(
         let _ = writeln!(stderr, "usage: ibid COMPILER [ARGUMENT]…\n       ibid --help");
         return Err(BAD_USAGE);
     }
+    if let Some(meant) = words::slip(words) {
+        let word = words[1].to_string_lossy().escape_debug().to_string();
+        let _ = writeln!(
+            stderr,
+            "ibid: no subcommand `{word}`; is it `{meant}`? (to run it: `ibid exec {word}`)"
+        );
+        return Err(BAD_USAGE);
+    }
+    if let Some(command) = words::old_habit(words) {
+        return Ok(command);
+    }
     let error = match Line::try_parse_from(words) {
         Ok(line) => return Ok(line.command),
         Err(error) => error,
     };
-    if error.use_stderr() && is_compile(&words[1..]) {
-        let _ = writeln!(stderr, "{NO_COMPILER}");
+    if error.use_stderr() && words::is_compile(&words[1..]) {
+        let _ = writeln!(stderr, "{}", words::NO_COMPILER);
         return Err(BAD_USAGE);
     }
     let text = error.render().to_string();
@@ -83,34 +88,6 @@ pub fn parse(
         return Err(BAD_USAGE);
     }
     Err(status(stdout.write_all(text.as_bytes()).map(|()| 0), stderr))
-}
-
-/// What is said where a build took `ibid` alone for the compiler.
-const NO_COMPILER: &str = "ibid: the compiler is missing: write `ibid gcc -c a.c`; where CC=\"ibid gcc\" is cut to its first word, \
-    set CMAKE_C_COMPILER_LAUNCHER=ibid (cmake), CC_KNOWN_WRAPPER_CUSTOM=ibid (Rust's cc crate), or use `ibid install`";
-
-/// Options that compilers have and no cache.
-const COMPILER_OPTIONS: &[&str] =
-    &["-E", "-S", "-dM", "-###", "-MM", "-MD", "-MMD", "-MF", "-MT", "-O0", "-O1", "-O2", "-O3"];
-/// Those that go on in the same word.
-const COMPILER_OPTIONS_OPEN: &[&str] =
-    &["-D", "-I", "-W", "-f", "-m", "-std=", "-isystem", "-dump", "-print-", "-l", "-L"];
-const SOURCES: &[&str] =
-    &["c", "cc", "cpp", "cxx", "C", "c++", "i", "ii", "s", "S", "m", "mm", "o", "a"];
-
-/// Whether words that begin with an option look like a compiler's arguments.
-fn is_compile(words: &[OsString]) -> bool {
-    let is_option = |word: &&OsString| {
-        let text = word.to_str().unwrap_or_default();
-        COMPILER_OPTIONS.contains(&text)
-            || COMPILER_OPTIONS_OPEN.iter().any(|open| text.starts_with(open))
-    };
-    let is_source = |word: &&OsString| {
-        let extension = Path::new(word).extension().and_then(OsStr::to_str);
-        extension.is_some_and(|extension| SOURCES.contains(&extension))
-    };
-    let first = words.first().filter(|word| word.as_encoded_bytes().starts_with(b"-"));
-    first.is_some_and(|first| is_option(&first) || words.iter().any(|word| is_source(&word)))
 }
 
 /// Whether there is a file of this name on `PATH`.
@@ -133,12 +110,12 @@ pub fn status(result: io::Result<u8>, stderr: &mut dyn Write) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::{OsStr, OsString};
+    use std::ffi::OsString;
 
     use clap::CommandFactory;
 
     use super::args::Line;
-    use super::{BAD_USAGE, is_ours, parse};
+    use super::{BAD_USAGE, parse};
 
     #[test]
     fn the_names_are_those_of_the_table() {
@@ -154,16 +131,6 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Line::command().debug_assert();
-    }
-
-    #[test]
-    fn tools_and_subcommands() {
-        for ours in ["stats", "--version", "-h", "exec"] {
-            assert!(is_ours(OsStr::new(ours)), "{ours}");
-        }
-        for tool in ["gcc", "./stats", "/usr/bin/demo", "help", "statsx"] {
-            assert!(!is_ours(OsStr::new(tool)), "{tool}");
-        }
     }
 
     #[test]

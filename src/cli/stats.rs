@@ -1,16 +1,22 @@
-//! `ibid stats`: what the counters say and what the cache holds, as text or as one JSON object.
+//! `ibid stats`: what the counters say and what the cache holds: as text, as one JSON object, for Prometheus, or as sccache
+//! shows it.
+//!
+//! `docs/stats.schema.json` is the schema of the object; its names stay. Read next: `docs/outcomes.md`.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::args::Stats;
+use super::args::{Format, Stats};
+use super::reasons::in_short;
 use crate::config::{self, Config};
 use crate::error::StoreError;
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::shm::counters::Counter;
 use crate::store::Store;
+
+mod formats;
 
 /// Shows, and with `--zero` resets afterwards.
 pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
@@ -20,10 +26,12 @@ pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io:
         writeln!(stderr, "ibid: nothing is cached: {error}")?;
     }
     let figures = figures(&opened, &config);
-    if asked.json {
-        writeln!(stdout, "{figures:#}")?;
-    } else {
-        show(&figures, stdout)?;
+    match asked.format {
+        _ if asked.json => writeln!(stdout, "{figures:#}")?,
+        Format::Json => writeln!(stdout, "{figures:#}")?,
+        Format::Text => show(&figures, stdout)?,
+        Format::Prometheus => formats::prometheus(&figures, stdout)?,
+        Format::Sccache => formats::sccache(&figures, stdout)?,
     }
     if let (true, Ok(store)) = (asked.zero, &opened) {
         store.cache.volatile.zero();
@@ -76,41 +84,72 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
     })
 }
 
+/// One figure; zero where there is none by that name.
+fn number(figures: &Value, name: &str) -> u64 {
+    figures[name].as_u64().unwrap_or(0)
+}
+
+/// The sum of an object of reasons.
+fn total(figures: &Value, name: &str) -> u64 {
+    figures[name].as_object().map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum())
+}
+
+/// Hits of hits and misses, in tenths of a percent; `None` if there were none.
+fn hit_rate(figures: &Value) -> Option<u64> {
+    let hits = number(figures, "invocation_hits") + number(figures, "portable_hits");
+    (hits * 1000).checked_div(hits + number(figures, "misses"))
+}
+
 fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let number = |name: &str| figures[name].as_u64().unwrap_or(0);
+    let number = |name: &str| number(figures, name);
     let (direct, by_content, misses) =
         (number("invocation_hits"), number("portable_hits"), number("misses"));
-    let cacheable = direct + by_content + misses;
-    let share = |part: u64| {
-        (part * 100).checked_div(cacheable).map_or(String::new(), |share| format!("  ({share} %)"))
-    };
+    let hits = direct + by_content;
+    let rate = hit_rate(figures).map_or_else(
+        || "-".to_owned(),
+        |rate| format!("{}.{} %  ({hits} of {})", rate / 10, rate % 10, hits + misses),
+    );
     writeln!(out, "cache directory    {}", figures["cache_dir"].as_str().unwrap_or(""))?;
-    writeln!(out, "hits               {}{}", direct + by_content, share(direct + by_content))?;
-    writeln!(out, "  direct           {direct}")?;
-    writeln!(out, "  by content       {by_content}")?;
-    writeln!(out, "misses             {misses}{}", share(misses))?;
+    writeln!(out, "hit rate           {rate}")?;
+    writeln!(out, "  direct hits      {direct}")?;
+    writeln!(out, "  content hits     {by_content}")?;
+    writeln!(out, "misses             {misses}")?;
     writeln!(out, "  stored           {}", number("stored"))?;
-    show_reasons(&figures["not_stored"], "  not stored       ", out)?;
-    show_reasons(&figures["passed_through"], "passed through     ", out)?;
+    show_reasons(figures, "not_stored", "  not stored       ", out)?;
+    show_reasons(figures, "passed_through", "passed through     ", out)?;
     writeln!(out, "failed compiles    {}", number("tool_failures"))?;
-    show_reasons(&figures["internal_errors"], "internal errors    ", out)?;
-    writeln!(out, "time saved         {} s", number("time_saved_ms") / 1000)?;
+    show_reasons(figures, "internal_errors", "internal errors    ", out)?;
+    writeln!(out, "time saved         {}", duration(number("time_saved_ms")))?;
     let (used, max) = (number("bytes_used"), number("bytes_max"));
     writeln!(out, "size               {} of {}", bytes(used), bytes(max))?;
     writeln!(out, "records, blobs     {}, {}", number("records"), number("blobs"))
 }
 
-/// A line with the sum, and one for each reason; nothing where the sum is zero.
-fn show_reasons(reasons: &Value, title: &str, out: &mut dyn Write) -> io::Result<()> {
-    let Some(reasons) = reasons.as_object().filter(|reasons| !reasons.is_empty()) else {
+/// A line with the sum, and one for each reason, the most frequent first; nothing where the sum is zero.
+fn show_reasons(figures: &Value, name: &str, title: &str, out: &mut dyn Write) -> io::Result<()> {
+    let Some(reasons) = figures[name].as_object().filter(|reasons| !reasons.is_empty()) else {
         return Ok(());
     };
-    let sum: u64 = reasons.values().filter_map(Value::as_u64).sum();
-    writeln!(out, "{title}{sum}")?;
-    for (name, count) in reasons {
-        writeln!(out, "    {:<18} {count}", name.replace('_', " "))?;
+    writeln!(out, "{title}{}", total(figures, name))?;
+    let mut reasons: Vec<_> =
+        reasons.iter().map(|(name, count)| (count.as_u64().unwrap_or(0), name)).collect();
+    reasons.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(other.1)));
+    for (count, name) in reasons {
+        let meaning = in_short(name).unwrap_or_default();
+        writeln!(out, "    {name:<22} {count:>7}  {meaning}")?;
     }
     Ok(())
+}
+
+/// A number of milliseconds for a person.
+fn duration(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0..10 => format!("{s}.{} s", ms % 1000 / 100),
+        10..120 => format!("{s} s"),
+        120..7200 => format!("{} min {} s", s / 60, s % 60),
+        _ => format!("{} h {} min", s / 3600, s / 60 % 60),
+    }
 }
 
 /// A number of bytes for a person.
@@ -123,4 +162,147 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     format!("{scaled} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{bytes, duration, formats, show};
+
+    /// Figures in which every line of every format has something to show.
+    fn full() -> serde_json::Value {
+        json!({
+            "version": "1.2.3",
+            "cache_dir": "/srv/cache/ibid",
+            "invocation_hits": 2100,
+            "portable_hits": 34,
+            "misses": 300,
+            "stored": 296,
+            "not_stored": { "used_time": 3, "observation_incomplete": 1 },
+            "passed_through": { "link": 12, "query": 12, "no_working_directory": 2, "unknown_tool": 1 },
+            "tool_failures": 7,
+            "internal_errors": { "corrupt": 1 },
+            "evictions": 2,
+            "records": 500,
+            "blobs": 800,
+            "bytes_used": 123_456_789,
+            "bytes_max": 10_000_000_000_u64,
+            "time_saved_ms": 754_321,
+        })
+    }
+
+    fn printed(
+        print: fn(&serde_json::Value, &mut dyn std::io::Write) -> std::io::Result<()>,
+        figures: &serde_json::Value,
+    ) -> String {
+        let mut out = Vec::new();
+        print(figures, &mut out).expect("a Vec");
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        text
+    }
+
+    #[test]
+    fn the_text() {
+        let expected = "\
+cache directory    /srv/cache/ibid
+hit rate           87.6 %  (2134 of 2434)
+  direct hits      2100
+  content hits     34
+misses             300
+  stored           296
+  not stored       4
+    used_time                    3  it asked for the time (__TIME__)
+    observation_incomplete       1  not all that it did could be seen
+passed through     27
+    link                        12  it links; only compiles are cached
+    query                       12  a question to the tool (--version)
+    no_working_directory         2  the directory is gone, or too large a call
+    unknown_tool                 1  not a tool that ibid knows
+failed compiles    7
+internal errors    1
+    corrupt                      1  damaged bytes, taken for absent
+time saved         12 min 34 s
+size               123 MB of 10 GB
+records, blobs     500, 800
+";
+        assert_eq!(printed(show, &full()), expected);
+        assert!(printed(show, &json!({})).contains("hit rate           -\n"));
+    }
+
+    #[test]
+    fn for_prometheus() {
+        let text = printed(formats::prometheus, &full());
+        for line in [
+            "ibid_hits_total{kind=\"direct\"} 2100",
+            "ibid_hits_total{kind=\"content\"} 34",
+            "ibid_misses_total 300",
+            "ibid_not_stored_total{reason=\"used_time\"} 3",
+            "ibid_passed_through_total{reason=\"query\"} 12",
+            "ibid_time_saved_seconds_total 754.321",
+            "ibid_size_bytes 123456789",
+            "ibid_info{version=\"1.2.3\",cache_dir=\"/srv/cache/ibid\"} 1",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}: {text}");
+        }
+        let names = |prefix: &str| -> Vec<String> {
+            let words = text.lines().filter_map(|line| line.strip_prefix(prefix));
+            words.filter_map(|rest| rest.split(' ').next().map(str::to_owned)).collect()
+        };
+        assert_eq!(names("# HELP "), names("# TYPE "));
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').expect("a value");
+            let family = name.split('{').next().expect("a name");
+            assert!(names("# TYPE ").iter().any(|known| known == family), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+        let odd = printed(formats::prometheus, &json!({ "cache_dir": "/a\"b\\c\nd" }));
+        assert!(odd.contains(r#"cache_dir="/a\"b\\c\nd""#), "{odd}");
+    }
+
+    #[test]
+    fn as_sccache_shows_it() {
+        let text = printed(formats::sccache, &full());
+        let expected = "\
+Compile requests                   2468
+Compile requests executed          2441
+Cache hits                         2134
+Cache misses                        300
+Cache hits rate                    87.6 %
+Cache read errors                     1
+Cache write errors                    0
+Compilation failures                  7
+Non-cacheable compilations            4
+Non-cacheable calls                  14
+Non-compilation calls                12
+Unsupported compiler calls            1
+
+Non-cacheable reasons:
+link                                 12
+no_working_directory                  2
+observation_incomplete                1
+query                                12
+unknown_tool                          1
+used_time                             3
+
+Cache location                  Local disk: \"/srv/cache/ibid\"
+Version (client)                1.2.3
+Cache size                          117 MiB
+Max cache size                     9536 MiB
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn for_a_person() {
+        for (ms, text) in
+            [(0, "0.0 s"), (1234, "1.2 s"), (59_999, "59 s"), (7_199_000, "119 min 59 s")]
+        {
+            assert_eq!(duration(ms), text);
+        }
+        assert_eq!(duration(10_000_000), "2 h 46 min");
+        assert_eq!(bytes(9999), "9999 B");
+        assert_eq!(bytes(10_000), "10 kB");
+    }
 }

@@ -22,32 +22,57 @@ pub struct Explanation {
     pub is_hit: bool,
     /// Why, in one line.
     pub because: String,
+    /// The name of the reason, if the command is not even looked up for one.
+    pub reason: Option<&'static str>,
 }
 
-/// Says whether a command would be a hit, and if not, what differs first from the nearest record.
+impl Explanation {
+    fn hit(because: &str) -> Explanation {
+        Explanation { is_hit: true, because: because.into(), reason: None }
+    }
+
+    fn miss(because: impl Into<String>) -> Explanation {
+        Explanation { is_hit: false, because: because.into(), reason: None }
+    }
+
+    fn passes(reason: PassReason) -> Explanation {
+        let because = "the command passes through".into();
+        Explanation { is_hit: false, because, reason: Some(reason.name()) }
+    }
+}
+
+/// Says whether a command would be a hit, and if not, what differs first from the nearest record. The words may be a line
+/// as a build shows it: with variables and with ibid itself before the tool.
 pub fn explain(words: Vec<OsString>) -> Explanation {
-    let miss = |because: String| Explanation { is_hit: false, because };
-    let start = start_from([OsString::from("ibid")].into_iter().chain(words), env::all());
-    let Some(call) = Call::read(&start) else { return miss("no tool is named".into()) };
+    let (variables, words) = pasted(words);
+    let is_set_again = |name: &OsString| variables.iter().any(|(known, _)| known == name);
+    let environment = env::all().filter(|(name, _)| !is_set_again(name));
+    let environment: Vec<_> = environment.chain(variables.iter().cloned()).collect();
+    let start = start_from([OsString::from("ibid")].into_iter().chain(words), environment);
+    let Some(call) = Call::read(&start) else { return Explanation::miss("no tool is named") };
     let invocation = match Invocation::find(start, call) {
         Ok(invocation) => invocation,
-        Err(name) => return miss(format!("there is no {}", name.display())),
+        Err(name) => return Explanation::miss(format!("there is no {}", name.display())),
     };
-    let passes =
-        |reason: PassReason| miss(format!("this command passes through: {}", reason.name()));
-    let policy = match invocation.decide() {
-        Decision::Cache(policy) => policy,
-        Decision::PassThrough(reason) => return passes(reason),
-    };
+    if invocation.config.disable {
+        return Explanation::miss("`disable` is on (IBID_DISABLE): the tool just runs");
+    }
     let store = match invocation.open_store() {
         Ok(store) => store,
-        Err(error) => return miss(format!("no cache: {error}")),
+        Err(error) => return Explanation::miss(format!("no cache: {error}")),
     };
+    let policy = match invocation.decide() {
+        Decision::Cache(policy) => policy,
+        Decision::PassThrough(reason) => return Explanation::passes(reason),
+    };
+    if invocation.config.recache {
+        return Explanation::miss("`recache` is on (IBID_RECACHE): the tool runs, found or not");
+    }
     let Some(mut request) = Request::new(start, call, &invocation.config) else {
-        return miss("no working directory".into());
+        return Explanation::passes(PassReason::NoWorkingDirectory);
     };
     if !request.read_source(&policy).is_ok_and(|is_known| is_known) {
-        return passes(PassReason::StandardInput);
+        return Explanation::passes(PassReason::StandardInput);
     }
     let mut arena = vec![0; ARENA_BYTES];
     let Request { command, environment, .. } = &request;
@@ -55,19 +80,47 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
         verdict.map_err(describe)
     });
     if told == Some(Ok(By::Stamps)) {
-        return Explanation { is_hit: true, because: "every input has its recorded stamp".into() };
+        return Explanation::hit("(a direct hit): every input has its recorded stamp");
     }
     let key = request.content_key(&store, &policy);
     if told == Some(Ok(By::Content))
         || content_lookup::is_true(&store, command, environment, &key, &mut arena)
     {
-        let because = "every input has its recorded content; stamps, PATH or PWD differ".into();
-        return Explanation { is_hit: true, because };
+        return Explanation::hit(
+            "(a content hit): every input has its recorded content; stamps, PATH or PWD differ",
+        );
     }
-    match told {
-        Some(Err(difference)) => miss(difference),
-        _ => miss(nearest(&store, command, &mut arena)),
+    Explanation::miss(match told {
+        Some(Err(difference)) => difference,
+        _ => nearest(&store, command, &mut arena),
+    })
+}
+
+/// The variables before a pasted command, and its words without them and without ibid itself.
+fn pasted(words: Vec<OsString>) -> (Vec<(OsString, OsString)>, Vec<OsString>) {
+    let mut words = std::collections::VecDeque::from(words);
+    let mut variables = Vec::new();
+    while let Some((name, value)) = words.front().and_then(|word| assignment(word)) {
+        variables.push((name, value));
+        words.pop_front();
     }
+    let is_us = |word: &OsString| Path::new(word).file_name() == Some(OsStr::new("ibid"));
+    if words.len() > 1 && is_us(&words[0]) {
+        words.pop_front();
+    }
+    (variables, words.into())
+}
+
+/// `NAME=VALUE`, as a shell has it before a command.
+fn assignment(word: &OsStr) -> Option<(OsString, OsString)> {
+    let bytes = word.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = (&bytes[..at], &bytes[at + 1..]);
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let is_name = name.first().is_some_and(|first| !first.is_ascii_digit() && is_letter(first))
+        && name.iter().all(is_letter);
+    let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    is_name.then(|| (owned(name), owned(value)))
 }
 
 /// A difference in plain words.
@@ -75,67 +128,203 @@ fn describe(difference: Difference<'_>) -> String {
     let show = |path: &CStr| OsStr::from_bytes(path.to_bytes()).display().to_string();
     match difference {
         Difference::Damaged => "the record is damaged".into(),
-        Difference::Command => "another command".into(),
+        Difference::Command => "the command is another one".into(),
         Difference::Variable(name) if name.is_empty() => "the environment differs".into(),
-        Difference::Variable(name) => format!("variable {} differs", show(name)),
-        Difference::Input(path) => format!("file {} differs", show(path)),
-        Difference::Link(path) => format!("symlink {} differs", show(path)),
+        Difference::Variable(name) => format!("variable {} has another value", show(name)),
+        Difference::Input(path) => format!("{} has changed", show(path)),
+        Difference::Link(path) => format!("the target of symlink {} has changed", show(path)),
         Difference::Existence(path) => format!("{} is gone or of another kind", show(path)),
         Difference::Listing(path) => format!("directory {} may have another listing", show(path)),
-        Difference::Appeared(path) => format!("absence {} is no more", show(path)),
+        Difference::Appeared(path) => format!("{} is new: it was looked for in vain", show(path)),
         Difference::NameIn(directory, name) => {
             let path = Path::new(OsStr::from_bytes(directory.to_bytes())).join(show(name));
             if name.to_bytes().ends_with(b"/") {
                 format!("{} is gone or of another kind", path.display())
             } else {
-                format!("absence {} is no more", path.display())
+                format!("{} is new: it was looked for in vain", path.display())
             }
         }
         Difference::Terminal => "the text would go to another kind of terminal or file".into(),
-        Difference::Cpu => "another CPU".into(),
+        Difference::Cpu => "this is another CPU".into(),
         Difference::StandardInput => {
             "the tool may read standard input, which is another one".into()
         }
     }
 }
 
-/// Compares with the stored command that shares the most fields.
+/// The words of a command, as a record has them.
+struct Words<'a> {
+    /// Root, remap, directory, tool.
+    head: Vec<&'a [u8]>,
+    args: Vec<&'a [u8]>,
+    /// The digest of a source from standard input.
+    source: Option<&'a [u8]>,
+}
+
+/// How many fields stand before the arguments.
+const HEAD: usize = 4;
+
+impl<'a> Words<'a> {
+    fn of(bytes: &'a [u8]) -> Words<'a> {
+        let mut fields: Vec<&[u8]> = probe::command::fields(bytes).collect();
+        let source = if has_source(bytes) { fields.pop() } else { None };
+        let args = fields.split_off(fields.len().min(HEAD));
+        Words { head: fields, args, source }
+    }
+
+    /// How many words are in one of the two only; a record of another source is far away.
+    fn distance(&self, other: &Words) -> usize {
+        let (new, gone) = self.differences(other);
+        let heads = self.head.iter().zip(&other.head).filter(|(one, other)| one != other).count();
+        let is_source = |word: &&&[u8]| names_a_source(word);
+        let is_other = self.args.iter().find(is_source) != other.args.iter().find(is_source);
+        new.len() + gone.len() + heads + if is_other { 1 << 20 } else { 0 }
+    }
+
+    /// The arguments that only these have, and those that only the others have.
+    fn differences(&self, other: &Words<'a>) -> (Vec<&'a [u8]>, Vec<&'a [u8]>) {
+        let mut gone = other.args.clone();
+        let is_new = |word: &&&'a [u8]| {
+            let at = gone.iter().position(|known| known == *word);
+            at.map(|at| gone.remove(at)).is_none()
+        };
+        let new = self.args.iter().filter(is_new).copied().collect();
+        (new, gone)
+    }
+
+    /// What differs first from the `recorded` ones.
+    fn first_difference(&self, recorded: &Words) -> String {
+        let show = |word: &[u8]| OsStr::from_bytes(word).display().to_string();
+        let shown = |word: Option<&&[u8]>| match word {
+            None | Some([]) => "not set".to_owned(),
+            Some(word) => show(word),
+        };
+        let names = ["`root`", "`remap`", "the working directory", "the tool"];
+        for (at, name) in names.into_iter().enumerate() {
+            let (now, then) = (self.head.get(at), recorded.head.get(at));
+            if now != then {
+                return format!("{name} is {}, it was {}", shown(now), shown(then));
+            }
+        }
+        let (new, gone) = self.differences(recorded);
+        match (new.first(), gone.first()) {
+            (Some(new), _) if names_a_source(new) => {
+                format!("no such compile of {} is stored", show(new))
+            }
+            (Some(new), Some(gone)) if is_same_option(new, gone) => {
+                format!("`{}` is new, it was `{}`", show(new), show(gone))
+            }
+            (Some(new), _) => format!("`{}` is new", show(new)),
+            (None, Some(gone)) => format!("`{}` is gone", show(gone)),
+            (None, None) if self.args != recorded.args => {
+                "the arguments are in another order".into()
+            }
+            (None, None) if self.source != recorded.source => "standard input differs".into(),
+            (None, None) => "the umask differs, or the way in which ibid was called".into(),
+        }
+    }
+}
+
+/// Whether a word looks like a source's name.
+pub fn names_a_source(word: &[u8]) -> bool {
+    const EXTENSIONS: [&[u8]; 11] =
+        [b"c", b"cc", b"cpp", b"cxx", b"C", b"c++", b"m", b"mm", b"rs", b"S", b"s"];
+    let extension = word.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    !word.starts_with(b"-") && extension.len() < word.len() && EXTENSIONS.contains(&extension)
+}
+
+/// Whether two words are one option with two values (`-O2` and `-O3`, `-DA=1` and `-DA=2`), or two values of one.
+fn is_same_option(one: &[u8], other: &[u8]) -> bool {
+    let name = |word: &[u8]| match word {
+        [b'-', b'D' | b'U', ..] => word.split(|byte| *byte == b'=').next().unwrap_or(word).to_vec(),
+        [b'-', b'O' | b'g', ..] => word[..2].to_vec(),
+        [b'-', ..] if word.contains(&b'=') => {
+            word.split(|byte| *byte == b'=').next().unwrap_or(word).to_vec()
+        }
+        [b'-', ..] => word.to_vec(),
+        _ => Vec::new(),
+    };
+    name(one) == name(other)
+}
+
+/// Compares with the nearest of all records of the tool, the newest of equals.
 fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
-    let ours: Vec<&[u8]> = probe::command::fields(command.bytes()).collect();
+    let ours = Words::of(command.bytes());
     let mut best: Option<(usize, String)> = None;
     store.each_entry(|entry| {
         if entry.header.kind() != Some(Kind::Record) {
             return;
         }
         let Some((record, _)) = probe::hot_part(entry, arena) else { return };
-        let recorded = record.command().unwrap_or(&[]);
-        let theirs: Vec<&[u8]> = probe::command::fields(recorded).collect();
-        let shared = theirs.iter().filter(|field| ours.contains(field)).count();
-        if best.as_ref().is_some_and(|(most, _)| *most >= shared) || theirs.get(3) != ours.get(3) {
-            return;
+        let recorded = Words::of(record.command().unwrap_or(&[]));
+        let distance = ours.distance(&recorded);
+        let is_nearer = best.as_ref().is_none_or(|(least, _)| distance <= *least);
+        if is_nearer && recorded.head.get(HEAD - 1) == ours.head.get(HEAD - 1) {
+            best = Some((distance, ours.first_difference(&recorded)));
         }
-        let source = |bytes, fields: &[&[u8]]| has_source(bytes).then(|| fields.len() - 1);
-        let source_at = source(command.bytes(), &ours).or_else(|| source(recorded, &theirs));
-        best = Some((shared, first_other_field(&ours, &theirs, source_at)));
     });
     best.map_or_else(|| "nothing is stored for this tool".into(), |(_, difference)| difference)
 }
 
-fn first_other_field(ours: &[&[u8]], theirs: &[&[u8]], source_at: Option<usize>) -> String {
-    let show = |field: Option<&&[u8]>| {
-        field.map_or("nothing".into(), |field| OsStr::from_bytes(field).display().to_string())
-    };
-    let at = (0..ours.len().max(theirs.len())).find(|at| ours.get(*at) != theirs.get(*at));
-    let what = match at {
-        None => return "the umask differs".into(),
-        Some(0) => "IBID_ROOT",
-        Some(1) => "IBID_REMAP",
-        Some(2) => "working directory",
-        Some(at) if source_at.is_some_and(|source| at >= source) => {
-            return "standard input differs".into();
+#[cfg(test)]
+mod tests {
+    use super::{Words, names_a_source, pasted};
+
+    fn words<'a>(line: &'a str, source: Option<&'a [u8]>) -> Words<'a> {
+        let mut words = line.split(' ').map(str::as_bytes);
+        let head =
+            vec![&b""[..], b"", words.next().unwrap_or_default(), words.next().unwrap_or_default()];
+        Words { head, args: words.collect(), source }
+    }
+
+    #[test]
+    fn the_first_difference_in_words() {
+        for (now, then, expected) in [
+            ("/p gcc -DNDEBUG -c a.c", "/p gcc -c a.c", "`-DNDEBUG` is new"),
+            ("/p gcc -c a.c", "/p gcc -DNDEBUG -c a.c", "`-DNDEBUG` is gone"),
+            ("/p gcc -O3 -c a.c", "/p gcc -O2 -c a.c", "`-O3` is new, it was `-O2`"),
+            ("/p gcc -DA=2 -c a.c", "/p gcc -DA=1 -c a.c", "`-DA=2` is new, it was `-DA=1`"),
+            ("/p gcc -Wall -c a.c", "/p gcc -g -c a.c", "`-Wall` is new"),
+            ("/p gcc -c a.c -o b.o", "/p gcc -c a.c -o a.o", "`b.o` is new, it was `a.o`"),
+            ("/p gcc a.c -c", "/p gcc -c a.c", "the arguments are in another order"),
+            ("/p gcc -c b.c", "/p gcc -c a.c", "no such compile of b.c is stored"),
+            ("/q gcc -c a.c", "/p gcc -c a.c", "the working directory is /q, it was /p"),
+        ] {
+            assert_eq!(words(now, None).first_difference(&words(then, None)), expected);
         }
-        Some(_) => "argument",
-    };
-    let at = at.unwrap_or(0);
-    format!("{what} {} was {}", show(ours.get(at)), show(theirs.get(at)))
+        let (now, then) = (words("/p gcc -c -", Some(b"1")), words("/p gcc -c -", Some(b"2")));
+        assert_eq!(now.first_difference(&then), "standard input differs");
+    }
+
+    #[test]
+    fn the_nearest_is_of_the_same_source() {
+        let now = words("/p gcc -DNDEBUG -O2 -Wall -c a.c -o a.o", None);
+        let same = words("/p gcc -O2 -c a.c -o x.o", None);
+        let other = words("/p gcc -DNDEBUG -O2 -Wall -c b.c -o a.o", None);
+        assert!(now.distance(&same) < now.distance(&other));
+    }
+
+    #[test]
+    fn lines_as_builds_show_them() {
+        let owned = |line: &str| line.split(' ').map(std::ffi::OsString::from).collect::<Vec<_>>();
+        for (line, names, rest) in [
+            ("gcc -c a.c", 0, "gcc -c a.c"),
+            ("ibid gcc -c a.c", 0, "gcc -c a.c"),
+            ("/usr/bin/ibid exec -- gcc -c a.c", 0, "exec -- gcc -c a.c"),
+            ("A=1 CARGO_PKG_NAME=x ibid rustc x.rs", 2, "rustc x.rs"),
+            ("./a=b -c a.c", 0, "./a=b -c a.c"),
+            ("ibid", 0, "ibid"),
+        ] {
+            let (variables, words) = pasted(owned(line));
+            assert_eq!((variables.len(), words), (names, owned(rest)), "{line}");
+        }
+    }
+
+    #[test]
+    fn sources() {
+        for (word, is_one) in [("a.c", true), ("src/lib.rs", true), ("-Ia.c", false), ("c", false)]
+        {
+            assert_eq!(names_a_source(word.as_bytes()), is_one, "{word}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ use crate::store::draft::Draft;
 
 use content_lookup::{ByContent, compare};
 pub use explain::{Explanation, explain};
-use log::Log;
+use log::{Log, Subject};
 use plan::{Plan, Step};
 use request::Request;
 use trust::{Observers, Part};
@@ -166,6 +166,10 @@ impl Invocation {
         Some((env::IBID_TRIED.into(), Some(tried)))
     }
 
+    fn subject(&self) -> Subject<'_> {
+        Subject { program: &self.program, args: &self.args }
+    }
+
     fn open_store(&self) -> Result<Store, StoreError> {
         Store::open_configured(&self.config)
     }
@@ -181,7 +185,7 @@ impl Invocation {
 
     /// Replaces this process by the tool; comes back only if that fails.
     fn become_tool(&self, why: impl std::fmt::Display) -> u8 {
-        self.log.line(format_args!("passed through, {why}: {}", self.program.display()));
+        self.log.line(format_args!("passed through, {why}: {}", self.subject()));
         let error = exec(&self.program, self.arg0(), &self.args, self.tried().as_slice());
         self.cannot_run(&error)
     }
@@ -278,7 +282,7 @@ impl Invocation {
 
     fn was_hit(&self, how: &str, request: &Request) -> Looked {
         request.source.iter().for_each(Source::leave_behind);
-        self.log.line(format_args!("{how}: {}", self.program.display()));
+        self.log.line(format_args!("{how}: {}", self.subject()));
         Looked::Hit
     }
 
@@ -328,7 +332,7 @@ impl Invocation {
         self.log.line(format_args!("ran for {:.2} ms", ended.wall.as_secs_f64() * 1e3));
         if !ended.status.is_success() {
             store.count(Counter::TOOL_FAILURES);
-            self.log.line(format_args!("tool failed: {}", self.program.display()));
+            self.log.line(format_args!("tool failed: {}", self.subject()));
             drop(observers);
             return end_like(ended.status);
         }
@@ -336,14 +340,14 @@ impl Invocation {
         match self.store_result(store, step, observers, &ended, (start_state, ahead)) {
             Ok(()) => {
                 store.count(Counter::STORED);
-                self.log.line(format_args!("miss, stored: {}", self.program.display()));
+                self.log.line(format_args!("miss, stored: {}", self.subject()));
             }
             Err(reason) => {
                 store.count_not_stored(reason);
                 self.log.line(format_args!(
                     "miss, not stored, {}: {}",
                     reason.name(),
-                    self.program.display()
+                    self.subject()
                 ));
             }
         }

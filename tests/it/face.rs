@@ -21,6 +21,9 @@ fn refusals_are_short() {
         &["--wrong"][..],
         &["stats", "--wrong"],
         &["stats", "more"],
+        &["-s", "-z"],
+        &["stat"],
+        &["nothing-of-the-kind"],
         &["config", "wrong"],
         &["config", "get"],
         &["config", "get", "wrong"],
@@ -63,7 +66,7 @@ fn a_compile_without_a_compiler() {
             assert!(said.contains(word), "{args:?}: {said}");
         }
     }
-    for args in [&["--wrong"][..], &["-q"], &["-s"], &["stats", "-E"], &["-M", "5G"]] {
+    for args in [&["--wrong"][..], &["-q"], &["stats", "-E"], &["-M", "much"]] {
         let done = run(&cache, args);
         assert!(!text(&done.stderr).contains("compiler is missing"), "{args:?}: {done:?}");
     }
@@ -196,6 +199,74 @@ fn a_settings_file_behind_a_symlink_stays_one() {
     cache.say(&["config", "set", "max_size", "4G"]);
     assert!(link.is_symlink());
     assert!(fs::read_to_string(&target).unwrap().contains("4G"));
+}
+
+#[test]
+fn install_says_what_to_write_into_the_profile() {
+    let mut cache = Cache::new();
+    let bin = cache.root().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for name in ["gcc", "cargo"] {
+        std::os::unix::fs::symlink(tools::path_of("true"), bin.join(name)).unwrap();
+    }
+    cache.set("PATH", bin.clone());
+    let dir = cache.root().join("links");
+    let (shown, ibid) = (dir.display(), tools::ibid().display());
+    let expected = format!(
+        "{shown}/gcc
+
+bash (~/.bashrc), zsh (~/.zshrc):
+
+    export PATH={shown}:\"$PATH\"
+
+fish (~/.config/fish/config.fish):
+
+    set -gx PATH {shown} $PATH
+
+rustc is not linked: cargo calls ibid if it is told to, by a variable
+
+    export RUSTC_WRAPPER={ibid}
+
+or by `rustc-wrapper` below `[build]` in ~/.cargo/config.toml.
+"
+    );
+    assert_eq!(cache.say(&["install", dir.to_str().unwrap()]), expected);
+
+    // ccache's links come first.
+    let other = cache.root().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(cache.root().join("ccache"), "").unwrap();
+    std::os::unix::fs::symlink("../ccache", other.join("gcc")).unwrap();
+    let note = format!("Note: ccache's links in {} are on PATH, too.", other.display());
+    cache.set("PATH", format!("{}:{}:{}", other.display(), dir.display(), bin.display()));
+    assert!(cache.say(&["install", dir.to_str().unwrap()]).contains(&note));
+    cache.set("PATH", format!("{}:{}:{}", dir.display(), other.display(), bin.display()));
+    assert!(!cache.say(&["install", dir.to_str().unwrap()]).contains("Note"));
+}
+
+#[test]
+fn uninstall_removes_only_our_links() {
+    let cache = Cache::new();
+    let dir = cache.root().join("links");
+    let name = dir.to_str().unwrap();
+    cache.say(&["install", name]);
+    std::os::unix::fs::symlink("/bin/true", dir.join("mine")).unwrap();
+    std::os::unix::fs::symlink("/gone/ibid", dir.join("gcc-99")).unwrap();
+    fs::write(dir.join("file"), "mine").unwrap();
+    let said = cache.say(&["uninstall", name]);
+    assert!(said.contains(&format!("removed {name}/gcc\n")) && said.contains("gcc-99"), "{said}");
+    let mut left: Vec<_> =
+        fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["file", "mine"]);
+    assert!(cache.say(&["uninstall", name]).starts_with("nothing to remove"));
+    for own in ["file", "mine"] {
+        fs::remove_file(dir.join(own)).unwrap();
+    }
+    cache.say(&["install", name]);
+    cache.say(&["uninstall", name]);
+    assert!(!dir.exists());
+    assert!(cache.say(&["uninstall", name]).starts_with("nothing to remove"));
 }
 
 #[test]

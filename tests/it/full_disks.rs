@@ -123,7 +123,7 @@ fn small_disks_with_room_for_a_segment() {
 
 #[test]
 fn small_disks_without_room_for_a_segment() {
-    let doctor = r#""$ibid" doctor >said 2>&1; test "$(grep -c 'nothing more is stored' said)" = 1 || { cat said; exit 8; }; : >said"#;
+    let doctor = r#""$ibid" doctor -v >said 2>&1; test "$(grep -c 'nothing more is stored' said)" = 1 || { cat said; exit 8; }; : >said"#;
     for mount in small(20).iter().chain(&small(40)).chain(&small(66)) {
         compile_while(mount, doctor, false);
     }

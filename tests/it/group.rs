@@ -162,7 +162,7 @@ fn one_member_fills_and_the_other_hits() {
         let state = fs::metadata(&file).unwrap();
         assert_eq!((state.mode() & 0o7777, state.gid()), (0o660, GROUP), "{}", file.display());
     }
-    let doctor = place.say(BOB, "ibid doctor");
+    let doctor = place.say(BOB, "ibid doctor -v --quick");
     assert!(doctor.contains("shared by group 64100"), "{doctor}");
 }
 
@@ -232,7 +232,7 @@ fn for_others_it_is_not_there() {
         let with = asked.made(user, "a.o");
         asked.say(user, "rm -f a.o; gcc -c a.c -o a.o");
         assert_eq!(with, asked.made(user, "a.o"));
-        let doctor = asked.shell(user, &format!("{set} ibid doctor"));
+        let doctor = asked.shell(user, &format!("{set} ibid doctor -v --quick"));
         let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
         let fails: Vec<_> = said.lines().filter(|line| line.starts_with("fail")).collect();
         assert_eq!(doctor.status.code(), Some(1), "{doctor:?}");
@@ -265,7 +265,8 @@ fn the_setting_in_the_file_and_a_directory_of_ones_own() {
     place.say(BOB, compile);
     let counters = Counters::from_json(&place.say(ANN, stats));
     assert_eq!((counters.hits(), counters.get("stored")), (1, 1), "{counters:?}");
-    let doctor = place.say(ANN, "export IBID_DIR=$HOME/own; mkdir -m 700 $IBID_DIR; ibid doctor");
+    let doctor =
+        place.say(ANN, "export IBID_DIR=$HOME/own; mkdir -m 700 $IBID_DIR; ibid doctor -v --quick");
     assert!(doctor.contains("only you may write it, though `share` is on"), "{doctor}");
     for file in files_below(&place.at("64001/own")) {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600, "{}", file.display());

@@ -116,7 +116,7 @@ const ODD_RUNS: &[&str] = &[
     "ibid TOOL -c nowhere.c",
     "mkfifo odd 2>/dev/null; MAKEFLAGS='-j2 --jobserver-auth=fifo:odd' ibid TOOL -I. -c SOURCE -o odd.o",
     "ibid TOOL -fuse-ld=mold -x c odd.c -o odd.out",
-    "ibid gc; ibid doctor",
+    "ibid gc; ibid doctor --quick",
     "ulimit -n 12; ibid TOOL -I. -c SOURCE -o odd.o",
     "LC_ALL=C.UTF-8 ibid TOOL -I. -Wall -c SOURCE -o odd.o",
 ];

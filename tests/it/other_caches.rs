@@ -213,7 +213,8 @@ fn the_links_of_debian() {
                 project.shell(&cache, &bare);
             }
         }
-        let said = cache.command(tools::ibid()).arg("doctor").output().unwrap().stdout;
+        let said =
+            cache.command(tools::ibid()).args(["doctor", "-v", "--quick"]).output().unwrap().stdout;
         let said = String::from_utf8(said).unwrap();
         assert!(said.contains(&format!("past {directory}/gcc")), "{said}");
     }

@@ -63,10 +63,10 @@ fn what_passes_through_and_why() {
 #[test]
 fn unknown_tools() {
     let (cache, project) = (Cache::new(), Project::new());
-    project.call(&cache, "true").check().expect(&passed("unknown_tool"));
+    project.call(&cache, "true x").check().expect(&passed("unknown_tool"));
     let seen = project.call(&cache, "sh -c").arg("exit 3").check().expect(&passed("unknown_tool"));
     assert_eq!(seen.done.code, Some(3));
-    project.call(&cache, "false").check().expect(&passed("unknown_tool"));
+    project.call(&cache, "false x").check().expect(&passed("unknown_tool"));
 }
 
 #[test]

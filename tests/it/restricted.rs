@@ -92,7 +92,12 @@ impl Place {
     }
 
     fn doctor(&self) -> String {
-        let done = self.cache.command(self.project.at("ibid")).arg("doctor").output().unwrap();
+        let done = self
+            .cache
+            .command(self.project.at("ibid"))
+            .args(["doctor", "-v", "--quick"])
+            .output()
+            .unwrap();
         assert_eq!(done.status.code(), Some(0), "{done:?}");
         String::from_utf8(done.stdout).unwrap()
     }

@@ -177,7 +177,7 @@ impl Scene {
         let flags = if self.tool.contains("++") { "-x c++" } else { "" };
         let line = format!("{} {flags} -c w.c -o w.o", self.tool);
         warm_up.call(&self.cache, &line).check();
-        let findings = self.cache.say(&["doctor", "--json"]);
+        let findings = self.cache.say(&["doctor", "--quick", "--json"]);
         assert!(findings.contains(" by preload: "), "{} is not trusted: {findings}", self.tool);
     }
 

@@ -1,7 +1,7 @@
 //! Looking after a cache: `verify`, `gc`, `doctor`, and how large it gets.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -129,53 +129,4 @@ fn the_size_is_kept() {
         project.call(&cache, "gcc -c a.c -o a.o").check().expect(&Outcome::Miss);
         project.call(&cache, "gcc -c a.c -o a.o").check().expect_hit();
     }
-}
-
-#[test]
-fn the_doctor_finds_nothing_wrong_here() {
-    let mut cache = Cache::new();
-    let bin = cache.root().join("bin");
-    cache.say(&["install", bin.to_str().unwrap()]);
-    let path = std::env::var("PATH").unwrap();
-    let said = cache.say(&["doctor"]);
-    assert!(!said.contains("fail"), "{said}");
-    for what in
-        ["cache directory", "file system", "shared memory", "binary", "observer", "compiler"]
-    {
-        assert!(said.contains(what), "{what}: {said}");
-    }
-    assert!(said.contains("was seen to read"), "{said}");
-    let json: serde_json::Value = serde_json::from_str(&cache.say(&["doctor", "--json"])).unwrap();
-    assert_eq!(json["can_cache"], true);
-    assert_eq!(json["findings"].as_array().unwrap().len(), said.lines().count());
-
-    cache.set("PATH", format!("{}:{path}", bin.display()));
-    assert!(cache.say(&["doctor"]).contains(&format!("through {}/gcc", bin.display())));
-    cache.set("PATH", format!("{path}:{}", bin.display()));
-    let late = cache.say(&["doctor"]);
-    assert!(late.contains("warn") && late.contains("comes after it on PATH"), "{late}");
-}
-
-#[test]
-fn the_doctor_says_what_is_wrong() {
-    let said = |cache: &Cache, status: i32| {
-        let done = run(cache, &["doctor"]);
-        assert_eq!(done.status.code(), Some(status), "{done:?}");
-        text(&done.stdout)
-    };
-    for (name, value, status, word) in [
-        ("IBID_DISABLE", "1", 1, "IBID_DISABLE"),
-        ("IBID_OBSERVER", "off", 1, "IBID_OBSERVER"),
-        ("IBID_READONLY", "1", 0, "readonly"),
-        ("IBID_MAX_SIZE", "much", 0, "`much`"),
-        ("IBID_DIR", "/proc/nowhere", 1, "/proc/nowhere"),
-        ("PATH", "/nowhere", 0, "none is on PATH"),
-    ] {
-        let cache = Cache::new().with(name, value);
-        assert!(said(&cache, status).contains(word), "{name}");
-    }
-    let cache = Cache::new();
-    fs::create_dir(cache.dir()).unwrap();
-    fs::set_permissions(cache.dir(), fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(said(&cache, 1).contains("only you may write"), "others may write");
 }

@@ -1,0 +1,150 @@
+//! `ibid stats` in all its forms, and the pages that say what it means.
+
+use std::fs;
+use std::path::Path;
+
+use ibid::outcome::{InternalError, NotStored, PassReason};
+use serde_json::Value;
+
+use crate::cache::Cache;
+use crate::project::Project;
+
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
+}
+
+/// A cache that has counted one of each outcome.
+fn used() -> Cache {
+    let files =
+        [("a.c", "int a;\n"), ("t.c", "const char *t = __TIME__;\n"), ("wrong.c", "int a = ;\n")];
+    let (cache, project) = (Cache::new(), Project::with(&files));
+    for line in ["-c a.c", "-c a.c", "-c t.c", "-c wrong.c", "--version", "-E a.c -o a.i"] {
+        let call = project.call(&cache, &format!("gcc {line}"));
+        call.unstable(&["t.o".to_owned()]).check();
+    }
+    project.touch("a.c");
+    project.call(&cache, "gcc -c a.c").check();
+    cache
+}
+
+#[test]
+fn every_outcome_is_explained() {
+    let page = page("outcomes.md");
+    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let passed = PassReason::ALL.iter().map(|reason| reason.name());
+    let not_stored = NotStored::ALL.iter().map(|reason| reason.name());
+    let errors = InternalError::ALL.iter().map(|error| error.name());
+    let outcomes =
+        ["invocation_hits", "portable_hits", "misses", "passed_through", "tool_failures"];
+    let names: Vec<&str> = passed.chain(not_stored).chain(errors).chain(outcomes).collect();
+    for name in &names {
+        let found: Vec<_> = rows.iter().filter(|row| row.split('`').next() == Some(name)).collect();
+        assert_eq!(found.len(), 1, "{name} is explained once");
+        let cells: Vec<_> = found[0].split('|').map(str::trim).collect();
+        assert!(cells.len() == 4 && cells[1].len() > 3 && cells[2].len() > 3, "{name}: {cells:?}");
+    }
+    for row in rows {
+        let name = row.split('`').next().unwrap();
+        assert!(names.contains(&name), "{name} is no outcome");
+    }
+}
+
+/// Whether `value` is what `schema` describes: the words of JSON Schema that ours uses.
+fn check(value: &Value, schema: &Value, all: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let pointer = reference.strip_prefix('#').unwrap();
+        return check(value, all.pointer(pointer).unwrap(), all, at);
+    }
+    match schema["type"].as_str().unwrap() {
+        "string" => assert!(value.is_string(), "{at}: {value}"),
+        "integer" => {
+            let least = schema["minimum"].as_u64().unwrap_or(0);
+            assert!(value.as_u64().is_some_and(|number| number >= least), "{at}: {value}");
+        }
+        "object" => {
+            let object = value.as_object().unwrap_or_else(|| panic!("{at}: {value}"));
+            for name in schema["required"].as_array().into_iter().flatten() {
+                assert!(object.contains_key(name.as_str().unwrap()), "{at}: no {name}");
+            }
+            for (name, value) in object {
+                let known = schema["properties"].get(name).or(schema.get("additionalProperties"));
+                let known = known.unwrap_or_else(|| panic!("{at}/{name} is not described"));
+                check(value, known, all, &format!("{at}/{name}"));
+            }
+        }
+        other => panic!("{at}: unknown type {other}"),
+    }
+}
+
+#[test]
+fn the_object_is_what_the_schema_says() {
+    let schema: Value = serde_json::from_str(&page("stats.schema.json")).unwrap();
+    for cache in [Cache::new(), used()] {
+        let object: Value = serde_json::from_str(&cache.say(&["stats", "--json"])).unwrap();
+        check(&object, &schema, &schema, "stats");
+        let by_format: Value =
+            serde_json::from_str(&cache.say(&["stats", "--format", "json"])).unwrap();
+        assert_eq!(object, by_format);
+    }
+    // The names of the contract.
+    for name in [
+        "invocation_hits",
+        "portable_hits",
+        "misses",
+        "stored",
+        "not_stored",
+        "passed_through",
+        "tool_failures",
+        "internal_errors",
+        "evictions",
+        "records",
+        "blobs",
+        "bytes_used",
+        "bytes_max",
+        "time_saved_ms",
+        "cache_dir",
+        "version",
+    ] {
+        let required = schema["required"].as_array().unwrap();
+        assert!(required.iter().any(|known| known == name), "{name}");
+    }
+}
+
+#[test]
+fn the_forms() {
+    let cache = used();
+    let text = cache.say(&["stats"]);
+    for line in [
+        "hit rate           50.0 %  (2 of 4)",
+        "  direct hits      1",
+        "  content hits     1",
+        "    used_time                    1  it asked for the time (__TIME__)",
+        "    query                        1  a question to the tool (--version)",
+        "failed compiles    1",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}: {text}");
+    }
+    assert_eq!(text, cache.say(&["stats", "--format", "text"]));
+    let prometheus = cache.say(&["stats", "--format", "prometheus"]);
+    for line in [
+        "ibid_hits_total{kind=\"direct\"} 1",
+        "ibid_hits_total{kind=\"content\"} 1",
+        "ibid_misses_total 2",
+        "ibid_passed_through_total{reason=\"preprocess\"} 1",
+    ] {
+        assert!(prometheus.lines().any(|known| known == line), "{line}: {prometheus}");
+    }
+    let sccache = cache.say(&["stats", "--format", "sccache"]);
+    let figure = |name: &str| -> u64 {
+        let line = sccache.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse().unwrap()
+    };
+    assert_eq!(figure("Compile requests  "), 7);
+    assert_eq!(figure("Compile requests executed"), 5);
+    assert_eq!(figure("Cache hits  "), 2);
+    assert_eq!(figure("Cache misses"), 2);
+    for wrong in [&["stats", "--format", "xml"][..], &["stats", "--json", "--format", "text"]] {
+        let done = cache.ibid(wrong).output().unwrap();
+        assert_eq!(done.status.code(), Some(2), "{wrong:?}: {done:?}");
+    }
+}
