@@ -17,6 +17,7 @@ use crate::config::{self, Config, Log, Observer, Share, distance};
 use crate::env;
 use crate::shm::clock;
 use crate::store::Store;
+use crate::store::audits::differing;
 use crate::store::verdicts::{DISTRUST_S_MAX, Verdict, Verdicts};
 use crate::wrapper;
 
@@ -72,6 +73,7 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     }
     findings.push(binary());
     findings.extend(opened.iter().flat_map(observers));
+    findings.extend(opened.iter().filter_map(audits));
     findings.push(file_times());
     findings.extend(tools::compilers());
     findings.extend(tools::links());
@@ -100,6 +102,14 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
         if asked.verbose { details(&findings, stdout)? } else { summary(findings, stdout)? }
     }
     Ok(u8::from(!can_cache || is_refused))
+}
+
+/// Whether a result of another directory was found to be wrong in this one.
+fn audits(store: &Store) -> Option<Finding> {
+    let classes = differing(store.directory());
+    let found = format!("{classes} kinds of commands gave other bytes in another directory");
+    let to_do = "their results serve one directory only; please report the options";
+    (classes > 0).then(|| finding(Mark::Warn, "directories", found).advise(to_do))
 }
 
 /// Each finding in a line of its own, in the order in which things were looked at.

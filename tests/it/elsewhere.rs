@@ -360,6 +360,9 @@ fn an_audit_that_finds_a_difference() {
             let _compared = scene.call(PLACES[1], &line("a")).check();
         });
         assert_eq!(counted.get("internal_errors/audit"), 1, "{tool}: {counted:?}");
+        let doctor = scene.cache.ibid(["doctor", "-v", "--quick"]).output().unwrap();
+        let doctor = String::from_utf8(doctor.stdout).unwrap();
+        assert!(doctor.contains("gave other bytes in another directory"), "{doctor}");
         scene.call(PLACES[2], &line("b")).check().expect_miss();
         scene.call(PLACES[2], &line("b")).check().expect(&Outcome::InvocationHit);
     }
