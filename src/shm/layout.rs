@@ -12,7 +12,7 @@ use super::words::Word;
 /// Counted up with every change of meaning that sizes and offsets do not show.
 pub const FORMAT: u32 = 1;
 /// The name of the directory below the cache directory: format, layout, endianness and width.
-pub const DIRECTORY: &str = "v1-aa03-le64";
+pub const DIRECTORY: &str = "v1-aa04-le64";
 
 /// The unit of offsets inside a segment.
 pub const UNIT_BYTES: u64 = 64;
@@ -137,7 +137,9 @@ pub struct EntryHeader {
     /// Length of the body, which follows at once.
     pub body_bytes: u64,
     /// A record: length of its hot part. A blob: 0.
-    pub hot_bytes: u64,
+    pub hot_bytes: u32,
+    /// When it was stored, seconds since the epoch.
+    pub stored_s: u32,
     /// XXH3-128 of the hot part (record) or of the body (blob).
     pub sum: [u8; 16],
     /// A record: hash of all that its content look-up compares and gives. A blob: 0.
@@ -150,6 +152,8 @@ pub struct EntryHeader {
 
 const _: () = assert!(size_of::<EntryHeader>() == 128);
 const _: () = assert!(core::mem::offset_of!(EntryHeader, key) == 32);
+const _: () = assert!(core::mem::offset_of!(EntryHeader, stored_s) == 76);
+const _: () = assert!(ENTRY_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(size_of::<IndexHeader>() == 128);
 const _: () = assert!(size_of::<Control>() == 3 * 128);
 const _: () = assert!(CONTROL_OFFSET + size_of::<Control>() <= INDEX_WORDS_OFFSET);
@@ -246,7 +250,7 @@ mod tests {
             size_of::<VolatileHeader>(),
             size_of::<EntryHeader>(),
         );
-        assert_eq!(text, "1 v1-aa03-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
+        assert_eq!(text, "1 v1-aa04-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod corners;
 mod damage;
 mod deliver;
 mod directories;
+mod export;
 mod face;
 mod first_week;
 mod full_disks;
