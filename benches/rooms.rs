@@ -187,7 +187,7 @@ fn hot_parts(criterion: &mut Criterion) {
         room.store.put_record(&draft).expect("stored");
         let found = room.store.cache.records(&draft.direct_key).next();
         let (_, entry) = found.expect("published");
-        group.throughput(Throughput::Bytes(entry.header.hot_bytes));
+        group.throughput(Throughput::Bytes(entry.header.hot_bytes.into()));
         group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
             bencher.iter(|| assert!(hot_part(black_box(&entry), &mut arena).is_some()));
         });

@@ -56,6 +56,8 @@ fn subcommand(words: &[OsString]) -> u8 {
         Ok(Command::Doctor(asked)) => cli::doctor::run(&asked, &mut stdout),
         Ok(Command::Gc(asked)) => cli::gc::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Verify(asked)) => cli::verify::run(&asked, &mut stdout, &mut stderr),
+        Ok(Command::Export(asked)) => cli::export::run(&asked, &mut stdout, &mut stderr),
+        Ok(Command::Import(asked)) => cli::import::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Install(asked)) => cli::install::run(&asked, &mut stdout, &mut stderr),
         Ok(Command::Uninstall(asked)) => cli::install::uninstall(&asked, &mut stdout, &mut stderr),

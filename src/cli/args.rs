@@ -51,6 +51,10 @@ pub enum Command {
     Gc(Gc),
     /// Check every byte that is stored; exits 1 if anything is damaged
     Verify(Verify),
+    /// Write what is stored to one file, for another cache
+    Export(Export),
+    /// Verify a file that `ibid export` wrote, and add what is new in it
+    Import(Import),
     /// Show or change the settings
     Config(Config),
     /// Make symlinks to ibid, named like the compilers on PATH
@@ -153,6 +157,24 @@ pub struct Verify {
     pub repair: bool,
 }
 
+/// `export FILE`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Where it goes; `-` is standard output
+    pub file: PathBuf,
+    /// Only what was stored, or used for the first time in another place, since then: `2h` (ago), `3d`, a date such as
+    /// `2026-11-29T13:44:41Z`, or seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = super::export::parse_since)]
+    pub since: Option<super::export::Since>,
+}
+
+/// `import FILE`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// What `ibid export` wrote; `-` is standard input
+    pub file: PathBuf,
+}
+
 /// `config [list|get|set|unset]`
 #[derive(Debug, Args)]
 pub struct Config {
@@ -200,7 +222,7 @@ pub struct Completions {
 }
 
 /// A time such as `30d`, `12h`, `45m` or `10s`; a bare number is days.
-fn parse_age(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
     let refused = || format!("`{text}` is not a time, such as `30d`, `12h`, `45m` or `10s`");
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

@@ -9,7 +9,9 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+pub mod export;
 pub mod gc;
+pub mod import;
 pub mod install;
 pub mod progress;
 pub mod reasons;
@@ -32,7 +34,7 @@ use crate::env;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 12] = [
+pub const SUBCOMMANDS: [&str; 14] = [
     "exec",
     "stats",
     "explain",
@@ -40,6 +42,8 @@ pub const SUBCOMMANDS: [&str; 12] = [
     "doctor",
     "gc",
     "verify",
+    "export",
+    "import",
     "config",
     "install",
     "uninstall",
@@ -94,6 +98,12 @@ pub fn parse(
 fn on_path(name: &str) -> bool {
     let path = env::get(env::PATH).unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
+/// Says in one line what keeps a subcommand from its work, and gives its status.
+fn refuse(why: &dyn std::fmt::Display, stderr: &mut dyn Write) -> io::Result<u8> {
+    writeln!(stderr, "ibid: {why}")?;
+    Ok(1)
 }
 
 /// The exit status of a subcommand; a reader that has gone away (`ibid stats | head`) is no failure.

@@ -55,9 +55,10 @@ pub fn cold_part<'a>(
     record: &Record<'_>,
     arena: &'a mut [u8],
 ) -> Option<(Cold<'a>, &'a mut [u8])> {
-    let len = usize::try_from(entry.header.body_bytes.checked_sub(entry.header.hot_bytes)?).ok()?;
+    let hot_bytes = u64::from(entry.header.hot_bytes);
+    let len = usize::try_from(entry.header.body_bytes.checked_sub(hot_bytes)?).ok()?;
     let (cold, rest) = arena.split_at_mut_checked(len)?;
-    entry.copy_out(entry.header.hot_bytes, cold)?;
+    entry.copy_out(hot_bytes, cold)?;
     let is_right = xxhash_rust::xxh3::xxh3_128(cold).to_le_bytes() == record.head.cold_sum;
     is_right.then_some((Cold(cold), rest))
 }

@@ -140,7 +140,9 @@ pub struct EntryHeader {
     /// Length of the body, which follows at once.
     pub body_bytes: u64,
     /// A record: length of its hot part. Others: 0.
-    pub hot_bytes: u64,
+    pub hot_bytes: u32,
+    /// When it was stored, seconds since the epoch.
+    pub stored_s: u32,
     /// XXH3-128 of the hot part (record) or of the body.
     pub sum: [u8; 16],
     /// A record: hash of all that its content look-up compares and gives. Others: 0.
@@ -153,6 +155,8 @@ pub struct EntryHeader {
 
 const _: () = assert!(size_of::<EntryHeader>() == 128);
 const _: () = assert!(core::mem::offset_of!(EntryHeader, key) == 32);
+const _: () = assert!(core::mem::offset_of!(EntryHeader, stored_s) == 76);
+const _: () = assert!(ENTRY_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(size_of::<IndexHeader>() == 128);
 const _: () = assert!(size_of::<Control>() == 3 * 128);
 const _: () = assert!(CONTROL_OFFSET + size_of::<Control>() <= INDEX_WORDS_OFFSET);

@@ -115,7 +115,7 @@ impl<'a> Entry<'a> {
             && header.uuid == *uuid
             && header.is_intact()
             && header.body_bytes <= (map.len() - body) as u64
-            && header.hot_bytes <= header.body_bytes;
+            && u64::from(header.hot_bytes) <= header.body_bytes;
         is_right.then_some(Entry { header, map, body })
     }
 

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytemuck::Zeroable;
 
@@ -26,7 +27,9 @@ use crate::shm::segments::Place;
 pub(super) struct NewEntry<'a> {
     pub(super) kind: Kind,
     pub(super) key: [u8; 32],
-    pub(super) hot_bytes: u64,
+    pub(super) hot_bytes: u32,
+    /// Seconds since the epoch.
+    pub(super) stored_s: u32,
     pub(super) sum: [u8; 16],
     pub(super) identity: [u8; 16],
     pub(super) circumstances: u64,
@@ -40,11 +43,26 @@ impl<'a> NewEntry<'a> {
             kind: Kind::Blob,
             key: blob.digest,
             hot_bytes: 0,
+            stored_s: now_s(),
             sum: blob.sum,
             identity: [0; 16],
             circumstances: 0,
             body,
         }
+    }
+
+    /// What another cache had with this header.
+    pub(super) fn of(header: &EntryHeader, body: &'a [&'a [u8]]) -> Option<NewEntry<'a>> {
+        Some(NewEntry {
+            kind: header.kind()?,
+            key: header.key,
+            hot_bytes: header.hot_bytes,
+            stored_s: header.stored_s,
+            sum: header.sum,
+            identity: header.identity,
+            circumstances: header.circumstances,
+            body,
+        })
     }
 
     /// Its header at `place` of the cache with identity `uuid`.
@@ -58,6 +76,7 @@ impl<'a> NewEntry<'a> {
             key: self.key,
             body_bytes,
             hot_bytes: self.hot_bytes,
+            stored_s: self.stored_s,
             sum: self.sum,
             identity: self.identity,
             circumstances: self.circumstances,
@@ -182,6 +201,12 @@ impl Store {
         control.begin(seq, epoch);
         Ok(())
     }
+}
+
+/// The time, in seconds since the epoch, as an entry keeps it.
+pub(super) fn now_s() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
 }
 
 /// Lets the segment that is appended to be full.

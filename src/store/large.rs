@@ -21,23 +21,38 @@ use crate::shm::segments::Place;
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// What is tried where the file itself gives an error, and not the cache.
+pub(super) const READING: &str = "cannot read";
+
 impl Store {
     /// Stores the content of a file once; gives the name by which a record refers to it.
     pub fn put_file(&self, file: &File) -> Result<BlobRef, StoreError> {
-        let failed = || StoreError::io("cannot read", &self.directory, InternalError::Append);
+        let failed = || StoreError::io(READING, &self.directory, InternalError::Append);
         let len_bytes = file.metadata().map_err(failed())?.len();
+        self.put_part(file, 0, len_bytes)
+    }
+
+    /// The same of the `len_bytes` from `from`.
+    pub(super) fn put_part(
+        &self,
+        file: &File,
+        from: u64,
+        len_bytes: u64,
+    ) -> Result<BlobRef, StoreError> {
+        let failed = || StoreError::io(READING, &self.directory, InternalError::Append);
         let entry_bytes = self.entry_bytes(len_bytes)?;
         if entry_bytes > ENTRY_BYTES_MAX {
-            return self.put_large(file, len_bytes, large_segment_bytes(entry_bytes));
+            return self.put_large(file, from, len_bytes, large_segment_bytes(entry_bytes));
         }
         let mut bytes = vec![0; usize::try_from(len_bytes).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, 0).map_err(failed())?;
+        file.read_exact_at(&mut bytes, from).map_err(failed())?;
         self.put_blob(&bytes)
     }
 
     fn put_large(
         &self,
         file: &File,
+        from: u64,
         len_bytes: u64,
         segment_bytes: u64,
     ) -> Result<BlobRef, StoreError> {
@@ -49,7 +64,7 @@ impl Store {
         fault::point("large segment: temporary file made");
         files::reserve(&copy, segment_bytes).map_err(failed())?;
         fault::point("large segment: space reserved");
-        let mut blob = copy_hashed(file, &copy, len_bytes).map_err(failed())?;
+        let mut blob = copy_hashed((file, from), &copy, len_bytes).map_err(failed())?;
         self.once(&mut blob, |blob| self.link_large(&temporary.0, &copy, blob, segment_bytes))?;
         Ok(blob)
     }
@@ -83,8 +98,8 @@ impl Drop for Temporary {
     }
 }
 
-/// Copies a file to where the body of a large segment's entry begins; what it is called as a blob.
-fn copy_hashed(from: &File, to: &File, len_bytes: u64) -> io::Result<BlobRef> {
+/// Copies a part of a file to where the body of a large segment's entry begins; what it is called as a blob.
+fn copy_hashed((file, from): (&File, u64), to: &File, len_bytes: u64) -> io::Result<BlobRef> {
     let body = Place { seq: 0, unit: SEGMENT_FIRST_UNIT }.offset() + size_of::<EntryHeader>();
     let (mut sum, mut digest) = (Xxh3::new(), blake3::Hasher::new());
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -92,7 +107,7 @@ fn copy_hashed(from: &File, to: &File, len_bytes: u64) -> io::Result<BlobRef> {
     while at < len_bytes {
         let left = usize::try_from(len_bytes - at).unwrap_or(usize::MAX);
         let part = &mut chunk[..CHUNK_BYTES.min(left)];
-        from.read_exact_at(part, at)?;
+        file.read_exact_at(part, from + at)?;
         sum.update(part);
         digest.update(part);
         to.write_all_at(part, body as u64 + at)?;

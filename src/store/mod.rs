@@ -28,8 +28,11 @@ mod create;
 mod decode;
 pub mod digest;
 pub mod draft;
+pub mod export;
+mod export_format;
 mod files;
 pub mod gc;
+pub mod import;
 mod large;
 pub mod path_set;
 mod rotate;
@@ -37,7 +40,7 @@ pub mod verdicts;
 pub mod verify;
 mod walk;
 
-use append::NewEntry;
+use append::{NewEntry, now_s};
 use draft::Draft;
 
 /// The default of `IBID_MAX_SIZE`.
@@ -228,27 +231,40 @@ impl Store {
 
     /// Stores a record under both of its keys.
     pub fn put_record(&self, draft: &Draft) -> Result<(), StoreError> {
+        let place = self.append_record(draft, now_s())?;
+        self.publish_by_content(draft, place)?;
+        let (identity, circumstances) = (draft.identity(), draft.circumstances());
+        self.publish(&draft.direct_key, place, |old| {
+            self.cache.segments.entry(old).is_some_and(|old| {
+                old.header.identity == identity && old.header.circumstances == circumstances
+            })
+        })
+    }
+
+    /// Appends a record that was stored first at `stored_s`.
+    fn append_record(&self, draft: &Draft, stored_s: u32) -> Result<Place, StoreError> {
         let encoded = draft.encode();
         let mut key = [0; 32];
         key[..16].copy_from_slice(&draft.direct_key);
         key[16..].copy_from_slice(&draft.result_key);
-        let (identity, circumstances) = (draft.identity(), draft.circumstances());
-        let place = self.append(&NewEntry {
+        self.append(&NewEntry {
             kind: Kind::Record,
             key,
-            hot_bytes: encoded.hot.len() as u64,
+            // A longer one is refused.
+            hot_bytes: u32::try_from(encoded.hot.len()).unwrap_or(u32::MAX),
+            stored_s,
             sum: xxhash_rust::xxh3::xxh3_128(&encoded.hot).to_le_bytes(),
-            identity,
-            circumstances,
+            identity: draft.identity(),
+            circumstances: draft.circumstances(),
             body: &[&encoded.hot, &encoded.cold],
-        })?;
-        let header_at = |place| self.cache.segments.entry(place).map(|entry| entry.header);
+        })
+    }
+
+    fn publish_by_content(&self, draft: &Draft, place: Place) -> Result<(), StoreError> {
+        let identity = draft.identity();
         self.publish(&draft.result_key, place, |old| {
-            header_at(old).is_some_and(|header| header.identity == identity)
-        })?;
-        self.publish(&draft.direct_key, place, |old| {
-            header_at(old)
-                .is_some_and(|h| h.identity == identity && h.circumstances == circumstances)
+            let old = self.cache.segments.entry(old);
+            old.is_some_and(|old| old.header.identity == identity)
         })
     }
 

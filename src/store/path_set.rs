@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::append::NewEntry;
+use super::append::{NewEntry, now_s};
 use super::draft::{Draft, Input, is_searched};
 use super::{Kind, Store};
 use crate::error::StoreError;
@@ -177,6 +177,7 @@ impl Store {
             kind: Kind::PathSet,
             key,
             hot_bytes: 0,
+            stored_s: now_s(),
             sum: xxh3_128(&body).to_le_bytes(),
             identity: [0; 16],
             circumstances: 0,

@@ -12,6 +12,7 @@ mod crash;
 mod gc;
 mod power;
 mod reference;
+mod transfer;
 mod verify;
 
 struct Scratch {

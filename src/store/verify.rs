@@ -20,7 +20,7 @@ use crate::error::StoreError;
 use crate::index::{self, Index};
 use crate::outcome::InternalError;
 use crate::record::{BlobRef, Cold, Record};
-use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, segment_name};
+use crate::shm::layout::{DIRECTORY, EntryHeader, INDEX_WORDS_OFFSET, Kind, segment_name};
 use crate::shm::raw;
 use crate::shm::segments::{Entry, Place};
 use crate::shm::words::WordsMut;
@@ -148,11 +148,13 @@ struct Reference {
 
 impl Reference {
     fn hint(&self) -> Place {
-        Place {
-            seq: self.blob.hint >> 20,
-            unit: u32::try_from(self.blob.hint & 0xf_ffff).unwrap_or(0),
-        }
+        hint(&self.blob)
     }
+}
+
+/// Where a blob stood when the record was written that names it.
+pub(super) fn hint(blob: &BlobRef) -> Place {
+    Place { seq: blob.hint >> 20, unit: u32::try_from(blob.hint & 0xf_ffff).unwrap_or(0) }
 }
 
 impl<'s> Verifier<'s> {
@@ -217,12 +219,12 @@ impl<'s> Verifier<'s> {
         self.report.bytes += entry.header.body_bytes;
         match entry.header.kind() {
             None => self.damaged(place, Fault::Entry, words),
-            Some(Kind::Record) => match blobs_of(&entry) {
+            Some(Kind::Record) => match record_of(&entry) {
                 None => self.damaged(place, Fault::Record, words),
-                Some(blobs) => {
+                Some(draft) => {
                     self.report.records += 1;
                     let reference = |blob| Reference { blob, record: place, words: words.clone() };
-                    self.references.extend(blobs.into_iter().map(reference));
+                    self.references.extend(blobs_of(&draft).map(reference));
                 }
             },
             Some(Kind::PathSet) => {
@@ -311,7 +313,7 @@ impl<'s> Verifier<'s> {
 }
 
 /// Whether a blob's bytes are those that its digest and its sum were made of.
-fn blob_is_whole(entry: &Entry<'_>) -> bool {
+pub(super) fn blob_is_whole(entry: &Entry<'_>) -> bool {
     let (mut sum, mut digest) = (Xxh3::new(), blake3::Hasher::new());
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut at = 0;
@@ -329,20 +331,29 @@ fn blob_is_whole(entry: &Entry<'_>) -> bool {
         && *digest.finalize().as_bytes() == entry.header.key
 }
 
-/// The blobs that a record names; `None` if the record is damaged.
-fn blobs_of(entry: &Entry<'_>) -> Option<Vec<BlobRef>> {
+/// The record of an entry; `None` if it is damaged.
+pub(super) fn record_of(entry: &Entry<'_>) -> Option<Draft> {
     let mut body = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
     entry.copy_out(0, &mut body)?;
-    let (hot, cold) = body.split_at_checked(usize::try_from(entry.header.hot_bytes).ok()?)?;
-    if xxh3_128(hot).to_le_bytes() != entry.header.sum {
+    decode_record(&entry.header, &body)
+}
+
+/// The record whose bytes are in `body`; `None` if they are damaged.
+pub(super) fn decode_record(header: &EntryHeader, body: &[u8]) -> Option<Draft> {
+    let (hot, cold) = body.split_at_checked(usize::try_from(header.hot_bytes).ok()?)?;
+    if xxh3_128(hot).to_le_bytes() != header.sum {
         return None;
     }
     let record = Record::read(hot)?;
     if xxh3_128(cold).to_le_bytes() != record.head.cold_sum {
         return None;
     }
-    let draft = Draft::decode(&record, &Cold(cold), &entry.header.key)?;
+    Draft::decode(&record, &Cold(cold), &header.key)
+}
+
+/// The blobs that a record names.
+pub(super) fn blobs_of(draft: &Draft) -> impl Iterator<Item = BlobRef> + '_ {
     let outputs = draft.outputs.iter().map(|output| output.blob);
     let blobs = outputs.chain(draft.stdout).chain(draft.stderr);
-    Some(blobs.filter(|blob| blob.len_bytes > 0).collect())
+    blobs.filter(|blob| blob.len_bytes > 0)
 }

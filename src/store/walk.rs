@@ -60,12 +60,19 @@ impl Store {
 
     /// Visits every entry that a word names, once.
     pub fn each_entry(&self, mut visit: impl FnMut(&Entry<'_>)) {
+        self.each_place(|_, entry| visit(entry));
+    }
+
+    /// The same, with the places, in their order.
+    pub(super) fn each_place(&self, mut visit: impl FnMut(Place, &Entry<'_>)) {
         let (mut named, _) = self.named();
         named.dedup_by_key(|named| named.place);
         for run in named.chunk_by(|a, b| a.place.seq == b.place.seq) {
             let Some(segment) = self.map_segment(run[0].place.seq) else { continue };
-            for entry in run.iter().filter_map(|named| segment.entry(named.place)) {
-                visit(&entry);
+            for place in run.iter().map(|named| named.place) {
+                if let Some(entry) = segment.entry(place) {
+                    visit(place, &entry);
+                }
             }
         }
     }

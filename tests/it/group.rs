@@ -215,6 +215,36 @@ fn what_not_all_may_read_is_not_stored() {
     assert_eq!(place.outcome(ANN, BOB, compile), Outcome::InvocationHit);
 }
 
+/// What one member has compiled in a cache of her own and imports serves all; what only she can read serves her alone.
+#[test]
+fn what_is_imported_into_it() {
+    let Some(place) = Place::shared() else { return };
+    place.write("secret.h", "int secret = 1;\n", 0o600);
+    place.write("b.c", "#include \"secret.h\"\n", 0o644);
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let compile = |name: &str| format!("rm -f {name}.o; ibid gcc -c {name}.c -o {name}.o");
+    let own = format!(
+        "(export IBID_DIR=$HOME/own; mkdir -m 700 $IBID_DIR; {}; {};",
+        compile("a"),
+        compile("b")
+    );
+    let said =
+        place.say(ANN, &format!("{own} ibid export $HOME/export); ibid import $HOME/export"));
+    assert!(said.contains("imported 2 records and 2 blobs"), "{said}");
+    for file in files_below(&place.at("cache")) {
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o660, "{}", file.display());
+    }
+    assert_eq!(place.outcome(BOB, BOB, &compile("a")), Outcome::PortableHit);
+    assert_eq!(place.outcome(BOB, BOB, &compile("a")), Outcome::InvocationHit);
+    for _ in 0..2 {
+        let done = place.shell(BOB, &compile("b"));
+        assert!(!done.status.success() && !place.source("b.o").exists(), "{done:?}");
+        assert_eq!(place.outcome(ANN, ANN, &compile("b")), Outcome::PortableHit);
+        fs::remove_file(place.source("b.o")).unwrap();
+    }
+    assert!(place.say(BOB, "ibid verify").contains("nothing is damaged"));
+}
+
 /// Without the setting, or without being a member, the cache is as if it were not there.
 #[test]
 fn for_others_it_is_not_there() {

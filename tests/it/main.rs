@@ -27,6 +27,7 @@ mod directories;
 mod doctor;
 mod elsewhere;
 mod explain;
+mod export;
 mod face;
 mod first_week;
 mod full_disks;

@@ -1,0 +1,299 @@
+//! Writes what a cache holds as one stream of bytes, for another cache to read.
+//!
+//! Written is what the index leads to and what is whole: records that can be true in another place or at another time,
+//! the blobs that they name, and all entries of other kinds. Damage and what is evicted meanwhile are left out.
+//! Read next: `export_format.rs`, `import.rs`.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use bytemuck::Zeroable;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::Store;
+use super::append::now_s;
+use super::draft::Draft;
+use super::export_format::{FileHeader, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer};
+use super::verify::{blob_is_whole, blobs_of, decode_record, hint, record_of};
+use super::walk::Segment;
+use crate::record::{self, BlobRef};
+use crate::shm::layout::{ENTRY_BYTES_MAX, EntryHeader, Kind};
+use crate::shm::segments::{Entry, Place};
+
+/// How much of a large blob is read at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What was written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Exported {
+    /// Records.
+    pub records: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// All bytes.
+    pub bytes: u64,
+    /// Records that were left out: damaged, with a blob that is gone, or true only by the stats of files.
+    pub left_out: u64,
+}
+
+/// Writes the records of `store` that were stored at `since_s` (seconds since the epoch) or later, with their blobs.
+/// `progress` is told how many of how many bytes are written.
+pub fn export(
+    store: &Store,
+    since_s: u64,
+    to: &mut dyn Write,
+    progress: &mut dyn FnMut(usize, usize),
+) -> io::Result<Exported> {
+    let selection = Selection::of(store, since_s);
+    let mut writer = Writer::new(to, selection.bytes, progress)?;
+    let is_written = selection.write_blobs(store, &mut writer)?;
+    let records = selection.write_others(store, &is_written, &mut writer)?;
+    let (blobs, bytes) = (writer.blobs, writer.finish()?);
+    let left_out = selection.left_out + selection.records() - records;
+    Ok(Exported { records, blobs, bytes, left_out })
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Selection {
+    /// Blobs that a record names, and where each should stand.
+    blobs: Vec<(Place, BlobRef)>,
+    /// Everything else, in the order of the places.
+    others: Vec<Other>,
+    bytes: u64,
+    left_out: u64,
+}
+
+/// An entry that is no blob.
+struct Other {
+    place: Place,
+    is_record: bool,
+    /// What it names, in `blobs`.
+    blobs: Vec<u32>,
+}
+
+impl Selection {
+    fn of(store: &Store, since_s: u64) -> Selection {
+        let mut selection = Selection::default();
+        let (mut numbers, mut found) = (HashMap::new(), HashMap::new());
+        store.each_place(|place, entry| {
+            let Some(kind) = entry.header.kind() else { return };
+            if kind == Kind::Blob {
+                found.insert(entry.header.key, place);
+            } else if kind != Kind::Record {
+                // What a record may need to be found, whenever that was stored.
+                selection.add(place, entry, false, Vec::new());
+            } else if u64::from(entry.header.stored_s) >= since_s {
+                match record_of(entry).filter(can_be_judged_by_content) {
+                    Some(draft) => selection.add_record(place, entry, &draft, &mut numbers),
+                    None => selection.left_out += 1,
+                }
+            }
+        });
+        for (place, blob) in &mut selection.blobs {
+            *place = found.get(&blob.digest).copied().unwrap_or(*place);
+            selection.bytes += blob.len_bytes;
+        }
+        selection
+    }
+
+    fn add(&mut self, place: Place, entry: &Entry<'_>, is_record: bool, blobs: Vec<u32>) {
+        self.bytes += entry.header.body_bytes;
+        self.others.push(Other { place, is_record, blobs });
+    }
+
+    fn add_record(
+        &mut self,
+        place: Place,
+        entry: &Entry<'_>,
+        draft: &Draft,
+        numbers: &mut HashMap<[u8; 32], u32>,
+    ) {
+        let number = |blob: BlobRef| {
+            *numbers.entry(blob.digest).or_insert_with(|| {
+                self.blobs.push((hint(&blob), blob));
+                u32::try_from(self.blobs.len() - 1).unwrap_or(u32::MAX)
+            })
+        };
+        let blobs = blobs_of(draft).map(number).collect();
+        self.add(place, entry, true, blobs);
+    }
+
+    fn records(&self) -> u64 {
+        self.others.iter().filter(|other| other.is_record).count() as u64
+    }
+
+    /// Writes the blobs in the order of their places; which of them were whole.
+    fn write_blobs(&self, store: &Store, writer: &mut Writer<'_>) -> io::Result<Vec<bool>> {
+        let mut is_written = vec![false; self.blobs.len()];
+        let mut order: Vec<_> = (0..self.blobs.len()).collect();
+        order.sort_unstable_by_key(|number| self.blobs[*number].0);
+        let seq = |number: usize| self.blobs[number].0.seq;
+        let mut body = Vec::new();
+        for run in order.chunk_by(|a, b| seq(*a) == seq(*b)) {
+            let Some(segment) = store.map_segment(seq(run[0])) else { continue };
+            for number in run {
+                let (place, blob) = &self.blobs[*number];
+                let Some(entry) = segment.entry(*place) else { continue };
+                let is_it = entry.header.kind() == Some(Kind::Blob)
+                    && entry.header.key == blob.digest
+                    && entry.header.sum == blob.sum
+                    && entry.header.body_bytes == blob.len_bytes;
+                is_written[*number] = is_it && writer.blob(&entry, &mut body)?;
+            }
+        }
+        Ok(is_written)
+    }
+
+    /// Writes everything else, but no record that names a blob which was not written; how many records that are.
+    fn write_others(
+        &self,
+        store: &Store,
+        is_written: &[bool],
+        writer: &mut Writer<'_>,
+    ) -> io::Result<u64> {
+        let has_blobs = |other: &&Other| {
+            other.blobs.iter().all(|number| is_written.get(*number as usize) == Some(&true))
+        };
+        let others: Vec<_> = self.others.iter().filter(has_blobs).collect();
+        let (mut records, mut body) = (0, Vec::new());
+        for run in others.chunk_by(|a, b| a.place.seq == b.place.seq) {
+            let Some(segment) = store.map_segment(run[0].place.seq) else { continue };
+            for other in run {
+                if let Some(header) = copy_whole(&segment, other, &mut body) {
+                    writer.entry(&header, &body)?;
+                    records += u64::from(other.is_record);
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Copies an entry's body out; its header, if the bytes are those that were written.
+fn copy_whole(segment: &Segment, other: &Other, body: &mut Vec<u8>) -> Option<EntryHeader> {
+    let entry = segment.entry(other.place)?;
+    copy_body(&entry, body)?;
+    is_whole(&entry.header, body).then_some(entry.header)
+}
+
+fn copy_body(entry: &Entry<'_>, body: &mut Vec<u8>) -> Option<()> {
+    body.clear();
+    body.resize(usize::try_from(entry.header.body_bytes).ok()?, 0);
+    entry.copy_out(0, body)
+}
+
+/// Whether the bytes of an entry that is no blob are those that were written.
+pub(super) fn is_whole(header: &EntryHeader, body: &[u8]) -> bool {
+    if header.kind() == Some(Kind::Record) {
+        return decode_record(header, body).is_some();
+    }
+    let hot_bytes = usize::try_from(header.hot_bytes).unwrap_or(usize::MAX);
+    let summed = if hot_bytes == 0 { Some(body) } else { body.get(..hot_bytes) };
+    summed.is_some_and(|summed| xxh3_128(summed).to_le_bytes() == header.sum)
+}
+
+/// Whether a record can be true of other files with the same content. Another cache never believes a stamp of this one.
+pub(super) fn can_be_judged_by_content(draft: &Draft) -> bool {
+    draft.flags & record::STAMPS_ONLY == 0
+        && draft.inputs.iter().all(|input| input.kind != record::METADATA)
+}
+
+/// Writes entries, and counts and hashes what it writes.
+struct Writer<'w> {
+    to: &'w mut dyn Write,
+    digest: blake3::Hasher,
+    bytes: u64,
+    entries: u64,
+    blobs: u64,
+    /// How many bytes there will be, nearly.
+    total: usize,
+    progress: &'w mut dyn FnMut(usize, usize),
+}
+
+impl<'w> Writer<'w> {
+    fn new(
+        to: &'w mut dyn Write,
+        total: u64,
+        progress: &'w mut dyn FnMut(usize, usize),
+    ) -> io::Result<Writer<'w>> {
+        let total = usize::try_from(total).unwrap_or(usize::MAX);
+        let digest = blake3::Hasher::new();
+        let mut writer = Writer { to, digest, bytes: 0, entries: 0, blobs: 0, total, progress };
+        writer.write(bytemuck::bytes_of(&FileHeader::new(u64::from(now_s()))))?;
+        Ok(writer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.digest.update(bytes);
+        self.to.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        (self.progress)(usize::try_from(self.bytes).unwrap_or(usize::MAX), self.total);
+        Ok(())
+    }
+
+    fn header(&mut self, header: &EntryHeader) -> io::Result<()> {
+        self.entries += 1;
+        let placeless = EntryHeader { seq: 0, unit: 0, uuid: [0; 16], ..*header }.sealed();
+        self.write(bytemuck::bytes_of(&placeless))
+    }
+
+    fn entry(&mut self, header: &EntryHeader, body: &[u8]) -> io::Result<()> {
+        self.header(header)?;
+        self.write(body)
+    }
+
+    /// Writes a blob if it is whole; whether it is.
+    fn blob(&mut self, entry: &Entry<'_>, body: &mut Vec<u8>) -> io::Result<bool> {
+        if entry.header.body_bytes > ENTRY_BYTES_MAX {
+            return self.large_blob(entry);
+        }
+        let is_whole = copy_body(entry, body).is_some()
+            && xxh3_128(body).to_le_bytes() == entry.header.sum
+            && *blake3::hash(body).as_bytes() == entry.header.key;
+        if is_whole {
+            self.entry(&entry.header, body)?;
+            self.blobs += 1;
+        }
+        Ok(is_whole)
+    }
+
+    /// It is read twice, because it is never whole in memory.
+    fn large_blob(&mut self, entry: &Entry<'_>) -> io::Result<bool> {
+        if !blob_is_whole(entry) {
+            return Ok(false);
+        }
+        self.header(&entry.header)?;
+        let (mut chunk, mut digest) = (vec![0; CHUNK_BYTES], blake3::Hasher::new());
+        let mut at = 0;
+        while at < entry.header.body_bytes {
+            let left = usize::try_from(entry.header.body_bytes - at).unwrap_or(usize::MAX);
+            let part = &mut chunk[..CHUNK_BYTES.min(left)];
+            entry.copy_out(at, part).ok_or(io::ErrorKind::UnexpectedEof)?;
+            digest.update(part);
+            self.write(part)?;
+            at += part.len() as u64;
+        }
+        if *digest.finalize().as_bytes() != entry.header.key {
+            return Err(io::Error::other("the cache was changed while it was read"));
+        }
+        self.blobs += 1;
+        Ok(true)
+    }
+
+    /// Writes the trailer; how many bytes were written.
+    fn finish(mut self) -> io::Result<u64> {
+        let mut trailer = Trailer {
+            magic: TRAILER_MAGIC,
+            entries: self.entries,
+            blobs: self.blobs,
+            bytes: self.bytes,
+            ..Trailer::zeroed()
+        };
+        self.digest.update(&bytemuck::bytes_of(&trailer)[..TRAILER_DIGEST_OFFSET]);
+        trailer.digest = *self.digest.finalize().as_bytes();
+        self.write(bytemuck::bytes_of(&trailer))?;
+        self.to.flush()?;
+        Ok(self.bytes)
+    }
+}
