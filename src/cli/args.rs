@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::times::{Since, parse_age, parse_since};
+
 const AFTER_HELP: &str = "\
 To use the cache, put `ibid` before the compiler, or let the build do it:
   ibid gcc -c hello.c -o hello.o
@@ -164,8 +166,8 @@ pub struct Export {
     pub file: PathBuf,
     /// Only what was stored, or used for the first time in another place, since then: `2h` (ago), `3d`, a date such as
     /// `2026-11-29T13:44:41Z`, or seconds since 1970
-    #[arg(long, value_name = "TIME", value_parser = super::export::parse_since)]
-    pub since: Option<super::export::Since>,
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
 }
 
 /// `import FILE`
@@ -219,35 +221,4 @@ pub struct Install {
 pub struct Completions {
     /// The shell
     pub shell: clap_complete::Shell,
-}
-
-/// A time such as `30d`, `12h`, `45m` or `10s`; a bare number is days.
-pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
-    let refused = || format!("`{text}` is not a time, such as `30d`, `12h`, `45m` or `10s`");
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let unit_s: u64 = match unit {
-        "" | "d" => 24 * 60 * 60,
-        "h" => 60 * 60,
-        "m" => 60,
-        "s" => 1,
-        _ => return Err(refused()),
-    };
-    let number: u64 = number.parse().map_err(|_| refused())?;
-    number.checked_mul(unit_s).map(Duration::from_secs).ok_or_else(refused)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_age;
-
-    #[test]
-    fn ages() {
-        for (text, seconds) in [("30d", 2_592_000), ("2", 172_800), ("1h", 3600), ("0s", 0)] {
-            assert_eq!(parse_age(text).map(|age| age.as_secs()), Ok(seconds), "{text}");
-        }
-        for text in ["", "d", "-1d", "1y", "1.5h", "99999999999999999999d"] {
-            assert!(parse_age(text).is_err(), "{text}");
-        }
-    }
 }

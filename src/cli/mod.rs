@@ -16,6 +16,7 @@ pub mod install;
 pub mod progress;
 pub mod reasons;
 pub mod stats;
+pub mod times;
 pub mod verify;
 pub mod words;
 

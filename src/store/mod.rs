@@ -30,6 +30,7 @@ pub mod digest;
 pub mod draft;
 pub mod export;
 mod export_format;
+mod export_reader;
 mod files;
 pub mod gc;
 pub mod import;

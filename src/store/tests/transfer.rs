@@ -22,6 +22,9 @@ use crate::store::{MAX_BYTES_DEFAULT, Store};
 const MAX_BYTES: u64 = 2 * SEGMENT_BYTES + (1 << 20);
 const HEADER_BYTES: usize = size_of::<EntryHeader>();
 
+/// Headers and bodies, as they stand in a file.
+type Entries = Vec<(EntryHeader, Vec<u8>)>;
+
 fn exported(store: &Store, since_s: u64) -> (Vec<u8>, Exported) {
     let mut bytes = Vec::new();
     let exported = export(store, since_s, &mut bytes, &mut |_, _| {}).expect("written");
@@ -197,7 +200,7 @@ fn forged_files_are_seen_through() {
     let all = entries(&bytes);
     assert_eq!(all.len(), 4);
     let store = to.open_with(MAX_BYTES);
-    let refused = |what: &str, change: &dyn Fn(&mut Vec<(EntryHeader, Vec<u8>)>)| {
+    let refused = |what: &str, change: &dyn Fn(&mut Entries)| {
         let mut entries = all.clone();
         change(&mut entries);
         let before = state(&store);
@@ -277,7 +280,7 @@ fn of_more_than_there_is_room_for_the_newest_are_imported() {
     let (bytes, written) = exported(&store, 0);
     assert_eq!((written.records, written.blobs), (14, 14));
     let small = to.open_with(2 * SEGMENT_BYTES + (40 << 20));
-    small.put_blob(&[99; 3 << 20]).expect("stored");
+    small.put_blob(&vec![99; 3 << 20]).expect("stored");
     let imported = take_file(&to, &small, &bytes);
     assert_eq!((imported.records, imported.left_out), (4, 10));
     for number in 0..14 {
