@@ -14,3 +14,4 @@ pub mod path_walker;
 pub mod record_builder;
 mod refusal;
 pub mod search;
+mod temporaries;

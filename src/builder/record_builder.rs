@@ -92,6 +92,9 @@ impl RecordBuilder<'_> {
         let mut files = FileStates::knowing(self.store.cache.access, known_absent);
         self.vet(&mut files)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
+        if self.shows_temporaries(text).map_err(|_| NotStored::OutputChanged)? {
+            return Err(NotStored::UsedRandom);
+        }
         let outputs = self.outputs(&mut files)?;
         let written = self.written_directories();
         let (absences, unusable) = self.absences(&mut files, &written)?;
@@ -308,8 +311,10 @@ impl RecordBuilder<'_> {
     /// tell (`ar r`, a script that makes what is missing).
     fn may_depend_on_place(&self, seen: &crate::observe::Output) -> bool {
         let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
-        let is_unknown =
-            if self.policy.reads_old_outputs() { self.runs_unknown_objects() } else { !is_known };
+        let is_unknown = match self.policy.reads_old_outputs() {
+            true => self.policy.adds_to_outputs || self.runs_unknown_objects(),
+            false => !is_known,
+        };
         is_unknown && seen.was_asked
     }
 
@@ -414,6 +419,9 @@ impl RecordBuilder<'_> {
             if let Some(parent) = parent.filter(|parent| !is_made(parent)) {
                 files.walker.walk(parent);
             }
+        }
+        if self.policy.discards_output {
+            inputs.null_device()?;
         }
         for path in self.observation.existing.iter().chain(found).chain(unusable) {
             // A directory whose stat tells of absences is judged there.

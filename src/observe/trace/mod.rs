@@ -4,6 +4,7 @@
 //! spellings is one. Read next: `written.rs`, `conclude.rs`; `../log.rs` (the events).
 
 mod conclude;
+mod discarded;
 mod written;
 
 use std::collections::BTreeMap;
@@ -118,6 +119,7 @@ pub struct Trace {
     images: FxHashMap<u32, PathBuf>,
     /// The process of the event that is taken in.
     actor: u32,
+    discarded: discarded::Discarded,
     /// What was found out about the loader's searches.
     pub searches: loader::Known,
     /// What is already known of the whole.
@@ -208,6 +210,7 @@ impl Trace {
                     self.write_to(path);
                 }
                 self.actor = event.pid;
+                self.note_discarded(event);
                 self.event(event);
             }
         }
