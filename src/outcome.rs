@@ -27,19 +27,19 @@ named! {
     PassReason {
         /// No policy knows the tool.
         UnknownTool = "unknown_tool",
-        /// The command links.
+        /// The command links (no longer a reason).
         Link = "link",
         /// More than one source in one call.
         SeveralSources = "several_sources",
         /// The command names no source.
         NoSource = "no_source",
-        /// Preprocessing only (`-E`, `-M`, `-MM`).
+        /// Preprocessing only (no longer a reason).
         Preprocess = "preprocess",
         /// The source is standard input.
         StandardInput = "standard_input",
         /// The command asks the tool about itself (`--version`, `-v`, `-print-…`, `-###`).
         Query = "query",
-        /// The output is standard output or a device.
+        /// The output is a device that is not `/dev/null`; rustc: any, and standard output.
         OutputNotAFile = "output_not_a_file",
         /// The command cannot be understood (a missing value, an unreadable response file).
         Unparsed = "unparsed",

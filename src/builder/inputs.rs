@@ -211,6 +211,15 @@ impl<'a> Inputs<'a> {
         Ok(())
     }
 
+    /// Notes that what was written to `/dev/null` is nowhere: some have a plain file there.
+    pub fn null_device(&mut self) -> Result<(), NotStored> {
+        let path = c"/dev/null";
+        let state = raw::lstat(path).ok().filter(FileState::is_null_device);
+        let state = state.ok_or(NotStored::SpecialOutput)?;
+        self.push(path.to_owned(), record::EXISTS, &state, [0; 32]);
+        Ok(())
+    }
+
     /// Notes a path of which only the state was asked for.
     pub fn existing(&mut self, files: &mut FileStates, path: &Path) -> Result<(), NotStored> {
         let spelled = c_path(path).ok_or(NotStored::UnrepeatableInput)?;

@@ -15,3 +15,4 @@ pub mod place;
 pub mod record_builder;
 mod refusal;
 pub mod search;
+mod temporaries;

@@ -17,9 +17,11 @@ use memchr::memmem;
 use super::path_walker::path_of;
 use super::record_builder::RecordBuilder;
 use crate::compilers::{adds_options, holds_options};
+use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw;
 use crate::store::draft::{Draft, Input};
+use crate::store::path_set::PathSet;
 
 /// A larger output is taken for one that may hold anything.
 const SCANNED_BYTES_MAX: u64 = 256 << 20;
@@ -114,8 +116,24 @@ pub fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
 }
 
 impl RecordBuilder<'_> {
+    /// Gives a record the key under which it is found by content, in this place or, if it is free of it, in every place; its
+    /// path set goes into the store.
+    pub(super) fn set_result_key(&self, draft: &mut Draft) -> Result<(), NotStored> {
+        let place = match self.free_of_place(draft) {
+            Ok(()) => &[][..],
+            Err(binds) => {
+                (self.log)(format_args!("bound to this directory: {binds}"));
+                self.command.place()
+            }
+        };
+        let (set, contents) = PathSet::of(draft);
+        draft.result_key = set.result_key(&self.content_key, place, &contents);
+        let put = self.store.put_path_set(&self.content_key, &set);
+        put.map_err(|error| error.not_stored())
+    }
+
     /// Makes a record one for every place, if its result is free of this one; what binds it if not.
-    pub(super) fn free_of_place(&self, draft: &mut Draft) -> Result<(), Binds> {
+    fn free_of_place(&self, draft: &mut Draft) -> Result<(), Binds> {
         let is_known = self.policy.omits_directory
             && !self.runs_unknown_code()
             && draft.flags & record::STAMPS_ONLY == 0;

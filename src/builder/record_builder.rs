@@ -38,7 +38,6 @@ use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::digest::digest_link;
 use crate::store::draft::{Directory, Draft, Output, Variable};
-use crate::store::path_set::PathSet;
 
 /// A run of a tool, and all that is known of it.
 pub struct RecordBuilder<'a> {
@@ -96,6 +95,9 @@ impl RecordBuilder<'_> {
         let mut files = FileStates::knowing(self.store.cache.access, known_absent);
         self.vet(&mut files)?;
         let text = self.ended.text.as_ref().ok_or(NotStored::TooMuchText)?;
+        if self.shows_temporaries(text).map_err(|_| NotStored::OutputChanged)? {
+            return Err(NotStored::UsedRandom);
+        }
         let outputs = self.outputs(&mut files)?;
         let written = self.written_directories();
         let (absences, unusable) = self.absences(&mut files, &written)?;
@@ -127,15 +129,7 @@ impl RecordBuilder<'_> {
         {
             draft.flags |= record::STAMPS_ONLY;
         }
-        if let Err(binds) = self.free_of_place(&mut draft) {
-            (self.log)(format_args!("bound to this directory: {binds}"));
-        }
-        let is_anywhere = draft.flags & record::ANYWHERE != 0;
-        let place = if is_anywhere { &[][..] } else { self.command.place() };
-        let (set, contents) = PathSet::of(&draft);
-        draft.result_key = set.result_key(&self.content_key, place, &contents);
-        let put = self.store.put_path_set(&self.content_key, &set);
-        put.map_err(|error| error.not_stored())?;
+        self.set_result_key(&mut draft)?;
         Ok(draft)
     }
 
@@ -322,8 +316,11 @@ impl RecordBuilder<'_> {
     /// tell (`ar r`, a script that makes what is missing).
     fn may_depend_on_place(&self, seen: &crate::observe::SeenOutput) -> bool {
         let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
-        let is_unknown =
-            if self.policy.reads_old_outputs() { self.runs_unknown_objects() } else { !is_known };
+        let is_unknown = if self.policy.reads_old_outputs() {
+            self.policy.adds_to_outputs || self.runs_unknown_objects()
+        } else {
+            !is_known
+        };
         is_unknown && seen.was_asked
     }
 
@@ -428,6 +425,9 @@ impl RecordBuilder<'_> {
             if let Some(parent) = parent.filter(|parent| !is_made(parent)) {
                 files.walker.walk(parent);
             }
+        }
+        if self.policy.discards_output {
+            inputs.null_device()?;
         }
         for path in self.observation.existing.iter().chain(found).chain(unusable) {
             // A directory whose stat tells of absences is judged there.

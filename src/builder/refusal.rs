@@ -13,12 +13,13 @@ use super::file_states::{FileStates, is_shared_object, was_set_back};
 use super::inputs::Shows;
 use super::record_builder::RecordBuilder;
 use crate::compilers::{
-    StandardInput, Times, asks_idly, is_wrapper, reads_variables_by_name, shells,
+    StandardInput, Times, asks_idly, draws_build_ids, is_wrapper, reads_variables_by_name, shells,
 };
 use crate::observe::{Fact, Observation, Unsteady, is_job_server, libraries};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
 use crate::outcome::NotStored;
+use crate::shm::stat::Stat;
 
 impl RecordBuilder<'_> {
     pub(super) fn vet(&self, files: &mut FileStates) -> Result<(), NotStored> {
@@ -72,6 +73,9 @@ impl RecordBuilder<'_> {
         let shell = self.plain_shell();
         let driver = self.policy.driver.as_ref().filter(|image| driver::asks_nothing_more(image));
         let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
+            if *unsteady == Unsteady::Random && draws_build_ids(image, &self.observation.plugins) {
+                return Some(NotStored::UsedRandom);
+            }
             let is_steady = !matches!(unsteady, Unsteady::System | Unsteady::Host);
             // A driver's own questions are rustc's, unless a macro's cannot be told from them.
             let is_driver = driver == Some(image) && !has_foreign_code;
@@ -157,7 +161,8 @@ impl RecordBuilder<'_> {
     fn has_foreign_code(&self) -> bool {
         let is_foreign = |plugin: &PathBuf| !reads_variables_by_name(plugin);
         self.policy.runs_foreign_code
-            || self.policy.loads_macros() && self.observation.plugins.iter().any(is_foreign)
+            || (self.policy.loads_macros() || self.policy.links || self.policy.adds_to_outputs)
+                && self.observation.plugins.iter().any(is_foreign)
             || self.loads_unseen_macros()
     }
 
@@ -223,11 +228,21 @@ impl RecordBuilder<'_> {
         if is_unseen && self.has_foreign_code()
             || self.policy.unknown_programs_see_times() && self.runs_unknown_programs()
             || self.observation.facts.contains(&Fact::LocalTime)
+            || self.shows_times()
         {
             return Times::All;
         }
         let inputs = self.observation.inputs.iter().map(|input| &*input.path);
         self.policy.times(&self.observation.images, inputs)
+    }
+
+    /// Whether times, owners or modes of inputs are in an output. A time that is zero cannot be told from none.
+    fn shows_times(&self) -> bool {
+        let mut outputs = self.observation.outputs.iter();
+        let is_zero = |stat: Stat| stat.mtime_ns == 0;
+        outputs.any(|output| self.policy.shows_times(&output.path))
+            || self.policy.adds_to_outputs
+                && self.observation.inputs.iter().filter_map(|input| input.stat).any(is_zero)
     }
 
     /// Also where the command line does not show it: options may come from a variable or from a file of options.

@@ -1,4 +1,4 @@
-//! `ibid install [DIR]`: symlinks to ibid that are named like the compilers on `PATH`; `ibid uninstall [DIR]` removes them.
+//! `ibid install [DIR]`: symlinks to ibid that are named like the compilers and archivers on `PATH`; `ibid uninstall [DIR]` removes them.
 //!
 //! Neither replaces or removes anything that is not a symlink to ibid. Read next: README.md, "Masquerade".
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::args::Install;
 use super::on_path;
 use crate::builder::search;
-use crate::compilers::{compiles_c, is_launcher};
+use crate::compilers::{compiles_c, copies_objects, is_launcher};
 use crate::env;
 
 /// The compilers that `doctor` looks for.
@@ -179,10 +179,11 @@ fn compilers_on_path(dir: &Path, ibid: &Path) -> BTreeSet<OsString> {
     names
 }
 
-/// Whether a name is a C or C++ compiler's: also with a version (`gcc-12`) or a target (`x86_64-linux-gnu-gcc-12`).
+/// Whether a name is a C or C++ compiler's, an archiver's or a copier's of objects: also with a version (`gcc-12`) or a target (`x86_64-linux-gnu-gcc-12`).
 fn is_compiler(name: &str) -> bool {
     let is_whole = name.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '+');
-    is_whole && compiles_c(OsStr::new(name))
+    let name = OsStr::new(name);
+    is_whole && (compiles_c(name) || copies_objects(name))
 }
 
 /// Whether `path` can be run and is not ourselves.
@@ -218,11 +219,18 @@ mod tests {
             "x86_64-linux-gnu-g++-12",
             "aarch64-linux-gnu-clang",
             "x86_64-w64-mingw32-gcc-posix",
+            "ar",
+            "llvm-ar-14",
+            "x86_64-linux-gnu-strip",
+            "objcopy",
         ] {
             assert!(is_compiler(name), "{name}");
         }
         for name in [
             "gcc-ar",
+            "ld",
+            "ld.lld",
+            "ranlib",
             "gcc-",
             "clang-format",
             "ccache",

@@ -1,4 +1,4 @@
-//! clang and clang++: one source to one object, assembler, bitcode, PCH or module file.
+//! clang and clang++: compiles (to objects, assembler, bitcode, PCH, modules), links, and what is only text.
 //!
 //! Read next: `command.rs`, which it shares with gcc.
 

@@ -140,7 +140,11 @@ struct Typed {
     unsupported: bool,
     unparsed: bool,
     standard_input: bool,
+    /// `-` where no language was named.
+    plain_standard_input: bool,
     device: bool,
+    /// The linker draws a number, or reads options that are not seen here.
+    unseen_linker: bool,
     cpu: bool,
     metadata: bool,
     precompiled: bool,
@@ -166,28 +170,32 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
         Ok(args) => Typed::read(&args),
         Err(reason) => return Decision::PassThrough(reason),
     };
-    match typed.only_source() {
-        Ok(source) => Decision::Cache(Policy {
-            sources: vec![source.path.clone()],
-            primary_output: typed.primary_output(family, source),
-            depends_on_cpu: typed.cpu,
-            reads_metadata: typed.metadata
-                || source.is_header
-                || typed.until == Some(Until::Precompile),
-            uses_precompiled: typed.precompiled,
-            omits_directory: !typed.placed
-                && !args.iter().any(|arg| arg.as_bytes().starts_with(b"@")),
-            standard_input: if source.path.as_os_str() == "-" {
-                StandardInput::Source
-            } else {
-                StandardInput::Unread
-            },
-            runs_foreign_code: typed.plugin,
-            depfile: typed.depfile,
-            ..Policy::plain(family)
-        }),
-        Err(reason) => Decision::PassThrough(reason),
+    if let Some(reason) = typed.why_not() {
+        return Decision::PassThrough(reason);
     }
+    let is_source = |source: &Source| source.path.as_os_str() == "-";
+    let sources = typed.sources.iter().map(|source| source.path.clone());
+    let is_compile = matches!(typed.until, Some(Until::Assembly | Until::Object));
+    let has_response_file = args.iter().any(|arg| arg.as_bytes().starts_with(b"@"));
+    Decision::Cache(Policy {
+        sources: sources.collect(),
+        omits_directory: is_compile && !typed.placed && !has_response_file,
+        primary_output: typed.primary_output(family),
+        depends_on_cpu: typed.cpu,
+        reads_metadata: typed.metadata || typed.precompiles(),
+        uses_precompiled: typed.precompiled,
+        standard_input: if typed.sources.iter().any(is_source) {
+            StandardInput::Source
+        } else {
+            StandardInput::Unread
+        },
+        runs_foreign_code: typed.plugin,
+        is_question: typed.prints(),
+        discards_output: typed.discards(),
+        links: typed.links(),
+        depfile: typed.depfile,
+        ..Policy::plain(family)
+    })
 }
 
 impl Typed {
@@ -214,6 +222,12 @@ impl Typed {
                 typed.joined(word);
             }
         }
+        // The preprocessor takes what it reads for C.
+        if typed.plain_standard_input && typed.until == Some(Until::Preprocess) {
+            typed.sources.push(Source { path: "-".into(), is_header: false });
+        } else {
+            typed.standard_input |= typed.plain_standard_input;
+        }
         typed
     }
 
@@ -223,6 +237,7 @@ impl Typed {
             |name: &str| word.as_bytes().windows(name.len()).any(|part| part == name.as_bytes());
         self.standard_input |= ["/dev/stdin", "/dev/fd/", "/self/fd/"].into_iter().any(has);
         self.device |= ["/dev/stdout", "/dev/stderr", "/dev/tty"].into_iter().any(has);
+        self.unseen_linker |= has("build-id=uuid") || has("-Wl,") && has(",@");
     }
 
     fn input(&mut self, word: &OsStr) {
@@ -234,7 +249,7 @@ impl Typed {
             Some(language) => language.ends_with("-header") || language.ends_with("-header-unit"),
             // The driver refuses: it cannot tell by a name what this is.
             None if word == "-" => {
-                self.standard_input = true;
+                self.plain_standard_input = true;
                 return;
             }
             None if HEADER_EXTENSIONS.contains(&extension) => true,
@@ -255,6 +270,7 @@ impl Typed {
             "-MF" | "-dependency-file" => self.depfile = Some(value.into()),
             "-target" | "--target" => self.set_target(value),
             "-Xclang" | "-Xpreprocessor" => self.pass(value),
+            "-Xlinker" => self.unseen_linker |= value.as_bytes().starts_with(b"@"),
             _ => {}
         }
     }
@@ -339,20 +355,17 @@ impl Typed {
         }
     }
 
-    /// The one source that the command compiles to a file, or why it is not such a command.
-    fn only_source(&self) -> Result<&Source, PassReason> {
-        let output_is_device = self.output.as_deref().is_some_and(is_no_file);
-        let [source] = self.sources.as_slice() else { return Err(self.why_not_one()) };
-        let reason = if let Some(reason) = self.why_never() {
-            reason
-        } else if output_is_device || self.device || self.until == Some(Until::Syntax) {
-            PassReason::OutputNotAFile
-        } else if self.until.is_none() && !(source.is_header && self.others == 0) {
-            PassReason::Link
+    /// Why the command is not one whose result can be kept.
+    fn why_not(&self) -> Option<PassReason> {
+        let output_is_device = self.output.as_deref().is_some_and(is_other_device);
+        let has_none = if self.until.is_none() {
+            self.sources.is_empty() && self.others == 0
         } else {
-            return Ok(source);
+            self.sources.is_empty()
         };
-        Err(reason)
+        self.why_never()
+            .or(has_none.then_some(PassReason::NoSource))
+            .or((output_is_device || self.device).then_some(PassReason::OutputNotAFile))
     }
 
     /// Reasons that hold whatever the sources are.
@@ -361,27 +374,49 @@ impl Typed {
             (self.query, PassReason::Query),
             (self.unparsed, PassReason::Unparsed),
             (self.unsupported, PassReason::UnsupportedFlag),
+            (self.links() && self.unseen_linker, PassReason::UnsupportedFlag),
             (self.modules && !self.no_implicit_modules, PassReason::UnsupportedFlag),
-            (self.until == Some(Until::Preprocess), PassReason::Preprocess),
             (self.standard_input, PassReason::StandardInput),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
-    fn why_not_one(&self) -> PassReason {
-        match self.why_never() {
-            Some(reason) => reason,
-            None if self.until.is_none() && self.sources.len() + self.others > 0 => {
-                PassReason::Link
-            }
-            None if self.sources.is_empty() => PassReason::NoSource,
-            None => PassReason::SeveralSources,
-        }
+    /// Whether it stops where the result is text.
+    fn is_text_only(&self) -> bool {
+        matches!(self.until, Some(Until::Preprocess | Until::Syntax))
     }
 
-    fn primary_output(&self, family: Family, source: &Source) -> Option<PathBuf> {
+    /// Whether a header is made to a file that other commands use.
+    fn precompiles(&self) -> bool {
+        let has_header = self.sources.iter().any(|source| source.is_header);
+        self.until == Some(Until::Precompile) || has_header && !self.is_text_only()
+    }
+
+    fn links(&self) -> bool {
+        let are_headers = self.others == 0 && self.sources.iter().all(|source| source.is_header);
+        self.until.is_none() && !are_headers
+    }
+
+    /// Whether nothing is kept of the file that it would make.
+    fn discards(&self) -> bool {
+        self.until == Some(Until::Syntax) || self.output.as_deref() == Some(Path::new(NULL_DEVICE))
+    }
+
+    /// Whether what it prints may be all of its result.
+    fn prints(&self) -> bool {
+        self.is_text_only() || self.discards() || self.output.as_deref() == Some(Path::new("-"))
+    }
+
+    fn primary_output(&self, family: Family) -> Option<PathBuf> {
         if let Some(output) = &self.output {
-            return Some(output.clone());
+            return Some(output.clone()).filter(|output| output != "-" && !self.discards());
+        }
+        if self.links() {
+            return (!self.windows).then(|| "a.out".into());
+        }
+        let [source] = self.sources.as_slice() else { return None };
+        if self.is_text_only() {
+            return None;
         }
         if source.is_header {
             // Clang's releases disagree.
@@ -415,6 +450,14 @@ fn is_use(option: &str) -> bool {
 /// `-oX` is `-o X`, but a few options of Darwin begin like that.
 fn is_output(word: &OsStr) -> bool {
     word != "-object" && !word.as_bytes().starts_with(b"-objcmt-")
+}
+
+/// Where an output goes that nobody wants.
+const NULL_DEVICE: &str = "/dev/null";
+
+/// Whether an output is a device that is not for nothing: what is written there, no record gives again.
+fn is_other_device(output: &Path) -> bool {
+    is_no_file(output) && output != "-" && output != NULL_DEVICE
 }
 
 /// Whether an output is standard output, a device or the like: what cannot be delivered as a file.

@@ -1,4 +1,4 @@
-//! gcc, g++ and what goes by the name of `cc`: one source to one object or assembler file.
+//! gcc, g++ and what goes by the name of `cc`: compiles, links, and what is only text.
 //!
 //! Read next: `command.rs`, which it shares with clang.
 

@@ -2,13 +2,16 @@
 //!
 //! A policy does not know that there is a cache, and it is not what makes a hit correct: the observation is. So it
 //! needs no list of side outputs and no meaning of flags that only change what files the tool reads and writes.
-//! Read next: `command.rs` (what was typed), `gcc.rs` and `clang.rs` (what it means), `rustc.rs`, `variables.rs`, `names.rs`.
+//! Read next: `command.rs` (what was typed), `gcc.rs` and `clang.rs` (what it means), `rustc.rs`,
+//! `binutils.rs`, `variables.rs`, `names.rs`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::outcome::PassReason;
 
+mod archive;
+mod binutils;
 mod clang;
 mod command;
 mod crates;
@@ -22,7 +25,10 @@ pub mod shells;
 mod variables;
 
 pub use crates::{is_crate, passed_over};
-pub use names::{LAUNCHERS, asks_idly, compiles_c, is_launcher, is_tool, is_tool_name, is_wrapper};
+pub use names::{
+    LAUNCHERS, asks_idly, compiles_c, copies_objects, draws_build_ids, is_launcher, is_tool,
+    is_tool_name, is_wrapper,
+};
 pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
@@ -46,6 +52,12 @@ pub(crate) enum Family {
     Clang,
     /// rustc and clippy-driver.
     Rustc,
+    /// ar and llvm-ar.
+    Archiver,
+    /// ld, gold, lld and mold.
+    Linker,
+    /// strip and objcopy.
+    Copier,
     /// No policy: `ibid exec -- TOOL`.
     Unknown,
 }
@@ -86,6 +98,12 @@ pub struct Policy {
     pub runs_foreign_code: bool,
     /// Whether what it prints may be all of its result.
     pub is_question: bool,
+    /// Whether the file that was asked for goes to `/dev/null`.
+    pub discards_output: bool,
+    /// Whether a linker runs: what it writes may name the temporary files of the compiler before it.
+    pub links: bool,
+    /// Whether what stands in its output's place may go into the output, or into its mode.
+    pub adds_to_outputs: bool,
     /// The image of a compiler of the user's own, whose name does not say that it is one.
     pub driver: Option<PathBuf>,
     /// Directories in which the tool keeps what it remembers from run to run, without influence on what it writes
@@ -110,6 +128,9 @@ impl Policy {
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,
+            discards_output: false,
+            links: false,
+            adds_to_outputs: false,
             driver: None,
             private_trees: Vec::new(),
             unlisted: Vec::new(),
@@ -124,7 +145,7 @@ impl Policy {
 
     /// Whether two files of equal content are told apart by the tool, as a compiler does that honours `#pragma once`.
     pub fn equal_contents_matter(&self) -> bool {
-        self.family != Family::Rustc
+        !matches!(self.family, Family::Rustc | Family::Archiver | Family::Linker | Family::Copier)
     }
 
     /// Whether the tool's own clock, process number, threads and heap do not show in what it writes: a compiler asks for
@@ -135,7 +156,12 @@ impl Policy {
 
     /// Whether what the tool writes may depend on what stood there before (`ar r`).
     pub fn reads_old_outputs(&self) -> bool {
-        self.family == Family::Unknown
+        self.family == Family::Unknown || self.adds_to_outputs
+    }
+
+    /// Whether this output shows more of the files in it than their content: an archive their times and owners.
+    pub fn shows_times(&self, output: &Path) -> bool {
+        self.family == Family::Archiver && archive::shows_times(output)
     }
 
     /// Whether the tool loads code of the project (proc macros) while it runs, without an option that says so.
@@ -147,6 +173,11 @@ impl Policy {
     /// script in front of a compiler can. Of rustc's macros it is known which files they ask about.
     pub fn unknown_programs_see_times(&self) -> bool {
         self.family != Family::Rustc
+    }
+
+    /// Whether the names of temporary files, which are drawn, may be in what the tool prints.
+    pub fn may_print_temporaries(&self) -> bool {
+        matches!(self.family, Family::Gcc | Family::Clang | Family::Linker)
     }
 
     /// Whether no program that the tool starts becomes another user, so that it may run without the privilege to.
@@ -191,6 +222,9 @@ fn judge(family: Family, args: &[OsString]) -> Decision {
         Family::Gcc => gcc::judge(args),
         Family::Clang => clang::judge(args),
         Family::Rustc => rustc::judge(args),
+        Family::Archiver => binutils::judge_archiver(args),
+        Family::Linker => binutils::judge_linker(args),
+        Family::Copier => binutils::judge_copier(args),
         Family::Unknown => Decision::Cache(Policy {
             depends_on_cpu: true,
             reads_metadata: true,

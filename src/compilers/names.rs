@@ -2,8 +2,9 @@
 //!
 //! By name alone: nothing is looked up. Read next: `mod.rs`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Family;
 
@@ -19,12 +20,25 @@ const FAMILIES: &[(&str, Family)] = &[
     ("clang++", Family::Clang),
     ("clippy-driver", Family::Rustc),
     ("rustc", Family::Rustc),
+    ("ar", Family::Archiver),
+    ("llvm-ar", Family::Archiver),
+    ("ld", Family::Linker),
+    ("ld.bfd", Family::Linker),
+    ("ld.gold", Family::Linker),
+    ("ld.lld", Family::Linker),
+    ("ld.mold", Family::Linker),
+    ("mold", Family::Linker),
+    ("objcopy", Family::Copier),
+    ("strip", Family::Copier),
+    ("llvm-objcopy", Family::Copier),
+    ("llvm-strip", Family::Copier),
 ];
 
-/// Names that a cross prefix may stand before (`aarch64-linux-gnu-`); `cc` and `c++` need a whole triple there, because
+/// Names that a cross prefix may stand before (`aarch64-linux-gnu-`); `cc` and the like need a whole triple there, because
 /// many other tools end in them.
 const PREFIXED: &[&str] = &["gcc", "g++", "clang", "clang++"];
-const PREFIXED_BY_TRIPLE: &[&str] = &["cc", "c++"];
+const PREFIXED_BY_TRIPLE: &[&str] =
+    &["ar", "c++", "cc", "ld", "ld.bfd", "ld.gold", "objcopy", "strip"];
 
 /// Tools without a policy of their own under whose names ibid may be called: they are just run.
 const OTHERS: &[&str] = &["clang-cl", "cpp", "em++", "emcc", "gfortran", "nvcc", "rustdoc"];
@@ -75,10 +89,29 @@ pub fn compiles_c(tool: &OsStr) -> bool {
     matches!(family(tool), Some(Family::Gcc | Family::Clang))
 }
 
+/// Whether a tool of this name makes archives or copies objects. (Linkers are looked for on `PATH` by compilers: ibid in
+/// their place would only be in the way.)
+pub fn copies_objects(tool: &OsStr) -> bool {
+    matches!(family(tool), Some(Family::Archiver | Family::Copier))
+}
+
 /// Whether a program's own questions for the time, random numbers and the machine cannot enter what it says: macros run
 /// cargo to find their package; it seeds its tables and sets its network library up.
 pub fn asks_idly(image: &Path) -> bool {
     image.file_name() == Some(OsStr::new("cargo"))
+}
+
+/// Whether a program draws random numbers only to put them into what it writes: linkers that need none for the names of
+/// temporary files. LLVM's library in them does.
+pub fn draws_build_ids(image: &Path, plugins: &BTreeSet<PathBuf>) -> bool {
+    let draws_names = |plugin: &PathBuf| plugin.file_name() == Some(OsStr::new("LLVMgold.so"));
+    if plugins.iter().any(draws_names) {
+        return false;
+    }
+    let name = image.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    ["ld", "ld.bfd", "ld.gold", "gold"].iter().any(|linker| {
+        name.strip_suffix(linker).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
+    })
 }
 
 /// The family of a tool, by the last part of its path.
@@ -112,6 +145,8 @@ fn without_version(name: &str) -> &str {
 fn may_prefix(prefix: &str, base: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let whole = !prefix.is_empty() && prefix.chars().all(plain) && !prefix.starts_with("ibid");
-    let is_triple = prefix.split('-').filter(|part| !part.is_empty()).count() >= 2;
+    // gcc's own `…-gcc-ar` is another program.
+    let is_triple =
+        prefix.split('-').filter(|part| !part.is_empty()).count() >= 2 && !prefix.ends_with("-gcc");
     whole && (PREFIXED.contains(&base) || is_triple && PREFIXED_BY_TRIPLE.contains(&base))
 }

@@ -13,6 +13,7 @@ use crate::env::WORKING_DIRECTORY;
 const BOTH: &str = include_str!("../../tests/policies/both.txt");
 const GCC: &str = include_str!("../../tests/policies/gcc.txt");
 const CLANG: &str = include_str!("../../tests/policies/clang.txt");
+const BINUTILS: &str = include_str!("../../tests/policies/binutils.txt");
 const RUSTC: &str = include_str!("../../tests/policies/rustc.txt");
 
 /// The lines of a data file: number, arguments, expected verdict.
@@ -36,8 +37,19 @@ fn expected(family: Family, verdict: &str) -> Decision {
         .collect();
     let (output, facts) = said.split_first().expect("an output");
     let known = |fact: &String| {
-        ["cpu", "metadata", "precompiled", "foreign", "stdin", "source", "question"]
-            .contains(&fact.as_str())
+        [
+            "cpu",
+            "metadata",
+            "precompiled",
+            "foreign",
+            "stdin",
+            "source",
+            "question",
+            "discarded",
+            "link",
+            "adds",
+        ]
+        .contains(&fact.as_str())
             || ["dep=", "private=", "unlisted="].iter().any(|start| fact.starts_with(start))
     };
     assert!(facts.iter().all(known), "{verdict}");
@@ -58,6 +70,9 @@ fn expected(family: Family, verdict: &str) -> Decision {
         },
         runs_foreign_code: has("foreign"),
         is_question: has("question"),
+        discards_output: has("discarded"),
+        links: has("link"),
+        adds_to_outputs: has("adds"),
         private_trees: after("private=").collect(),
         unlisted: after("unlisted=").collect(),
         ..Policy::plain(family)
@@ -138,6 +153,19 @@ fn clang_policy() {
     check(Family::Clang, CLANG);
 }
 
+/// Each line begins with the tool's name.
+#[test]
+fn binutils_policy() {
+    in_directory(|| {
+        for (number, words, verdict) in cases(BINUTILS) {
+            let (tool, args) = words.split_first().expect("a tool");
+            let family = family(tool).expect("a tool that is known");
+            let wanted = expected(family, verdict);
+            assert_eq!(judge(family, args), wanted, "line {number}: {words:?}");
+        }
+    });
+}
+
 #[test]
 fn rustc_policy() {
     check(Family::Rustc, RUSTC);
@@ -167,7 +195,7 @@ fn is_compile(job: &str) -> bool {
 }
 
 fn is_link(job: &str) -> bool {
-    ["/collect2", "/ld\" ", "/ld ", "/lld"].iter().any(|name| job.contains(name))
+    ["/collect2", "/ld\" ", "/ld ", "/ld.", "/lld"].iter().any(|name| job.contains(name))
 }
 
 /// The word after `option` in each job, without repetition.
@@ -200,15 +228,15 @@ fn compare_with_driver(tool: &str, family: Family, data: [&str; 2]) {
             let Some(jobs) = planned(tool, &args) else { continue };
             let links = jobs.iter().any(|job| is_link(job));
             match verdict {
-                Decision::Cache(_) => {
-                    assert!(!links, "{tool}, line {number}: {jobs:#?}");
-                    assert!(jobs.iter().any(|job| is_compile(job)), "line {number}: {jobs:#?}");
+                Decision::Cache(policy) => {
+                    assert_eq!(links, policy.links, "{tool}, line {number}: {jobs:#?}");
+                    let compiles = jobs.iter().any(|job| is_compile(job));
+                    assert!(links || compiles, "line {number}: {jobs:#?}");
                     let option =
                         if family == Family::Gcc { "-dumpbase" } else { "-main-file-name" };
-                    assert!(values(&jobs, option).len() <= 1, "line {number}: {jobs:#?}");
-                }
-                Decision::PassThrough(PassReason::Link) => {
-                    assert!(links || jobs.len() != 1, "{tool}, line {number}: {jobs:#?}");
+                    let is_one = policy.primary_output.is_some() && !links;
+                    let sources = values(&jobs, option).len();
+                    assert!(!is_one || sources <= 1, "line {number}: {jobs:#?}");
                 }
                 Decision::PassThrough(_) => continue,
             }
@@ -237,11 +265,21 @@ fn families_by_name() {
         x86_64-linux-gnu-clang aarch64-linux-android21-clang++ armv7a-linux-androideabi-clang";
     let none = "gcc-ar gcc-nm gcc-ranlib gcc-ar-12 x86_64-linux-gnu-gcc-ar gcov gcov-12 gccgo gcc- -gcc \
         clang-tidy clang-format clang-format-14 clang-cpp clang-cl clangd clang-check clang-scan-deps \
-        c++filt cpp tcc icc nvcc mpicc cl cc1 cc1plus colorgcc git-cc ibid ibid-gcc 12 -12 ccache rustdoc rustc- cargo ld \
+        c++filt cpp tcc icc nvcc mpicc cl cc1 cc1plus colorgcc git-cc ibid ibid-gcc 12 -12 ccache rustdoc rustc- cargo ranlib \
         gcc.exe.c ggcc a+b-gcc";
     let of = |name: &str| family(OsStr::new(name));
     let rustc = "rustc clippy-driver /x/bin/rustc rustc-1.85";
-    let known = [(gcc, Family::Gcc), (clang, Family::Clang), (rustc, Family::Rustc)];
+    let linkers = "ld ld.bfd ld.lld-14 x86_64-linux-gnu-ld /usr/bin/mold ld.mold";
+    let archivers = "ar llvm-ar llvm-ar-14 aarch64-linux-gnu-ar";
+    let copiers = "strip llvm-strip-14 x86_64-linux-gnu-objcopy";
+    let known = [
+        (gcc, Family::Gcc),
+        (clang, Family::Clang),
+        (rustc, Family::Rustc),
+        (linkers, Family::Linker),
+        (archivers, Family::Archiver),
+        (copiers, Family::Copier),
+    ];
     let known = known.map(|(names, family)| (names, Some(family)));
     for (names, expected) in known.into_iter().chain([(none, None)]) {
         for name in names.split_whitespace() {

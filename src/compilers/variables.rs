@@ -51,6 +51,7 @@ const ONLY_FOR_TEXT: &[&str] = &[
 /// Programs, and libraries that they load as plugins, that look variables up by name and never walk the environment but to
 /// pass it on; beside the drivers.
 const BY_NAME: &[&str] = &[
+    "LLVMgold.so",
     "as",
     "cc1",
     "cc1obj",

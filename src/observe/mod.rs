@@ -28,7 +28,8 @@ mod tests;
 /// Paths are spelled as the tool spelled them: relative ones are relative to the directory in which the tool was
 /// started; those of a process that had changed its directory, or used a directory descriptor, are absolute.
 /// Each path occurs once in each list. Paths that the tool tree itself wrote before it read them are not inputs and do
-/// not occur in `inputs`; files that it made and removed again (temporaries) occur nowhere.
+/// not occur in `inputs`; files that it made and removed again occur
+/// only in `temporaries`.
 #[derive(Debug, Default)]
 pub struct Observation {
     /// Files whose content was read (opened for reading, run, or mapped by the loader).
@@ -41,6 +42,8 @@ pub struct Observation {
     pub listings: Vec<PathBuf>,
     /// Files that were written and exist at the end, by their final names, in the order of their last close.
     pub outputs: Vec<SeenOutput>,
+    /// Names at which something was made and is no more at the end, and those that were wanted away.
+    pub temporaries: Vec<PathBuf>,
     /// Directories that were made, or were to be made and were there; each exists at the end.
     pub directories: Vec<MadeDirectory>,
     /// Names of variables that were asked for.

@@ -32,7 +32,6 @@ fn shared(s: &Scene, name: &str, value: u8) {
 /// A program `p` from `m.o` by these arguments.
 fn link(s: &mut Scene, args: &str) {
     object(s, "m", MAIN);
-    s.exec();
     s.remove_before_each("p");
     s.args(&format!("m.o {args} -o p"));
 }

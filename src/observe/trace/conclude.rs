@@ -65,7 +65,7 @@ impl Trace {
                 (Some(false), None) if file.must_be_absent => {
                     self.seen.absences.push(SeenAbsence { path: file.path, errno: ENOENT });
                 }
-                (Some(false), None) => {}
+                (Some(false), None) => self.seen.temporaries.push(file.path),
                 (Some(false), Some(own))
                     if own.kind == OwnKind::Directory
                         && own.how == Made::Created

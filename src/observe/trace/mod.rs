@@ -4,6 +4,7 @@
 //! spellings is one. Read next: `written.rs`, `conclude.rs`; `../shim/log.rs` (the events).
 
 mod conclude;
+mod discarded;
 pub mod places;
 pub mod programs;
 mod written;
@@ -110,6 +111,7 @@ pub struct Trace {
     images: FxHashMap<u32, PathBuf>,
     /// The process of the event that is taken in.
     actor: u32,
+    discarded: discarded::Discarded,
     /// What is already known of the whole.
     pub seen: Observation,
 }
@@ -191,6 +193,7 @@ impl Trace {
                     self.write_to(path);
                 }
                 self.actor = event.pid;
+                self.note_discarded(event);
                 self.event(event);
             }
         }
