@@ -108,13 +108,16 @@ impl<'a> Observers<'a> {
         let tool = std::fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
         let known = Verdicts::read(store.directory());
         let own_files = preload.own_files();
+        let mut circumstances = Circumstances::now();
+        // A driver that links runs programs that one that compiles does not: the first link is watched by both as well.
+        circumstances.key.extend(policy.links.then_some('L'));
         let mut observers = Observers {
             store,
             log,
             tool,
             policy,
             known,
-            circumstances: Circumstances::now(),
+            circumstances,
             part,
             has_shim: true,
             is_cramped: raw::limit(Limited::AddressBytes) != u64::MAX,

@@ -141,7 +141,7 @@ fn linkers_by_name() {
             "-r f.o g.o -o r.o",
             "-shared f.o -Map=p.map -o p",
             "m.o f.o -s -o p",
-            "-t m.o f.o -o p",
+            "--trace m.o f.o -o p",
         ] {
             // mold's child may outlive it, and then not all is seen.
             let stay = if tool == "mold" { "--no-fork" } else { "" };
