@@ -22,7 +22,7 @@ use ibid::shm::layout::{
 };
 use ibid::shm::start::{Start, start_from};
 use ibid::store::Store;
-use ibid::store::draft::{Draft, Output};
+use ibid::store::draft::{Draft, DraftOutput};
 use ibid::store::verify::verify;
 
 fn start(number: usize) -> Start {
@@ -90,7 +90,7 @@ impl Fixture {
             let draft = Draft {
                 direct_key: command.direct_key(),
                 result_key: [7; 16],
-                outputs: vec![Output {
+                outputs: vec![DraftOutput {
                     path: c_path(&output(directory.path(), number)),
                     create_mode: 0o666,
                     mode: 0o666 & !command.creation_mask,

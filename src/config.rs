@@ -110,11 +110,11 @@ pub struct Setting {
     pub variable: &'static str,
     /// What it does, in a few words.
     pub meaning: &'static str,
-    kind: Kind,
+    kind: SettingKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SettingKind {
     MaxSize,
     Share,
     ReadOnly,
@@ -129,7 +129,7 @@ enum Kind {
 const fn setting(
     key: &'static str,
     variable: &'static str,
-    kind: Kind,
+    kind: SettingKind,
     meaning: &'static str,
 ) -> Setting {
     Setting { key, variable, meaning, kind }
@@ -137,20 +137,35 @@ const fn setting(
 
 /// All settings that the file knows, in the order in which they are shown.
 pub const SETTINGS: &[Setting] = &[
-    setting("max_size", env::IBID_MAX_SIZE, Kind::MaxSize, "the most that the cache may hold"),
-    setting("share", env::IBID_SHARE, Kind::Share, "share the cache: group or off"),
-    setting("readonly", env::IBID_READONLY, Kind::ReadOnly, "use what is stored, store nothing"),
-    setting("recache", env::IBID_RECACHE, Kind::Recache, "run the tool, store its result anew"),
-    setting("disable", env::IBID_DISABLE, Kind::Disable, "just run the tool"),
-    setting("root", env::IBID_ROOT, Kind::Root, "the project's root"),
-    setting("remap", env::IBID_REMAP, Kind::Remap, "add prefix-map flags: auto or off"),
+    setting(
+        "max_size",
+        env::IBID_MAX_SIZE,
+        SettingKind::MaxSize,
+        "the most that the cache may hold",
+    ),
+    setting("share", env::IBID_SHARE, SettingKind::Share, "share the cache: group or off"),
+    setting(
+        "readonly",
+        env::IBID_READONLY,
+        SettingKind::ReadOnly,
+        "use what is stored, store nothing",
+    ),
+    setting(
+        "recache",
+        env::IBID_RECACHE,
+        SettingKind::Recache,
+        "run the tool, store its result anew",
+    ),
+    setting("disable", env::IBID_DISABLE, SettingKind::Disable, "just run the tool"),
+    setting("root", env::IBID_ROOT, SettingKind::Root, "the project's root"),
+    setting("remap", env::IBID_REMAP, SettingKind::Remap, "add prefix-map flags: auto or off"),
     setting(
         "observer",
         env::IBID_OBSERVER,
-        Kind::Observer,
+        SettingKind::Observer,
         "how tools are watched: preload, seccomp, off",
     ),
-    setting("log", env::IBID_LOG, Kind::Log, "stderr, or a file to append to"),
+    setting("log", env::IBID_LOG, SettingKind::Log, "stderr, or a file to append to"),
 ];
 
 impl Setting {
@@ -160,7 +175,7 @@ impl Setting {
     }
 
     fn is_switch(self) -> bool {
-        matches!(self.kind, Kind::ReadOnly | Kind::Recache | Kind::Disable)
+        matches!(self.kind, SettingKind::ReadOnly | SettingKind::Recache | SettingKind::Disable)
     }
 
     /// Checks `text` as a value of this setting and gives it the type that it has in `config.toml`.
@@ -170,8 +185,8 @@ impl Setting {
         Ok(match self.kind {
             _ if self.is_switch() => Value::from(switch(text)?),
             // The file is read in any directory.
-            Kind::Root => Value::from(directory(text)?.display().to_string()),
-            Kind::Log if text != "stderr" => {
+            SettingKind::Root => Value::from(directory(text)?.display().to_string()),
+            SettingKind::Log if text != "stderr" => {
                 Value::from(absolute(OsStr::new(text))?.display().to_string())
             }
             _ => Value::from(text),
@@ -225,25 +240,25 @@ impl Config {
             path.as_ref().map_or_else(String::new, |path| path.display().to_string())
         };
         match setting.kind {
-            Kind::MaxSize => show_size(self.max_size_bytes),
-            Kind::Share => match self.share {
+            SettingKind::MaxSize => show_size(self.max_size_bytes),
+            SettingKind::Share => match self.share {
                 Share::Off => "off".to_owned(),
                 Share::Group => "group".to_owned(),
             },
-            Kind::ReadOnly => self.readonly.to_string(),
-            Kind::Recache => self.recache.to_string(),
-            Kind::Disable => self.disable.to_string(),
-            Kind::Root => path(&self.root),
-            Kind::Remap => match self.remap {
+            SettingKind::ReadOnly => self.readonly.to_string(),
+            SettingKind::Recache => self.recache.to_string(),
+            SettingKind::Disable => self.disable.to_string(),
+            SettingKind::Root => path(&self.root),
+            SettingKind::Remap => match self.remap {
                 Remap::Off => "off".to_owned(),
                 Remap::Auto => "auto".to_owned(),
             },
-            Kind::Observer => match self.observer {
+            SettingKind::Observer => match self.observer {
                 Observer::Preload => "preload".to_owned(),
                 Observer::Seccomp => "seccomp".to_owned(),
                 Observer::Off => "off".to_owned(),
             },
-            Kind::Log => match &self.log {
+            SettingKind::Log => match &self.log {
                 None => String::new(),
                 Some(Log::Stderr) => "stderr".to_owned(),
                 Some(Log::File(file)) => file.display().to_string(),
@@ -254,26 +269,26 @@ impl Config {
     fn apply(&mut self, setting: Setting, value: &OsStr) -> Result<(), String> {
         let text = value.to_string_lossy();
         match setting.kind {
-            Kind::MaxSize => self.max_size_bytes = parse_size(&text)?,
-            Kind::Share => {
+            SettingKind::MaxSize => self.max_size_bytes = parse_size(&text)?,
+            SettingKind::Share => {
                 self.share = match &*text {
                     "off" => Share::Off,
                     "group" => Share::Group,
                     _ => return Err(format!("`{text}` is neither `group` nor `off`")),
                 }
             }
-            Kind::ReadOnly => self.readonly = switch(&text)?,
-            Kind::Recache => self.recache = switch(&text)?,
-            Kind::Disable => self.disable = switch(&text)?,
-            Kind::Root => self.root = Some(absolute(value)?),
-            Kind::Remap => {
+            SettingKind::ReadOnly => self.readonly = switch(&text)?,
+            SettingKind::Recache => self.recache = switch(&text)?,
+            SettingKind::Disable => self.disable = switch(&text)?,
+            SettingKind::Root => self.root = Some(absolute(value)?),
+            SettingKind::Remap => {
                 self.remap = match &*text {
                     "off" => Remap::Off,
                     "auto" => Remap::Auto,
                     _ => return Err(format!("`{text}` is neither `auto` nor `off`")),
                 }
             }
-            Kind::Observer => {
+            SettingKind::Observer => {
                 self.observer = match &*text {
                     "preload" => Observer::Preload,
                     "off" => Observer::Off,
@@ -281,7 +296,7 @@ impl Config {
                     _ => return Err(format!("`{text}` is not `preload`, `seccomp` or `off`")),
                 }
             }
-            Kind::Log => self.log = Some(values::log(value)?),
+            SettingKind::Log => self.log = Some(values::log(value)?),
         }
         Ok(())
     }
@@ -316,7 +331,7 @@ impl Config {
         let setting = *Setting::find(key).ok_or_else(|| unknown_key(key))?;
         let text = match item.as_value() {
             Some(Value::String(text)) if !setting.is_switch() => text.value().clone(),
-            Some(Value::Integer(number)) if setting.kind == Kind::MaxSize => {
+            Some(Value::Integer(number)) if setting.kind == SettingKind::MaxSize => {
                 number.value().to_string()
             }
             Some(Value::Boolean(on)) if setting.is_switch() => on.value().to_string(),

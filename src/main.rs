@@ -11,7 +11,7 @@ mod entry;
 use std::ffi::OsString;
 use std::io;
 
-use ibid::cli::{self, Command};
+use ibid::cli::{self, SubcommandArgs};
 use ibid::env;
 use ibid::probe::Before;
 use ibid::probe::command::Call;
@@ -49,20 +49,22 @@ fn subcommand(words: &[OsString]) -> u8 {
     let result = match cli::parse(words, &mut stdout, &mut stderr) {
         Err(status) => return status,
         // Only with options that it does not have; a tool line has gone to the wrapper.
-        Ok(Command::Exec(_)) => return cli::BAD_USAGE,
-        Ok(Command::Stats(asked)) => cli::stats::run(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Explain(asked)) => cli::explain::run(&asked, &mut stdout),
-        Ok(Command::Clear) => cli::clear::run(&mut stdout, &mut stderr),
-        Ok(Command::Doctor(asked)) => cli::doctor::run(&asked, &mut stdout),
-        Ok(Command::Gc(asked)) => cli::gc::run(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Verify(asked)) => cli::verify::run(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Export(asked)) => cli::export::run(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Import(asked)) => cli::import::run(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Install(asked)) => cli::install::run(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Uninstall(asked)) => cli::install::uninstall(&asked, &mut stdout, &mut stderr),
-        Ok(Command::Demo) => cli::demo::run(&mut stdout, &mut stderr),
-        Ok(Command::Completions(asked)) => cli::completions::run(&asked, &mut stdout),
+        Ok(SubcommandArgs::Exec(_)) => return cli::BAD_USAGE,
+        Ok(SubcommandArgs::Stats(asked)) => cli::stats::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Explain(asked)) => cli::explain::run(&asked, &mut stdout),
+        Ok(SubcommandArgs::Clear) => cli::clear::run(&mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Doctor(asked)) => cli::doctor::run(&asked, &mut stdout),
+        Ok(SubcommandArgs::Gc(asked)) => cli::gc::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Verify(asked)) => cli::verify::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Export(asked)) => cli::export::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Import(asked)) => cli::import::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Install(asked)) => cli::install::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Uninstall(asked)) => {
+            cli::install::uninstall(&asked, &mut stdout, &mut stderr)
+        }
+        Ok(SubcommandArgs::Demo) => cli::demo::run(&mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Completions(asked)) => cli::completions::run(&asked, &mut stdout),
     };
     cli::status(result, &mut stderr)
 }

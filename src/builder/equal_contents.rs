@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use crate::os::elf;
 use crate::record;
 use crate::shm::raw;
-use crate::store::draft::Input;
+use crate::store::draft::DraftInput;
 
 /// A larger file is taken for one that may hold anything.
 const TEXT_BYTES_MAX: u64 = 4 << 20;
@@ -24,7 +24,7 @@ const SECOND_NS: i64 = 1_000_000_000;
 
 /// Notes which inputs of equal content have equal times, `mtimes_ns` being those of all inputs, where it may count for this
 /// command. False if there are too many of them to be noted.
-pub fn note_times(inputs: &mut [Input], mtimes_ns: &[i64], command: &[u8]) -> bool {
+pub fn note_times(inputs: &mut [DraftInput], mtimes_ns: &[i64], command: &[u8]) -> bool {
     let mut sets: FxHashMap<[u8; 32], Vec<usize>> = FxHashMap::default();
     for (at, input) in inputs.iter().enumerate().filter(|(_, input)| is_read(input)) {
         sets.entry(input.digest).or_default().push(at);
@@ -51,7 +51,7 @@ pub fn note_times(inputs: &mut [Input], mtimes_ns: &[i64], command: &[u8]) -> bo
 }
 
 /// Whether it is a file whose content was read.
-fn is_read(input: &Input) -> bool {
+fn is_read(input: &DraftInput) -> bool {
     matches!(input.kind, record::CONTENT | record::REMADE | record::METADATA)
         && input.digest != [0; 32]
 }
@@ -64,15 +64,15 @@ fn class(classes: &mut FxHashMap<i64, u16>, time: i64) -> Option<u16> {
 
 /// Whether one of these files of equal content may be a file that is included once: it says so itself, or a macro makes
 /// it say so, or another file imports it. True in doubt. (Not covered: a macro that pastes the word `once` together.)
-fn may_be_once_only(inputs: &[Input], equal: &[Vec<usize>], command: &[u8]) -> bool {
+fn may_be_once_only(inputs: &[DraftInput], equal: &[Vec<usize>], command: &[u8]) -> bool {
     let words: [&[u8]; 3] = [b"once", b"import", b"charset"];
     if words.iter().any(|word| contains(command, word)) {
         return true;
     }
-    let says = |input: &Input, has: &dyn Fn(&[u8]) -> bool| match text_of(input) {
-        Text::None => false,
-        Text::Unknown => true,
-        Text::Whole(text) => has(&text),
+    let says = |input: &DraftInput, has: &dyn Fn(&[u8]) -> bool| match text_of(input) {
+        FileText::None => false,
+        FileText::Unknown => true,
+        FileText::Whole(text) => has(&text),
     };
     equal.iter().any(|set| says(&inputs[set[0]], &|text| contains(text, b"once")))
         || inputs.iter().filter(|input| is_read(input)).any(|input| says(input, &marks_others))
@@ -119,7 +119,7 @@ fn ends_in_comment(line: &[u8]) -> bool {
     false
 }
 
-enum Text {
+enum FileText {
     /// A program or library.
     None,
     /// What it says cannot be known.
@@ -128,17 +128,21 @@ enum Text {
     Whole(Vec<u8>),
 }
 
-fn text_of(input: &Input) -> Text {
+fn text_of(input: &DraftInput) -> FileText {
     let path = Path::new(OsStr::from_bytes(input.path.to_bytes()));
     let state = |path: &Path| fs::metadata(path).map(|state| state.len());
     if state(path).map_or(true, |len| len > TEXT_BYTES_MAX) {
-        return if elf::is_elf(path) { Text::None } else { Text::Unknown };
+        return if elf::is_elf(path) { FileText::None } else { FileText::Unknown };
     }
-    let Ok(bytes) = fs::read(path) else { return Text::Unknown };
+    let Ok(bytes) = fs::read(path) else { return FileText::Unknown };
     if !raw::stat(&input.path).is_ok_and(|now| now.stat.stamp() == input.stamp) {
-        return Text::Unknown;
+        return FileText::Unknown;
     }
-    if bytes.starts_with(elf::MAGIC) { Text::None } else { Text::Whole(joined_lines(&bytes)) }
+    if bytes.starts_with(elf::MAGIC) {
+        FileText::None
+    } else {
+        FileText::Whole(joined_lines(&bytes))
+    }
 }
 
 /// A word may go on in the next line: behind a backslash (or its trigraph), with blanks after it perhaps.
@@ -182,16 +186,16 @@ fn find(text: &[u8], part: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// Times that were equal still are, and others still differ.
+/// EqualTimes that were equal still are, and others still differ.
 #[derive(Default)]
-pub struct Times {
+pub struct EqualTimes {
     seconds: Pairs<([u8; 32], u32), ([u8; 32], i64)>,
     times: Pairs<([u8; 32], u32), ([u8; 32], i64)>,
 }
 
-impl Times {
+impl EqualTimes {
     /// Whether an input, modified at `mtime_ns` by now, agrees with those that were asked about before.
-    pub fn agree(&mut self, input: &Input, mtime_ns: i64) -> bool {
+    pub fn agree(&mut self, input: &DraftInput, mtime_ns: i64) -> bool {
         let digest = input.digest;
         input.times == 0
             || self

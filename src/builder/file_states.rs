@@ -15,7 +15,7 @@ use crate::os::file_system::FileSystem;
 use crate::shm::access::Access;
 use crate::shm::raw::{self, Errno, FileState};
 use crate::shm::stat::Stat;
-use crate::store::draft::Directory;
+use crate::store::draft::DraftDirectory;
 
 /// A tick of the kernel's coarse clock is at most 10 ms; twice that, for good measure.
 const TICK_NS: i64 = 20_000_000;
@@ -63,7 +63,7 @@ pub struct FileStates {
 #[derive(Debug, Default)]
 pub struct Absences {
     /// Directories whose stats are reliable.
-    pub directories: Vec<Directory>,
+    pub directories: Vec<DraftDirectory>,
     /// Those that are looked at one by one.
     pub hot: Vec<(CString, u32)>,
 }
@@ -114,7 +114,7 @@ impl FileStates {
     pub fn fold(
         &mut self,
         places: Vec<(CString, FileState)>,
-        directories: &mut Vec<Directory>,
+        directories: &mut Vec<DraftDirectory>,
         written: &HashSet<(u64, u64)>,
     ) -> Option<Vec<(CString, FileState)>> {
         let mut left = Vec::new();
@@ -134,7 +134,7 @@ impl FileStates {
                 let path = self.reliable_path(Path::new(&parent), &state, written);
                 if let Some(path) = path.filter(|_| is_quiet) {
                     let stamp = state.stat.stamp();
-                    directories.push(Directory { path, stamp, names: Vec::new() });
+                    directories.push(DraftDirectory { path, stamp, names: Vec::new() });
                     reliable = directories.last_mut();
                 }
             }
@@ -219,7 +219,11 @@ impl FileStates {
                 Some(path) => {
                     let names = names.into_iter().map(|name| CString::new(name.into_vec()));
                     let names = names.collect::<Result<_, _>>().ok()?;
-                    found.directories.push(Directory { path, stamp: state.stat.stamp(), names });
+                    found.directories.push(DraftDirectory {
+                        path,
+                        stamp: state.stat.stamp(),
+                        names,
+                    });
                 }
                 None => {
                     for name in names {

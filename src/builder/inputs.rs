@@ -21,7 +21,7 @@ use crate::shm::raw::{self, FileState};
 use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::digest::digest_listing;
-use crate::store::draft::Input;
+use crate::store::draft::DraftInput;
 
 /// The files of whose state the result may show something: their size, their times.
 #[derive(Default)]
@@ -49,7 +49,7 @@ pub struct Inputs<'a> {
     groups: FxHashMap<(u64, u64), u32>,
     contents: FxHashSet<CString>,
     /// What was noted so far.
-    pub list: Vec<Input>,
+    pub list: Vec<DraftInput>,
     /// When each of them was modified last, ns since the epoch.
     pub mtimes_ns: Vec<i64>,
 }
@@ -76,7 +76,7 @@ impl<'a> Inputs<'a> {
         let group = *self.groups.entry((state.stat.dev, state.stat.ino)).or_insert(next);
         let stamp = state.stat.stamp();
         self.mtimes_ns.push(state.stat.mtime_ns);
-        self.list.push(Input { path, kind, mode: state.mode, stamp, digest, group, times: 0 });
+        self.list.push(DraftInput { path, kind, mode: state.mode, stamp, digest, group, times: 0 });
     }
 
     /// A record must not give anybody what the tool could not have read for him.

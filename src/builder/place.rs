@@ -20,7 +20,7 @@ use crate::compilers::{adds_options, holds_options};
 use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw;
-use crate::store::draft::{Draft, Input};
+use crate::store::draft::{Draft, DraftInput};
 use crate::store::path_set::PathSet;
 
 /// A larger output is taken for one that may hold anything.
@@ -63,18 +63,18 @@ impl fmt::Display for Binds {
 }
 
 /// A directory, and the one so many steps above it out of which no relative path leads.
-struct Place<'a> {
+struct OwnPlace<'a> {
     directory: &'a [u8],
     base: &'a [u8],
 }
 
-impl<'a> Place<'a> {
-    fn new(directory: &'a [u8], climb: u32) -> Result<Place<'a>, Binds> {
+impl<'a> OwnPlace<'a> {
+    fn new(directory: &'a [u8], climb: u32) -> Result<OwnPlace<'a>, Binds> {
         let base = above(directory, climb).ok_or(Binds::Name)?;
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
         let is_long = base.split(|byte| *byte == b'/').count() > 2;
         if is_long && base.iter().all(is_plain) {
-            Ok(Place { directory, base })
+            Ok(OwnPlace { directory, base })
         } else {
             Err(Binds::Name)
         }
@@ -84,7 +84,7 @@ impl<'a> Place<'a> {
         memmem::find(text, self.base).is_some()
     }
 
-    /// As [`Place::is_in`], also in two and in four bytes a character.
+    /// As [`OwnPlace::is_in`], also in two and in four bytes a character.
     fn is_in_any_encoding(&self, bytes: &[u8]) -> bool {
         let wide = |width: usize| -> Vec<u8> {
             let wide = self
@@ -141,7 +141,7 @@ impl RecordBuilder<'_> {
             return Err(Binds::Command);
         }
         let climb = relative_paths(draft).map(steps_up).max().unwrap_or(0);
-        let place = Place::new(self.command.directory(), climb)?;
+        let place = OwnPlace::new(self.command.directory(), climb)?;
         self.vet_request(&place)?;
         vet_paths(&place, draft)?;
         self.vet_results(&place, draft)?;
@@ -150,7 +150,7 @@ impl RecordBuilder<'_> {
         Ok(())
     }
 
-    fn vet_request(&self, place: &Place) -> Result<(), Binds> {
+    fn vet_request(&self, place: &OwnPlace) -> Result<(), Binds> {
         let mut args = self.command.start().args().skip(self.command.call().first);
         let tool = self.command.call().tool;
         let named = std::iter::once(tool).chain(&mut args).find(|arg| place.is_in(arg.to_bytes()));
@@ -177,7 +177,7 @@ impl RecordBuilder<'_> {
         Ok(())
     }
 
-    fn vet_results(&self, place: &Place, draft: &Draft) -> Result<(), Binds> {
+    fn vet_results(&self, place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
         let text = self.ended.text.as_ref();
         let texts = text.iter().flat_map(|text| [&text.stdout, &text.stderr]);
         if texts.into_iter().any(|text| place.is_in_any_encoding(text)) {
@@ -217,8 +217,8 @@ fn steps_up(path: &Path) -> u32 {
 
 /// Whether no path names the place, but for what a tool comes upon when it asks where it is, or where a relative name really
 /// leads: directories on the way to the place or in it, and that files are there which it also reached by relative names.
-fn vet_paths(place: &Place, draft: &Draft) -> Result<(), Binds> {
-    let is_relative = |input: &&Input| !input.path.to_bytes().starts_with(b"/");
+fn vet_paths(place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
+    let is_relative = |input: &&DraftInput| !input.path.to_bytes().starts_with(b"/");
     let relative: HashSet<u32> =
         draft.inputs.iter().filter(is_relative).map(|input| input.group).collect();
     let bound = |path: &CString| Err(Binds::Path(path.clone()));
@@ -261,19 +261,19 @@ fn vet_paths(place: &Place, draft: &Draft) -> Result<(), Binds> {
     }
 }
 
-fn is_directory(input: &Input) -> bool {
+fn is_directory(input: &DraftInput) -> bool {
     matches!(input.kind, record::EXISTS | record::LEADS)
         && input.mode & raw::TYPE_MASK == raw::DIRECTORY
 }
 
 /// Whether a path's parent is a directory above the place (and not `/`).
-fn lies_on_the_way(place: &Place, path: &[u8]) -> bool {
+fn lies_on_the_way(place: &OwnPlace, path: &[u8]) -> bool {
     let parent = path.iter().rposition(|byte| *byte == b'/').map(|at| &path[..at]);
     parent.is_some_and(|parent| !parent.is_empty() && is_at_or_below(place.base, parent))
 }
 
 /// Whether an input is a link with the place in it.
-fn leads_to_place(place: &Place, input: &Input) -> bool {
+fn leads_to_place(place: &OwnPlace, input: &DraftInput) -> bool {
     let target = || fs::read_link(path_of(&input.path)).ok();
     input.kind == record::LINK
         && target().is_none_or(|target| place.is_in(target.as_os_str().as_bytes()))
@@ -295,7 +295,7 @@ mod tests {
             ("/srv/a b", 0, None),
             ("/srv/\u{e4}", 0, None),
         ] {
-            let place = Place::new(directory.as_bytes(), climb);
+            let place = OwnPlace::new(directory.as_bytes(), climb);
             assert_eq!(
                 place.ok().map(|place| place.base),
                 base.map(str::as_bytes),
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_place_is_found_in_each_encoding() {
-        let place = Place::new(b"/srv/me", 0).expect("long enough");
+        let place = OwnPlace::new(b"/srv/me", 0).expect("long enough");
         let wide = |width: usize| -> Vec<u8> {
             "x/srv/mex"
                 .bytes()
@@ -331,7 +331,7 @@ mod tests {
             ["a/../../x", "../x", "a/x", ".."].map(|path| steps_up(Path::new(path))),
             [2, 1, 0, 1]
         );
-        let place = Place::new(b"/srv/me/a", 0).expect("long enough");
+        let place = OwnPlace::new(b"/srv/me/a", 0).expect("long enough");
         assert!(lies_on_the_way(&place, b"/srv/x") && lies_on_the_way(&place, b"/srv/me/x"));
         assert!(!lies_on_the_way(&place, b"/x") && !lies_on_the_way(&place, b"/usr/include/x"));
     }

@@ -37,7 +37,7 @@ use crate::shm::raw::{self, FileState};
 use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::digest::digest_link;
-use crate::store::draft::{Directory, Draft, Output, Variable};
+use crate::store::draft::{Draft, DraftDirectory, DraftOutput, DraftVariable};
 
 /// A run of a tool, and all that is known of it.
 pub struct RecordBuilder<'a> {
@@ -153,7 +153,7 @@ impl RecordBuilder<'_> {
         self.store.put_blob(bytes).map(Some).map_err(|error| error.not_stored())
     }
 
-    fn variables(&self) -> Result<Vec<Variable>, NotStored> {
+    fn variables(&self) -> Result<Vec<DraftVariable>, NotStored> {
         let mut names: BTreeMap<OsString, u32> = BTreeMap::new();
         let mut questions: FxHashMap<&OsStr, Vec<(&Path, u32)>> = FxHashMap::default();
         for ((name, image), times) in &self.observation.questions {
@@ -184,14 +184,14 @@ impl RecordBuilder<'_> {
                 && value.is_some_and(|value| names_directory(value, self.command.directory()));
             let flags = flags | if names_directory { record::NAMES_DIRECTORY } else { 0 };
             let value = value.map(|value| xxh3_128(value).to_le_bytes());
-            variables.push(Variable { name, value, flags });
+            variables.push(DraftVariable { name, value, flags });
         }
         let whole = self.walks_environment().then_some(record::WHOLE_ENVIRONMENT);
         let host = self.shows_host().then_some(record::HOST);
         for flags in [record::LOADER].into_iter().chain(whole).chain(host) {
             let value = self.environment.digest(b"", flags);
             let name = if flags == record::LOADER { c"LD_*" } else { c"" }.to_owned();
-            variables.push(Variable { name, value, flags });
+            variables.push(DraftVariable { name, value, flags });
         }
         Ok(variables)
     }
@@ -213,7 +213,7 @@ impl RecordBuilder<'_> {
         Ok(searches)
     }
 
-    fn outputs(&self, files: &mut FileStates) -> Result<Vec<Output>, NotStored> {
+    fn outputs(&self, files: &mut FileStates) -> Result<Vec<DraftOutput>, NotStored> {
         let mut outputs = Vec::new();
         for made in self.observation.directories.iter().filter(|made| self.is_output(made)) {
             outputs.push(self.directory(made).inspect_err(self.naming(&made.path))?);
@@ -244,7 +244,7 @@ impl RecordBuilder<'_> {
         !self.policy.reads_old_outputs() && reads_variables_by_name(&made.by)
     }
 
-    fn directory(&self, made: &MadeDirectory) -> Result<Output, NotStored> {
+    fn directory(&self, made: &MadeDirectory) -> Result<DraftOutput, NotStored> {
         let path = c_path(&made.path).ok_or(NotStored::SideEffect)?;
         let state = raw::lstat(&path).map_err(|_| NotStored::OutputChanged)?;
         let mode = made.create_mode & 0o777 & !self.command.creation_mask;
@@ -256,14 +256,14 @@ impl RecordBuilder<'_> {
             return Err(NotStored::SideEffect);
         }
         let (flags, blob) = (record::DIRECTORY, BlobRef::zeroed());
-        Ok(Output { path, create_mode: made.create_mode, mode, flags, blob })
+        Ok(DraftOutput { path, create_mode: made.create_mode, mode, flags, blob })
     }
 
     fn output(
         &self,
         files: &mut FileStates,
         seen: &crate::observe::SeenOutput,
-    ) -> Result<Output, NotStored> {
+    ) -> Result<DraftOutput, NotStored> {
         let path = c_path(&seen.path).ok_or(NotStored::SpecialOutput)?;
         let state = raw::lstat(&path).map_err(|_| NotStored::OutputChanged)?;
         let plain_mode = seen.create_mode & 0o777 & !self.command.creation_mask;
@@ -301,7 +301,7 @@ impl RecordBuilder<'_> {
             | when(seen.how == Made::Renamed, record::NAMED_WHOLE)
             | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
             | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
-        Ok(Output { path, create_mode: seen.create_mode, mode, flags, blob })
+        Ok(DraftOutput { path, create_mode: seen.create_mode, mode, flags, blob })
     }
 
     /// Whether an output that a program may have had open at its end has not changed since the tool's.
@@ -415,7 +415,7 @@ impl RecordBuilder<'_> {
             inputs.passed(&mut files, path)?;
         }
         let spelled =
-            |directory: &Directory| OsStr::from_bytes(directory.path.to_bytes()).to_owned();
+            |directory: &DraftDirectory| OsStr::from_bytes(directory.path.to_bytes()).to_owned();
         let mut seen: FxHashSet<OsString> = directories.iter().map(spelled).collect();
         let found = self.observation.directories.iter().filter(|made| !self.is_output(made));
         let found = found.map(|made| &made.path);

@@ -33,12 +33,12 @@ The cache is $IBID_DIR, else $XDG_CACHE_HOME/ibid, else ~/.cache/ibid. `ibid con
 pub struct Line {
     /// What is asked for.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: SubcommandArgs,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum SubcommandArgs {
     /// Run a compiler through the cache, also one that ibid does not know
     Exec(ToolLine),
     /// Show how many hits and misses there were, and what the cache holds
@@ -58,7 +58,7 @@ pub enum Command {
     /// Verify a file that `ibid export` wrote, and add what is new in it
     Import(Import),
     /// Show or change the settings
-    Config(Config),
+    Config(ConfigArgs),
     /// Make symlinks to ibid, named like the compilers on PATH
     Install(Install),
     /// Remove the symlinks that `install` made
@@ -179,7 +179,7 @@ pub struct Import {
 
 /// `config [list|get|set|unset]`
 #[derive(Debug, Args)]
-pub struct Config {
+pub struct ConfigArgs {
     /// What is to be done with the settings; `list` if nothing is said
     #[command(subcommand)]
     pub action: Option<ConfigAction>,

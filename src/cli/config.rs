@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
 use super::BAD_USAGE;
-use super::args::{Config as Asked, ConfigAction};
+use super::args::{ConfigAction, ConfigArgs as Asked};
 use crate::config::{self, Config, Origin, SETTINGS, Setting, toml_problem, unknown_key};
 use crate::env;
 

@@ -34,7 +34,7 @@ pub fn run(asked: &Export, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
         return super::refuse(&"standard output is a terminal: name a file", stderr);
     }
     let mut bar = Progress::new("exporting", stderr);
-    let target = if to_stdout { Target::stdout() } else { Target::new(&asked.file) };
+    let target = if to_stdout { ExportTarget::stdout() } else { ExportTarget::new(&asked.file) };
     let written = target.and_then(|target| {
         let mut to = BufWriter::with_capacity(BUFFER_BYTES, &target.file);
         let exported = export(&store, since_s, &mut to, &mut |done, total| bar.tell(done, total))?;
@@ -63,7 +63,7 @@ pub fn run(asked: &Export, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
 }
 
 /// Where an export goes.
-struct Target {
+struct ExportTarget {
     file: File,
     name: Name,
 }
@@ -78,13 +78,13 @@ enum Name {
     Temporary(PathBuf, PathBuf),
 }
 
-impl Target {
-    fn stdout() -> io::Result<Target> {
+impl ExportTarget {
+    fn stdout() -> io::Result<ExportTarget> {
         let file = io::stdout().as_fd().try_clone_to_owned()?.into();
-        Ok(Target { file, name: Name::Settled })
+        Ok(ExportTarget { file, name: Name::Settled })
     }
 
-    fn new(path: &Path) -> io::Result<Target> {
+    fn new(path: &Path) -> io::Result<ExportTarget> {
         let old = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             old => Some(old?),
@@ -96,11 +96,12 @@ impl Target {
         }
         if old.as_ref().is_some_and(|old| !old.is_file()) {
             let file = OpenOptions::new().write(true).open(path)?;
-            return Ok(Target { file, name: Name::Settled });
+            return Ok(ExportTarget { file, name: Name::Settled });
         }
         // Through a symlink.
         let path = if old.is_some() { fs::canonicalize(path)? } else { path.to_path_buf() };
-        let target = Target::unnamed(&path).map_or_else(|| Target::temporary(&path), Ok)?;
+        let target =
+            ExportTarget::unnamed(&path).map_or_else(|| ExportTarget::temporary(&path), Ok)?;
         if let Some(old) = old {
             target.file.set_permissions(old.permissions())?;
         }
@@ -108,20 +109,20 @@ impl Target {
     }
 
     /// A file without a name, which goes away if this process does.
-    fn unnamed(path: &Path) -> Option<Target> {
+    fn unnamed(path: &Path) -> Option<ExportTarget> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
         let file = rustix::fs::open(directory.unwrap_or(Path::new(".")), flags, mode).ok()?;
-        let target = Target { file: file.into(), name: Name::Unnamed(path.to_path_buf()) };
+        let target = ExportTarget { file: file.into(), name: Name::Unnamed(path.to_path_buf()) };
         target.link().exists().then_some(target)
     }
 
     /// Where file systems know no such files, or there is no `/proc`.
-    fn temporary(path: &Path) -> io::Result<Target> {
+    fn temporary(path: &Path) -> io::Result<ExportTarget> {
         let temporary = beside(path);
         let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        Ok(Target { file, name: Name::Temporary(temporary, path.to_path_buf()) })
+        Ok(ExportTarget { file, name: Name::Temporary(temporary, path.to_path_buf()) })
     }
 
     /// What leads to the open file.
@@ -144,7 +145,7 @@ impl Target {
     }
 }
 
-impl Drop for Target {
+impl Drop for ExportTarget {
     fn drop(&mut self) {
         if let Name::Temporary(temporary, _) = &self.name {
             let _ = fs::remove_file(temporary);

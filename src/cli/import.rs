@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::stats::bytes;
 use crate::config;
 use crate::store::Store;
-use crate::store::import::{ImportError, Imported, Source, import};
+use crate::store::import::{ImportError, ImportFrom, Imported, import};
 
 /// Imports and says what was added; 1 if the file is not as it was written, and then nothing is.
 pub fn run(asked: &Import, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
@@ -27,11 +27,12 @@ pub fn run(asked: &Import, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     let mut progress = |done, total| bar.tell(done, total);
     let is_stdin = asked.file == Path::new("-");
     let done = if is_stdin {
-        import(&store, Source::Stream(&mut io::stdin().lock()), &mut progress)
+        import(&store, ImportFrom::Stream(&mut io::stdin().lock()), &mut progress)
     } else {
         File::open(&asked.file).map_err(ImportError::Read).and_then(|mut file| {
             let is_file = file.metadata().map_err(ImportError::Read)?.is_file();
-            let source = if is_file { Source::File(&file) } else { Source::Stream(&mut file) };
+            let source =
+                if is_file { ImportFrom::File(&file) } else { ImportFrom::Stream(&mut file) };
             import(&store, source, &mut progress)
         })
     };

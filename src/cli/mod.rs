@@ -25,8 +25,8 @@ use std::io::{self, Write};
 
 use clap::Parser;
 
-pub use args::Command;
 use args::Line;
+pub use args::SubcommandArgs;
 pub use words::is_ours;
 
 use crate::env;
@@ -60,7 +60,7 @@ pub fn parse(
     words: &[OsString],
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
-) -> Result<Command, u8> {
+) -> Result<SubcommandArgs, u8> {
     if words.len() < 2 {
         let _ = writeln!(stderr, "usage: ibid COMPILER [ARGUMENT]…\n       ibid --help");
         return Err(BAD_USAGE);
@@ -161,7 +161,7 @@ mod tests {
     fn a_tool_line_keeps_its_options() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let line = words("ibid explain --json -- gcc --version -o x");
-        let Ok(super::Command::Explain(explain)) = parse(&line, &mut out, &mut err) else {
+        let Ok(super::SubcommandArgs::Explain(explain)) = parse(&line, &mut out, &mut err) else {
             panic!("not understood");
         };
         assert_eq!(explain.tool_line, words("gcc --version -o x"));

@@ -216,7 +216,7 @@ misses             300
     used_time                    3  it asked for the time (__TIME__)
     observation_incomplete       1  not all that it did could be seen
 passed through     27
-    link                        12  it links; only compiles are cached
+    link                        12  it links (earlier versions of ibid)
     query                       12  a question to the tool (--version)
     no_working_directory         2  the directory is gone, or too large a call
     unknown_tool                 1  not a tool that ibid knows

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::SUBCOMMANDS;
-use super::args::{Command, Config, ConfigAction, Stats};
+use super::args::{ConfigAction, ConfigArgs, Stats, SubcommandArgs};
 use crate::compilers::{is_launcher, is_tool_name};
 use crate::config::{distance, nearest};
 
@@ -102,16 +102,16 @@ fn is_near(word: &str, name: &str) -> bool {
 }
 
 /// A whole command line as ccache and sccache take it.
-pub fn old_habit(words: &[OsString]) -> Option<Command> {
-    let stats = |zero| Command::Stats(Stats { zero, ..Stats::default() });
+pub fn old_habit(words: &[OsString]) -> Option<SubcommandArgs> {
+    let stats = |zero| SubcommandArgs::Stats(Stats { zero, ..Stats::default() });
     let words: Option<Vec<&str>> = words.iter().skip(1).map(|word| word.to_str()).collect();
     Some(match words?[..] {
         ["-s" | "--show-stats"] => stats(false),
         ["-z" | "--zero-stats"] => stats(true),
-        ["-C"] => Command::Clear,
+        ["-C"] => SubcommandArgs::Clear,
         ["-M", size] if !is_source(OsStr::new(size)) => {
             let (key, value) = ("max_size".to_owned(), size.to_owned());
-            Command::Config(Config { action: Some(ConfigAction::Set { key, value }) })
+            SubcommandArgs::Config(ConfigArgs { action: Some(ConfigAction::Set { key, value }) })
         }
         _ => return None,
     })

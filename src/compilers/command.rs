@@ -128,8 +128,8 @@ const METADATA_EXTENSIONS: &[&str] = &["gch", "gcm", "pch", "pcm"];
 /// What a command line says.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "what was typed: a flag for each flag")]
-struct Typed {
-    sources: Vec<Source>,
+struct TypedDriver {
+    sources: Vec<SourceWord>,
     /// Words that are no source: objects and libraries for the linker.
     others: usize,
     language: Option<String>,
@@ -159,7 +159,7 @@ struct Typed {
 }
 
 #[derive(Debug)]
-struct Source {
+struct SourceWord {
     path: PathBuf,
     is_header: bool,
 }
@@ -167,13 +167,13 @@ struct Source {
 /// Judges a command of a driver of this family.
 pub fn judge(family: Family, args: &[OsString]) -> Decision {
     let typed = match expand(args) {
-        Ok(args) => Typed::read(&args),
+        Ok(args) => TypedDriver::read(&args),
         Err(reason) => return Decision::PassThrough(reason),
     };
     if let Some(reason) = typed.why_not() {
         return Decision::PassThrough(reason);
     }
-    let is_source = |source: &Source| source.path.as_os_str() == "-";
+    let is_source = |source: &SourceWord| source.path.as_os_str() == "-";
     let sources = typed.sources.iter().map(|source| source.path.clone());
     let is_compile = matches!(typed.until, Some(Until::Assembly | Until::Object));
     let has_response_file = args.iter().any(|arg| arg.as_bytes().starts_with(b"@"));
@@ -198,9 +198,9 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
     })
 }
 
-impl Typed {
+impl TypedDriver {
     fn read(args: &[OsString]) -> Self {
-        let mut typed = Typed::default();
+        let mut typed = TypedDriver::default();
         let mut words = args.iter();
         while let Some(word) = words.next() {
             typed.note_special_files(word);
@@ -224,7 +224,7 @@ impl Typed {
         }
         // The preprocessor takes what it reads for C.
         if typed.plain_standard_input && typed.until == Some(Until::Preprocess) {
-            typed.sources.push(Source { path: "-".into(), is_header: false });
+            typed.sources.push(SourceWord { path: "-".into(), is_header: false });
         } else {
             typed.standard_input |= typed.plain_standard_input;
         }
@@ -259,7 +259,7 @@ impl Typed {
                 return;
             }
         };
-        self.sources.push(Source { path: path.into(), is_header });
+        self.sources.push(SourceWord { path: path.into(), is_header });
     }
 
     /// An option whose value is a word of its own.

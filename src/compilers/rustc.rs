@@ -53,7 +53,7 @@ const UNREPEATABLE: &[&str] =
 /// What a command line says.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "what was typed: a flag for each flag")]
-struct Typed {
+struct TypedRustc {
     sources: Vec<PathBuf>,
     is_question: bool,
     asks_for_help: bool,
@@ -120,7 +120,7 @@ pub fn judge(args: &[OsString]) -> Decision {
     let is_no_option = |word: &OsString| is_rustc(word) || is_toolchain(word);
     let args = if args.first().is_some_and(is_no_option) { &args[1..] } else { args };
     let typed = match expand(args) {
-        Ok(args) => Typed::read(&args),
+        Ok(args) => TypedRustc::read(&args),
         Err(reason) => return Decision::PassThrough(reason),
     };
     if let Some(reason) = typed.why_not() {
@@ -169,9 +169,9 @@ fn lines(file: &Path) -> Result<Vec<OsString>, PassReason> {
     Ok(text.split(|byte| *byte == b'\n').map(|bytes| OsString::from_vec(line(bytes))).collect())
 }
 
-impl Typed {
-    fn read(args: &[OsString]) -> Typed {
-        let mut typed = Typed::default();
+impl TypedRustc {
+    fn read(args: &[OsString]) -> TypedRustc {
+        let mut typed = TypedRustc::default();
         let mut words = args.iter();
         while let Some(word) = words.next() {
             match word.as_bytes() {

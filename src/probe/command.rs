@@ -100,7 +100,7 @@ impl<'a> Command<'a> {
         buffer: &'a mut [u8],
     ) -> Option<(Self, &'a mut [u8])> {
         let creation_mask = raw::creation_mask();
-        let mut text = Text { buffer, len: 0 };
+        let mut text = CommandText { buffer, len: 0 };
         text.piece(DIRECT)?;
         text.piece(&creation_mask.to_le_bytes())?;
         text.piece(&[u8::from(call.forced), u8::from(call.masquerade), NO_SOURCE, 0])?;
@@ -197,12 +197,12 @@ pub fn has_source(recorded: &[u8]) -> bool {
 }
 
 /// The command's bytes while they are written.
-struct Text<'a> {
+struct CommandText<'a> {
     buffer: &'a mut [u8],
     len: usize,
 }
 
-impl Text<'_> {
+impl CommandText<'_> {
     fn piece(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.len.checked_add(bytes.len())?;
         self.buffer.get_mut(self.len..end)?.copy_from_slice(bytes);

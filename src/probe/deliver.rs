@@ -141,7 +141,7 @@ struct Spot {
 }
 
 /// A text to replay, and where to.
-type Text<'t> = (&'t [u8], Stream);
+type ReplayText<'t> = (&'t [u8], Stream);
 
 /// Delivers all outputs and texts by way of `scratch`. `delivered` is called when all of them are written. After an error
 /// the tool can run: what had been made where nothing was is removed again, what took the place of a file stays.
@@ -244,7 +244,7 @@ fn make_directory(record: &Record<'_>, output: &Output) -> Result<(), Undelivere
 }
 
 /// Writes the texts. What waits of signals comes before: a stream may take its time.
-fn write_texts(texts: [Text<'_>; 2]) -> Result<(), Undelivered> {
+fn write_texts(texts: [ReplayText<'_>; 2]) -> Result<(), Undelivered> {
     if texts.iter().all(|(text, _)| text.is_empty()) {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! From the bytes of a record to its owned form.
 //!
-//! Strings of a record never share bytes, as `draft.rs` writes them. Bytes that claim otherwise are damaged: a few of
+//! OwnedStrings of a record never share bytes, as `draft.rs` writes them. Bytes that claim otherwise are damaged: a few of
 //! them could ask for more memory than there is. Read next: `record/mod.rs`.
 
 use std::ffi::{CStr, CString};
 
-use super::draft::{Directory, Draft, Input, Output, Variable};
+use super::draft::{Draft, DraftDirectory, DraftInput, DraftOutput, DraftVariable};
 use crate::record::{self, BlobRef, Cold, Record, Span};
 
 impl Draft {
@@ -13,7 +13,7 @@ impl Draft {
     pub fn decode(record: &Record<'_>, cold: &Cold<'_>, key: &[u8; 32]) -> Option<Draft> {
         let (direct_key, result_key) = key.split_at(16);
         let present = |blob: BlobRef| (blob.len_bytes > 0).then_some(blob);
-        let mut strings = Strings { record, cold, left: record.bytes().len() + cold.0.len() };
+        let mut strings = OwnedStrings { record, cold, left: record.bytes().len() + cold.0.len() };
         Some(Draft {
             flags: record.head.flags,
             columns: record.head.columns,
@@ -42,13 +42,13 @@ impl Draft {
 }
 
 /// The strings of a record, together no longer than it is.
-struct Strings<'r> {
+struct OwnedStrings<'r> {
     record: &'r Record<'r>,
     cold: &'r Cold<'r>,
     left: usize,
 }
 
-impl Strings<'_> {
+impl OwnedStrings<'_> {
     fn own(&mut self, string: &CStr) -> Option<CString> {
         self.left = self.left.checked_sub(string.to_bytes_with_nul().len())?;
         Some(string.to_owned())
@@ -67,10 +67,10 @@ impl Strings<'_> {
     }
 }
 
-fn variables(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Variable>> {
+fn variables(record: &Record<'_>, strings: &mut OwnedStrings<'_>) -> Option<Vec<DraftVariable>> {
     let variable = |variable: Option<record::Variable>| {
         let variable = variable?;
-        Some(Variable {
+        Some(DraftVariable {
             name: strings.hot(variable.name)?,
             value: (variable.flags & record::IS_SET != 0).then_some(variable.value),
             flags: variable.flags & !record::IS_SET,
@@ -79,11 +79,15 @@ fn variables(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Varia
     record.variables().map(variable).collect()
 }
 
-fn inputs(record: &Record<'_>, cold: &Cold<'_>, strings: &mut Strings<'_>) -> Option<Vec<Input>> {
+fn inputs(
+    record: &Record<'_>,
+    cold: &Cold<'_>,
+    strings: &mut OwnedStrings<'_>,
+) -> Option<Vec<DraftInput>> {
     let mut proofs = cold.proofs(record);
     let input = |input: Option<record::Input>| {
         let (input, proof) = (input?, proofs.next()??);
-        Some(Input {
+        Some(DraftInput {
             path: strings.hot(input.path)?,
             kind: input.kind,
             mode: input.mode,
@@ -96,10 +100,10 @@ fn inputs(record: &Record<'_>, cold: &Cold<'_>, strings: &mut Strings<'_>) -> Op
     record.inputs().map(input).collect()
 }
 
-fn directories(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Directory>> {
+fn directories(record: &Record<'_>, strings: &mut OwnedStrings<'_>) -> Option<Vec<DraftDirectory>> {
     let directory = |directory: Option<record::Directory>| {
         let directory = directory?;
-        Some(Directory {
+        Some(DraftDirectory {
             path: strings.hot(directory.path)?,
             stamp: directory.stamp,
             names: strings.names(directory.names)?,
@@ -108,10 +112,10 @@ fn directories(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Dir
     record.directories().map(directory).collect()
 }
 
-fn outputs(record: &Record<'_>, strings: &mut Strings<'_>) -> Option<Vec<Output>> {
+fn outputs(record: &Record<'_>, strings: &mut OwnedStrings<'_>) -> Option<Vec<DraftOutput>> {
     let output = |output: Option<record::Output>| {
         let output = output?;
-        Some(Output {
+        Some(DraftOutput {
             path: strings.hot(output.path)?,
             create_mode: output.create_mode,
             mode: output.mode,
@@ -135,7 +139,7 @@ mod tests {
     /// Each of many directories claims the names of all: the owned form would be the square of the bytes.
     #[test]
     fn names_that_are_claimed_twice_are_damage() {
-        let directory = |at: u8| Directory {
+        let directory = |at: u8| DraftDirectory {
             path: CString::new([b'a' + at]).expect("no NUL"),
             stamp: Stamp([at; 16]),
             names: (1..=20).map(|name| CString::new([name]).expect("no NUL")).collect(),

@@ -30,17 +30,17 @@ pub struct Draft {
     /// Key for the look-up by content, see `path_set.rs`.
     pub result_key: [u8; 16],
     /// The environment that counts.
-    pub variables: Vec<Variable>,
+    pub variables: Vec<DraftVariable>,
     /// What the result was made from.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<DraftInput>,
     /// Directories that vouch for names.
-    pub directories: Vec<Directory>,
+    pub directories: Vec<DraftDirectory>,
     /// Absences that are looked at one by one: path and error number.
     pub absences: Vec<(CString, u32)>,
     /// What was searched by name, see [`record::Search`]: name, and what was found (empty: nothing).
     pub searches: Vec<(CString, CString)>,
     /// What is to be written, in this order.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<DraftOutput>,
     /// Text of standard output.
     pub stdout: Option<BlobRef>,
     /// Text of standard error.
@@ -49,7 +49,7 @@ pub struct Draft {
 
 /// A variable of the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variable {
+pub struct DraftVariable {
     /// Its name.
     pub name: CString,
     /// XXH3-128 of its value, `None` if it is unset.
@@ -60,7 +60,7 @@ pub struct Variable {
 
 /// A file, link or directory that the result depends on.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct DraftInput {
     /// As the tool spelled it.
     pub path: CString,
     /// [`record::CONTENT`] and its kin.
@@ -79,7 +79,7 @@ pub struct Input {
 
 /// A directory that vouches for names.
 #[derive(Debug, Clone)]
-pub struct Directory {
+pub struct DraftDirectory {
     /// As the tool spelled it; empty for the working directory.
     pub path: CString,
     /// Its stamp.
@@ -90,7 +90,7 @@ pub struct Directory {
 
 /// A file to write.
 #[derive(Debug, Clone)]
-pub struct Output {
+pub struct DraftOutput {
     /// As the tool spelled it.
     pub path: CString,
     /// The mode argument with which the tool created it.
@@ -114,9 +114,9 @@ pub struct Encoded {
 
 /// Bytes under construction.
 #[derive(Default)]
-struct Part(Vec<u8>);
+struct RecordPart(Vec<u8>);
 
-impl Part {
+impl RecordPart {
     fn place(&self, len: usize) -> Span {
         let fit = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Span { at: fit(self.0.len()), len: fit(len) }
@@ -144,8 +144,8 @@ impl Part {
 impl Draft {
     /// The record's bytes.
     pub fn encode(&self) -> Encoded {
-        let mut cold = Part::default();
-        let mut hot = Part(vec![0; size_of::<Head>()]);
+        let mut cold = RecordPart::default();
+        let mut hot = RecordPart(vec![0; size_of::<Head>()]);
         let mut head = Head {
             flags: self.flags,
             columns: self.columns,
@@ -177,7 +177,7 @@ impl Draft {
         Encoded { hot: hot.0, cold: cold.0 }
     }
 
-    fn encode_cold(&self, head: &mut Head, cold: &mut Part) {
+    fn encode_cold(&self, head: &mut Head, cold: &mut RecordPart) {
         let proofs: Vec<_> = self
             .inputs
             .iter()
@@ -192,7 +192,7 @@ impl Draft {
         head.searches = cold.table(&searches);
     }
 
-    fn encode_conditions(&self, head: &mut Head, hot: &mut Part, cold: &mut Part) {
+    fn encode_conditions(&self, head: &mut Head, hot: &mut RecordPart, cold: &mut RecordPart) {
         let variables: Vec<_> = self
             .variables
             .iter()

@@ -125,7 +125,7 @@ impl<At> Whole<At> {
 
 /// What a file holds, in its order.
 #[derive(Default)]
-pub(super) struct Contents {
+pub(super) struct ExportContents {
     /// By digest, with where their bytes begin.
     pub(super) blobs: HashMap<[u8; 32], Whole<u64>>,
     pub(super) items: Vec<Item>,
@@ -171,9 +171,9 @@ impl<'r> Reader<'r> {
         self.fill(into, into.len())
     }
 
-    pub(super) fn contents(mut self) -> Result<Contents, ImportError> {
+    pub(super) fn contents(mut self) -> Result<ExportContents, ImportError> {
         self.file_header()?;
-        let mut contents = Contents::default();
+        let mut contents = ExportContents::default();
         let (mut entries, mut blobs) = (0, 0);
         loop {
             let at = self.at;
@@ -240,7 +240,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn blob(&mut self, header: &EntryHeader, into: &mut Contents) -> Result<(), ImportError> {
+    fn blob(&mut self, header: &EntryHeader, into: &mut ExportContents) -> Result<(), ImportError> {
         let at = self.at;
         let (mut sum, mut digest) = (Xxh3::new(), blake3::Hasher::new());
         let mut chunk = std::mem::take(&mut self.chunk);

@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::export::is_whole;
 pub use super::export_reader::ImportError;
 use super::export_reader::{
-    Contents, HEADER_BYTES, Identity, Item, Reader, Whole, identity, key_by_content,
+    ExportContents, HEADER_BYTES, Identity, Item, Reader, Whole, identity, key_by_content,
 };
 use super::large::READING;
 use super::verify::decode_record;
@@ -28,7 +28,7 @@ use crate::shm::segments::Place;
 use crate::shm::stat::Stamp;
 
 /// What is imported.
-pub enum Source<'s> {
+pub enum ImportFrom<'s> {
     /// A file, which is read twice.
     File(&'s File),
     /// A pipe and the like: it is copied to a file in the cache first.
@@ -53,24 +53,24 @@ pub struct Imported {
 /// Verifies an export and stores what is new in it. `progress` is told how many of how many steps are done.
 pub fn import(
     store: &Store,
-    source: Source<'_>,
+    source: ImportFrom<'_>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Imported, ImportError> {
     store.index()?;
     let copy;
     let (file, contents) = match source {
-        Source::File(mut file) => {
+        ImportFrom::File(mut file) => {
             let bytes = file.metadata().map_err(ImportError::Read)?.len();
             let total = usize::try_from(bytes).unwrap_or(usize::MAX);
             let mut tell = |at| progress(usize::try_from(at).unwrap_or(usize::MAX), 2 * total);
             (file, Reader::new(&mut file, None, &mut tell).contents()?)
         }
-        Source::Stream(stream) => {
+        ImportFrom::Stream(stream) => {
             copy = store.unnamed_file()?;
             (&copy, Reader::new(stream, Some(&copy), &mut |_| {}).contents()?)
         }
     };
-    let known = Known::of(store, &contents);
+    let known = KnownHere::of(store, &contents);
     contents.check_references(&known)?;
     let (wanted, mut imported) = contents.wanted(store, &known);
     let places = known.blobs.iter().map(|(digest, known)| (*digest, known.at)).collect();
@@ -79,9 +79,9 @@ pub fn import(
     Ok(imported)
 }
 
-impl Contents {
+impl ExportContents {
     /// Whether all blobs that a record names are in the file or in the cache.
-    fn check_references(&self, known: &Known) -> Result<(), ImportError> {
+    fn check_references(&self, known: &KnownHere) -> Result<(), ImportError> {
         for item in &self.items {
             let is_there = |blob: &BlobRef| match self.blobs.get(&blob.digest) {
                 Some(own) => own.is(blob),
@@ -95,7 +95,7 @@ impl Contents {
     }
 
     /// What is to be stored, the newest that there is room for, in the file's order.
-    fn wanted(&self, store: &Store, known: &Known) -> (Vec<&Item>, Imported) {
+    fn wanted(&self, store: &Store, known: &KnownHere) -> (Vec<&Item>, Imported) {
         let mut imported = Imported::default();
         let mut room = store.room_bytes();
         let (mut wanted, mut counted) = (Vec::new(), HashSet::new());
@@ -134,17 +134,17 @@ fn room_of(body_bytes: u64) -> u64 {
 
 /// What of a file's contents the cache has.
 #[derive(Default)]
-struct Known {
+struct KnownHere {
     blobs: HashMap<[u8; 32], Whole<Place>>,
     others: HashSet<Identity>,
 }
 
-impl Known {
-    fn of(store: &Store, contents: &Contents) -> Known {
+impl KnownHere {
+    fn of(store: &Store, contents: &ExportContents) -> KnownHere {
         let named = contents.items.iter().flat_map(|item| &item.blobs);
         let named: HashSet<_> = named.map(|blob| blob.digest).collect();
         let items: HashSet<_> = contents.items.iter().map(Item::identity).collect();
-        let mut known = Known::default();
+        let mut known = KnownHere::default();
         store.each_place(|place, entry| {
             if entry.header.kind() == Some(Kind::Blob) {
                 let EntryHeader { key, sum, body_bytes: len_bytes, .. } = entry.header;
@@ -164,7 +164,7 @@ impl Known {
 struct Importer<'i> {
     store: &'i Store,
     file: &'i File,
-    contents: &'i Contents,
+    contents: &'i ExportContents,
     /// Where blobs stand in the cache.
     places: HashMap<[u8; 32], Place>,
     progress: &'i mut dyn FnMut(usize, usize),

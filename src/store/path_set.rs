@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::append::{NewEntry, now_s};
-use super::draft::{Draft, Input, is_searched};
+use super::draft::{Draft, DraftInput, is_searched};
 use super::{Kind, Store};
 use crate::error::StoreError;
 use crate::index::{ENTRIES_PER_KEY, candidates};
@@ -31,7 +31,7 @@ pub struct PathSet {
 }
 
 /// Whether an input's content can be told by looking at it: the digest that a record holds is that of its content.
-fn has_content(input: &Input) -> bool {
+fn has_content(input: &DraftInput) -> bool {
     matches!(input.kind, record::CONTENT | record::REMADE | record::LINK | record::LISTING)
 }
 

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
-use super::draft::{Draft, Output};
+use super::draft::{Draft, DraftOutput};
 use super::*;
 use crate::shm::layout::UNIT_BYTES;
 
@@ -52,7 +52,7 @@ fn draft(number: u8, blob: BlobRef) -> Draft {
         command: vec![number; 40],
         direct_key: [number; 16],
         result_key: [number ^ 0x80; 16],
-        outputs: vec![Output {
+        outputs: vec![DraftOutput {
             path: CString::new("a.o").expect("no NUL"),
             create_mode: 0o666,
             mode: 0o644,

@@ -153,7 +153,7 @@ fn describe(difference: Difference<'_>) -> String {
 }
 
 /// The words of a command, as a record has them.
-struct Words<'a> {
+struct PastedWords<'a> {
     /// Root, remap, directory, tool.
     head: Vec<&'a [u8]>,
     args: Vec<&'a [u8]>,
@@ -164,16 +164,16 @@ struct Words<'a> {
 /// How many fields stand before the arguments.
 const HEAD: usize = 4;
 
-impl<'a> Words<'a> {
-    fn of(bytes: &'a [u8]) -> Words<'a> {
+impl<'a> PastedWords<'a> {
+    fn of(bytes: &'a [u8]) -> PastedWords<'a> {
         let mut fields: Vec<&[u8]> = probe::command::fields(bytes).collect();
         let source = if has_source(bytes) { fields.pop() } else { None };
         let args = fields.split_off(fields.len().min(HEAD));
-        Words { head: fields, args, source }
+        PastedWords { head: fields, args, source }
     }
 
     /// How many words are in one of the two only; a record of another source is far away.
-    fn distance(&self, other: &Words) -> usize {
+    fn distance(&self, other: &PastedWords) -> usize {
         let (new, gone) = self.differences(other);
         let heads = self.head.iter().zip(&other.head).filter(|(one, other)| one != other).count();
         let is_source = |word: &&&[u8]| names_a_source(word);
@@ -182,7 +182,7 @@ impl<'a> Words<'a> {
     }
 
     /// The arguments that only these have, and those that only the others have.
-    fn differences(&self, other: &Words<'a>) -> (Vec<&'a [u8]>, Vec<&'a [u8]>) {
+    fn differences(&self, other: &PastedWords<'a>) -> (Vec<&'a [u8]>, Vec<&'a [u8]>) {
         let mut gone = other.args.clone();
         let is_new = |word: &&&'a [u8]| {
             let at = gone.iter().position(|known| known == *word);
@@ -193,7 +193,7 @@ impl<'a> Words<'a> {
     }
 
     /// What differs first from the `recorded` ones.
-    fn first_difference(&self, recorded: &Words) -> String {
+    fn first_difference(&self, recorded: &PastedWords) -> String {
         let show = |word: &[u8]| OsStr::from_bytes(word).display().to_string();
         let shown = |word: Option<&&[u8]>| match word {
             None | Some([]) => "not set".to_owned(),
@@ -249,14 +249,14 @@ fn is_same_option(one: &[u8], other: &[u8]) -> bool {
 
 /// Compares with the nearest of all records of the tool, the newest of equals.
 fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
-    let ours = Words::of(command.bytes());
+    let ours = PastedWords::of(command.bytes());
     let mut best: Option<(usize, String)> = None;
     store.each_entry(|entry| {
         if entry.header.kind() != Some(Kind::Record) {
             return;
         }
         let Some((record, _)) = probe::hot_part(entry, arena) else { return };
-        let recorded = Words::of(record.command().unwrap_or(&[]));
+        let recorded = PastedWords::of(record.command().unwrap_or(&[]));
         let distance = ours.distance(&recorded);
         let is_nearer = best.as_ref().is_none_or(|(least, _)| distance <= *least);
         if is_nearer && recorded.head.get(HEAD - 1) == ours.head.get(HEAD - 1) {
@@ -268,13 +268,13 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Words, names_a_source, pasted};
+    use super::{PastedWords, names_a_source, pasted};
 
-    fn words<'a>(line: &'a str, source: Option<&'a [u8]>) -> Words<'a> {
+    fn words<'a>(line: &'a str, source: Option<&'a [u8]>) -> PastedWords<'a> {
         let mut words = line.split(' ').map(str::as_bytes);
         let head =
             vec![&b""[..], b"", words.next().unwrap_or_default(), words.next().unwrap_or_default()];
-        Words { head, args: words.collect(), source }
+        PastedWords { head, args: words.collect(), source }
     }
 
     #[test]

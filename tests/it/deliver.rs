@@ -12,7 +12,7 @@ use ibid::record::{self, Record};
 use ibid::shm::layout::SEGMENT_BYTES;
 use ibid::shm::raw;
 use ibid::store::Store;
-use ibid::store::draft::{Draft, Output};
+use ibid::store::draft::{Draft, DraftOutput};
 
 /// More than three pieces.
 const LARGE_BYTES: usize = 200_000;
@@ -32,7 +32,7 @@ impl Scratch {
     /// A record with an output.
     fn recorded(&self, bytes: &[u8]) -> (Draft, PathBuf) {
         let path = self.directory.path().join("out.o");
-        let output = Output {
+        let output = DraftOutput {
             path: CString::new(path.as_os_str().as_bytes()).unwrap(),
             create_mode: 0o666,
             mode: 0o644,
@@ -129,7 +129,7 @@ fn any_number_of_outputs() {
         let name = |at: usize| path.with_file_name(format!("out-{at}.o"));
         for at in 0..count {
             let path = CString::new(name(at).as_os_str().as_bytes()).unwrap();
-            draft.outputs.push(Output { path, ..first.clone() });
+            draft.outputs.push(DraftOutput { path, ..first.clone() });
         }
         draft.outputs.last_mut().unwrap().blob =
             scratch.store.put_blob(&content(LARGE_BYTES)).unwrap();
@@ -172,7 +172,7 @@ fn a_delivery_that_fails_in_the_middle() {
         let first = path.with_file_name("first.d");
         let blob = scratch.store.put_blob(b"first").unwrap();
         let name = CString::new(first.as_os_str().as_bytes()).unwrap();
-        draft.outputs.insert(0, Output { path: name, blob, ..draft.outputs[0].clone() });
+        draft.outputs.insert(0, DraftOutput { path: name, blob, ..draft.outputs[0].clone() });
         draft.outputs[1].flags |= flags;
         if is_there {
             for path in [&first, &path] {

@@ -477,3 +477,24 @@ fn files_of_equal_content_that_a_macro_marks() {
         }
     }
 }
+
+/// A link that leads nowhere is absent, as it was to the compiler that looked for a file by its name; and no longer so when
+/// it comes to lead somewhere.
+#[test]
+fn a_link_that_leads_nowhere() {
+    for tool in tools::present(ALL) {
+        let (cache, project) = (Cache::new(), Project::new());
+        project.write("a.c", "#include <h.h>\nint a(void) { return H; }\n");
+        project.write("two/h.h", "#define H 2\n");
+        project.mkdir("one");
+        let line = format!("{tool} -Ione -Itwo {LINE}");
+        assert_eq!(compile(&cache, &project, &line), Outcome::Miss, "{tool}");
+        project.symlink("../nowhere.h", "one/h.h");
+        assert_eq!(compile(&cache, &project, &line), HIT, "{tool}: by stamps");
+        project.touch("a.c");
+        assert_eq!(compile(&cache, &project, &line), Outcome::PortableHit, "{tool}: by content");
+        assert_eq!(compile(&cache, &project, &line), HIT, "{tool}: by today's stamps");
+        project.write("nowhere.h", "#define H 1\n");
+        assert_eq!(compile(&cache, &project, &line), Outcome::Miss, "{tool}: it leads somewhere");
+    }
+}

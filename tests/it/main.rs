@@ -34,7 +34,7 @@ mod first_week;
 mod full_disks;
 mod fuzz;
 mod group;
-mod house;
+
 mod hunt;
 mod interrupted;
 mod interrupted_hits;
@@ -64,6 +64,7 @@ mod standard_input;
 mod states;
 mod statistics;
 mod storm;
+mod structure;
 mod terminals;
 mod text_results;
 mod trust;

@@ -16,12 +16,12 @@ const REMOVERS: &[&str] = &["ld.lld", "lld", "rust-lld"];
 pub struct Discarded {
     /// Whether such a program has run. The shim does not note which process opens a file.
     has_remover: bool,
-    opened: Option<Opened>,
+    opened: Option<OpenedOnce>,
 }
 
 /// A file that was opened for reading for the first time, by the last event but for a look.
 #[derive(Debug)]
-struct Opened {
+struct OpenedOnce {
     key: Key,
     looks: usize,
 }
@@ -41,13 +41,13 @@ impl Trace {
                 let key = self.key(path);
                 let file = self.files.get(&key);
                 let is_first = file.is_none_or(|file| !file.was_read && file.touched.is_none());
-                self.discarded.opened = is_first.then_some(Opened { key, looks: 0 });
+                self.discarded.opened = is_first.then_some(OpenedOnce { key, looks: 0 });
             }
             What::Look { path, errno: 0 } => {
                 let key = self.key(path);
                 // A second one has another purpose than to remove it.
                 let opened = opened.filter(|opened| opened.key == key && opened.looks == 0);
-                self.discarded.opened = opened.map(|opened| Opened { looks: 1, ..opened });
+                self.discarded.opened = opened.map(|opened| OpenedOnce { looks: 1, ..opened });
             }
             What::Remove { path, errno: 0 } => {
                 let key = self.key(path);

@@ -10,7 +10,7 @@ use crate::record::{self, BlobRef, Cold, Record};
 use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stamp;
 use crate::store::Store;
-use crate::store::draft::{Directory, Draft, Input, Output};
+use crate::store::draft::{Draft, DraftDirectory, DraftInput, DraftOutput};
 
 pub(super) use crate::random::Random;
 
@@ -38,7 +38,7 @@ fn draft_of(number: u8, blob: BlobRef) -> Draft {
         direct_key: [number; 16],
         result_key: [number ^ 0x80; 16],
         inputs: (0..60)
-            .map(|at| Input {
+            .map(|at| DraftInput {
                 path: path("input", at),
                 kind: record::CONTENT,
                 mode: 0o100_644,
@@ -48,12 +48,12 @@ fn draft_of(number: u8, blob: BlobRef) -> Draft {
                 times: 0,
             })
             .collect(),
-        directories: vec![Directory {
+        directories: vec![DraftDirectory {
             path: path("directory", 0),
             stamp: Stamp([number; 16]),
             names: (0..80).map(|at| path("absent", at)).collect(),
         }],
-        outputs: vec![Output {
+        outputs: vec![DraftOutput {
             path: path("object", 0),
             create_mode: 0o666,
             mode: 0o644,

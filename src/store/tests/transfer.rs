@@ -14,7 +14,7 @@ use crate::store::export::{Exported, export};
 use crate::store::export_format::{
     FileHeader, MAGIC, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer,
 };
-use crate::store::import::{ImportError, Imported, Source, import};
+use crate::store::import::{ImportError, ImportFrom, Imported, import};
 use crate::store::verify::{hint, verify};
 use crate::store::{MAX_BYTES_DEFAULT, Store};
 
@@ -33,14 +33,14 @@ fn exported(store: &Store, since_s: u64) -> (Vec<u8>, Exported) {
 }
 
 fn take(store: &Store, bytes: &[u8]) -> Result<Imported, ImportError> {
-    import(store, Source::Stream(&mut &bytes[..]), &mut |_, _| {})
+    import(store, ImportFrom::Stream(&mut &bytes[..]), &mut |_, _| {})
 }
 
 fn take_file(scratch: &Scratch, store: &Store, bytes: &[u8]) -> Imported {
     let path: PathBuf = scratch.path().join("export");
     File::create(&path).expect("made").write_all(bytes).expect("written");
     let file = File::open(&path).expect("opened");
-    import(store, Source::File(&file), &mut |_, _| {}).expect("imported")
+    import(store, ImportFrom::File(&file), &mut |_, _| {}).expect("imported")
 }
 
 /// Cursor and all words: what has changed if anything was stored.

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::file_contents::FileContents;
-use crate::builder::equal_contents::Times;
+use crate::builder::equal_contents::EqualTimes;
 use crate::builder::file_states::{is_shared_object, names_directory};
 use crate::builder::library_answers::asked;
 use crate::probe::judge::{By, Difference, Evidence};
@@ -51,7 +51,7 @@ impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
     /// A path that is a symlink now and was none.
     fn new_link(&mut self) -> Option<&'r CStr> {
         let draft = self.draft;
-        let is_link = |input: &&draft::Input| input.kind == record::LINK;
+        let is_link = |input: &&draft::DraftInput| input.kind == record::LINK;
         let links: HashSet<_> =
             draft.inputs.iter().filter(is_link).map(|input| &input.path).collect();
         // Of the loader's libraries no link was noted, see `builder/record_builder.rs`.
@@ -69,7 +69,7 @@ impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
     /// The first file that is not the one that it was among the others.
     fn other_file(&mut self) -> Option<&'r CStr> {
         let mut same = FileIdentities::default();
-        let mut agrees = |input: &draft::Input| {
+        let mut agrees = |input: &draft::DraftInput| {
             let state = self.now.state_of_input(&input.path, input.kind);
             state.is_some_and(|state| same.agrees(input, &state))
         };
@@ -138,11 +138,11 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
 pub struct FileIdentities {
     files: HashMap<u32, (u64, u64)>,
     groups: HashMap<(u64, u64), u32>,
-    times: Times,
+    times: EqualTimes,
 }
 
 impl FileIdentities {
-    pub fn agrees(&mut self, input: &draft::Input, state: &FileState) -> bool {
+    pub fn agrees(&mut self, input: &draft::DraftInput, state: &FileState) -> bool {
         let file = (state.stat.dev, state.stat.ino);
         *self.files.entry(input.group).or_insert(file) == file
             && *self.groups.entry(file).or_insert(input.group) == input.group

@@ -55,7 +55,7 @@ pub fn look(
         content_key,
         arena,
         |now, found, scratch| {
-            let Found { record, mut draft, is_moved } = found;
+            let TrueRecord { record, mut draft, is_moved } = found;
             if is_moved {
                 match standing(store, command, &draft, keep) {
                     Standing::Serve => {}
@@ -105,7 +105,7 @@ pub fn is_true(
 }
 
 /// A record that is true by content.
-struct Found<'a> {
+struct TrueRecord<'a> {
     record: Record<'a>,
     draft: Draft,
     /// Whether it was made in another directory.
@@ -117,7 +117,7 @@ fn each_true(
     mut now: FileContents,
     content_key: &[u8; 16],
     arena: &mut [u8],
-    mut visit: impl FnMut(&mut FileContents, Found<'_>, &mut [u8]) -> bool,
+    mut visit: impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) {
     let (store, command) = (now.store, now.command);
     for set in store.path_sets(content_key) {
@@ -138,7 +138,7 @@ fn visit_if_true(
     now: &mut FileContents,
     entry: &Entry<'_>,
     arena: &mut [u8],
-    visit: &mut impl FnMut(&mut FileContents, Found<'_>, &mut [u8]) -> bool,
+    visit: &mut impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) -> Option<bool> {
     let (record, rest) = hot_part(entry, arena)?;
     let (cold, rest) = cold_part(entry, &record, rest)?;
@@ -146,13 +146,13 @@ fn visit_if_true(
     let (command, environment) = (now.command, now.environment);
     if record.command() == Some(command.bytes()) {
         judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
-        return Some(visit(now, Found { record, draft, is_moved: false }, rest));
+        return Some(visit(now, TrueRecord { record, draft, is_moved: false }, rest));
     }
     let draft = relocated(draft, command, environment)?;
     let encoded = draft.encode();
     let (record, cold) = (Record::read(&encoded.hot)?, Cold(&encoded.cold));
     judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
-    Some(visit(now, Found { record, draft, is_moved: true }, rest))
+    Some(visit(now, TrueRecord { record, draft, is_moved: true }, rest))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::file_contents::FileContents;
 use crate::builder::path_walker::c_path;
 use crate::record;
 use crate::shm::raw::{self, Errno, FileState};
-use crate::store::draft::{Directory, Draft, Input};
+use crate::store::draft::{Draft, DraftDirectory, DraftInput};
 
 impl FileContents<'_> {
     /// Takes over today's stamps and variables; whether all stamps tell their content from any later one, and may be shown
@@ -71,14 +71,14 @@ impl FileContents<'_> {
             let (absent, inside) = look_at_names(&path, &directory.names)?;
             if let Some(path) = reliable {
                 let stamp = state.stat.stamp();
-                draft.directories.push(Directory { path, stamp, names: directory.names });
+                draft.directories.push(DraftDirectory { path, stamp, names: directory.names });
                 continue;
             }
             for (path, state) in inside {
                 draft.inputs.push(existing(path, &state, same));
             }
             let there = existing(shown, &state, same);
-            draft.inputs.push(Input { kind: record::LEADS, ..there });
+            draft.inputs.push(DraftInput { kind: record::LEADS, ..there });
             let no_entry = Errno::NOENT.raw_os_error().cast_unsigned();
             draft.absences.extend(absent.into_iter().map(|path| (path, no_entry)));
         }
@@ -87,8 +87,8 @@ impl FileContents<'_> {
 }
 
 /// A path of which counts that it is there.
-fn existing(path: CString, state: &FileState, same: &mut FileIdentities) -> Input {
-    Input {
+fn existing(path: CString, state: &FileState, same: &mut FileIdentities) -> DraftInput {
+    DraftInput {
         path,
         kind: record::EXISTS,
         mode: state.mode,

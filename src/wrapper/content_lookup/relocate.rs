@@ -9,7 +9,7 @@ use crate::builder::place::{above, is_at_or_below};
 use crate::probe::command::{Command, fields};
 use crate::probe::judge::Environment;
 use crate::record;
-use crate::store::draft::{Directory, Draft, Input};
+use crate::store::draft::{Draft, DraftDirectory, DraftInput};
 
 /// Where the working directory stands among a command's fields, and the root.
 const ROOT: usize = 0;
@@ -38,7 +38,7 @@ pub fn relocated(mut draft: Draft, command: &Command, environment: &Environment)
     let inputs = std::mem::take(&mut draft.inputs).into_iter();
     draft.inputs = inputs
         .filter(|input| !way.is_above(input.path.to_bytes()))
-        .map(|input| Some(Input { path: way.moved(&input.path)?, ..input }))
+        .map(|input| Some(DraftInput { path: way.moved(&input.path)?, ..input }))
         .collect::<Option<_>>()?;
     let directories = std::mem::take(&mut draft.directories).into_iter();
     draft.directories = directories.filter_map(|directory| way.directory(directory)).collect();
@@ -80,7 +80,7 @@ impl Way<'_> {
     }
 
     /// A directory without its names that lead to the old working directory; `None` if none is left.
-    fn directory(&self, mut directory: Directory) -> Option<Directory> {
+    fn directory(&self, mut directory: DraftDirectory) -> Option<DraftDirectory> {
         let path = directory.path.to_bytes().to_vec();
         let leads_there = |name: &CString| {
             let Some(name) = name.to_bytes().strip_suffix(b"/") else { return false };

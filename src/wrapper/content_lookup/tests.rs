@@ -22,7 +22,7 @@ use crate::shm::stat::Stamp;
 use crate::shm::words::Word;
 use crate::store::MAX_BYTES_DEFAULT;
 use crate::store::digest::digest_link;
-use crate::store::draft::Input;
+use crate::store::draft::DraftInput;
 use crate::store::path_set::PathSet;
 use crate::wrapper::request::Request;
 
@@ -99,7 +99,7 @@ impl Scene {
         let mut push = |path: CString, kind, state: FileState, digest| {
             let group = same.group_of((state.stat.dev, state.stat.ino));
             let stamp = state.stat.stamp();
-            draft.inputs.push(Input {
+            draft.inputs.push(DraftInput {
                 path,
                 kind,
                 mode: state.mode,
@@ -207,7 +207,7 @@ fn what_is_not_known_in_full_is_a_difference() {
     let digest = *blake3::hash(TEXTS[0].as_bytes()).as_bytes();
     let (kind, stamp) = (record::REMADE, Stamp([7; 16]));
     let input =
-        Input { path: path.clone(), kind, mode: 0o100_644, stamp, digest, group: 0, times: 0 };
+        DraftInput { path: path.clone(), kind, mode: 0o100_644, stamp, digest, group: 0, times: 0 };
     let command_bytes = command.bytes().to_vec();
     let draft = Draft { command: command_bytes, inputs: vec![input], ..Draft::default() };
     let encoded = draft.encode();

@@ -1,4 +1,4 @@
-//! The house keeps its own rules: rooms import what ARCHITECTURE.md allows, and the rest of what no compiler checks.
+//! The structure of the code: modules import what ARCHITECTURE.md allows, and the rest of what no compiler checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -39,31 +39,31 @@ fn sources() -> Vec<(PathBuf, String)> {
     files("src", "rs").into_iter().map(text).collect()
 }
 
-/// The room that a path below `src` lies in: its folder, or the file's name.
-fn room_of(path: &Path) -> String {
+/// The module that a path below `src` lies in: its folder, or the file's name.
+fn top_module_of(path: &Path) -> String {
     let below = path.strip_prefix("src").unwrap();
     let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The rows of the table of rooms: room -> what it may import.
+/// The rows of the table of modules: module -> what it may import.
 fn table() -> BTreeMap<String, BTreeSet<String>> {
-    let mut rooms = BTreeMap::new();
+    let mut top_modules = BTreeMap::new();
     for line in read("ARCHITECTURE.md").lines().filter(|line| line.starts_with("| `src/")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [names, _, imports] = cells[..] else { panic!("three columns: {line}") };
         let imports: BTreeSet<String> = match imports {
             "–" => BTreeSet::new(),
             "everything" => BTreeSet::from(["*".to_owned()]),
-            list => list.split(',').map(|room| room.trim().to_owned()).collect(),
+            list => list.split(',').map(|top_module| top_module.trim().to_owned()).collect(),
         };
         for name in names.split_whitespace() {
             let name = name.trim_matches('`').trim_end_matches('/');
-            rooms.insert(room_of(Path::new(name)), imports.clone());
+            top_modules.insert(top_module_of(Path::new(name)), imports.clone());
         }
     }
-    assert!(rooms.len() >= 10, "the table of rooms is in ARCHITECTURE.md: {rooms:?}");
-    rooms
+    assert!(top_modules.len() >= 10, "the table of modules is in ARCHITECTURE.md: {top_modules:?}");
+    top_modules
 }
 
 /// The crate's modules that a source file names, as paths from the crate's root: in `use`, in expressions and types, and in
@@ -86,7 +86,7 @@ impl Imports {
     }
 
     /// Top-level modules.
-    fn rooms(&self) -> BTreeSet<String> {
+    fn top_modules(&self) -> BTreeSet<String> {
         self.found.iter().filter_map(|path| path.first().cloned()).collect()
     }
 
@@ -207,21 +207,22 @@ fn modules_import_what_the_table_allows() {
     let table = table();
     let mut wrong = Vec::new();
     for (path, text) in sources() {
-        let room = room_of(&path);
-        if room == "lib" || is_of_shim(&path) {
+        let top_module = top_module_of(&path);
+        if top_module == "lib" || is_of_shim(&path) {
             continue;
         }
-        let Some(allowed) = table.get(&room) else {
+        let Some(allowed) = table.get(&top_module) else {
             wrong.push(format!(
-                "{}: `{room}` is not in the table of ARCHITECTURE.md",
+                "{}: `{top_module}` is not in the table of ARCHITECTURE.md",
                 path.display()
             ));
             continue;
         };
-        for import in Imports::of(&path, &text).rooms() {
+        for import in Imports::of(&path, &text).top_modules() {
             let known = table.contains_key(&import);
-            if known && import != room && !allowed.contains("*") && !allowed.contains(&import) {
-                wrong.push(format!("{}: `{room}` may not import `{import}`", path.display()));
+            if known && import != top_module && !allowed.contains("*") && !allowed.contains(&import)
+            {
+                wrong.push(format!("{}: `{top_module}` may not import `{import}`", path.display()));
             }
         }
     }
@@ -242,9 +243,10 @@ fn circle(mut edges: BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
 fn modules_import_in_no_circle() {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| !is_of_shim(path)) {
-        let room = room_of(&path);
-        let imported = Imports::of(&path, &text).rooms().into_iter().filter(|it| *it != room);
-        edges.entry(room.clone()).or_default().extend(imported);
+        let top_module = top_module_of(&path);
+        let imported =
+            Imports::of(&path, &text).top_modules().into_iter().filter(|it| *it != top_module);
+        edges.entry(top_module.clone()).or_default().extend(imported);
     }
     let circle = circle(edges);
     assert!(circle.is_empty(), "a circle among {circle:?}");
@@ -389,7 +391,7 @@ fn one_reader_of_the_environment_and_one_place_for_systems() {
 }
 
 #[test]
-fn unsafe_has_its_rooms() {
+fn unsafe_has_its_modules() {
     let may = ["src/shm/", "src/os/", "src/entry", "src/main.rs", "src/observe/shim/"];
     for (path, text) in sources() {
         let name = path.to_str().unwrap();
@@ -477,7 +479,8 @@ fn files_stay_short() {
 
 #[test]
 fn only_compilers_ask_for_the_family_of_a_tool() {
-    for (path, text) in sources().into_iter().filter(|(path, _)| room_of(path) != "compilers") {
+    for (path, text) in sources().into_iter().filter(|(path, _)| top_module_of(path) != "compilers")
+    {
         let asks = text.match_indices("Family::").any(|(at, _)| !text[..at].ends_with("Address"));
         assert!(!asks, "{}: a `Policy` answers questions, its family is its own", path.display());
     }

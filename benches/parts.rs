@@ -1,7 +1,7 @@
-//! The rooms of a hit and of a miss one by one: key, probe, judge, deliver, append, publish, find, digest table, look-up by
+//! The parts of a hit and of a miss one by one: key, probe, judge, deliver, append, publish, find, digest table, look-up by
 //! content, observer.
 //!
-//! `cargo bench --bench rooms -- [--quick] [FILTER]`; the options are criterion's. Each room works on a cache and on
+//! `cargo bench --bench parts -- [--quick] [FILTER]`; the options are criterion's. Each part works on a cache and on
 //! files of its own. Not here: the learning, which only whole processes reach (`rivals/main.rs`).
 #![allow(clippy::disallowed_methods, reason = "a bench starts programs and reads the environment")]
 #![allow(clippy::print_stderr, reason = "what is not measured is told")]
@@ -29,7 +29,7 @@ use ibid::shm::raw;
 use ibid::shm::start::{Start, start_from};
 use ibid::shm::stat::Stamp;
 use ibid::store::Store;
-use ibid::store::draft::{Draft, Encoded, Input, Output, Variable};
+use ibid::store::draft::{Draft, DraftInput, DraftOutput, DraftVariable, Encoded};
 use ibid::store::path_set::PathSet;
 use ibid::wrapper::content_lookup;
 use tempfile::TempDir;
@@ -45,20 +45,20 @@ const ARENA_BYTES: usize = 16 << 20;
 const VARIABLES: usize = 60;
 
 /// A cache and a directory for files, which go at the end.
-struct Room {
+struct Scene {
     store: Store,
     root: TempDir,
 }
 
-impl Room {
-    fn new() -> Room {
-        let root = tempfile::Builder::new().prefix("ibid-rooms-").tempdir().expect("a directory");
+impl Scene {
+    fn new() -> Scene {
+        let root = tempfile::Builder::new().prefix("ibid-parts-").tempdir().expect("a directory");
         for below in ["cache", "files"] {
             let made = fs::DirBuilder::new().mode(0o700).create(root.path().join(below));
             made.expect("a directory");
         }
         let store = Store::open(&root.path().join("cache"), CACHE_BYTES_MAX).expect("a cache");
-        Room { store, root }
+        Scene { store, root }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -74,7 +74,7 @@ impl Room {
             fs::write(&path, &text).expect("a header");
             let path = c_path(&path);
             let state = raw::stat(&path).expect("it was just written");
-            Input {
+            DraftInput {
                 path,
                 kind: record::CONTENT,
                 mode: state.mode,
@@ -84,7 +84,7 @@ impl Room {
                 times: 0,
             }
         };
-        let variable = |number: usize| Variable {
+        let variable = |number: usize| DraftVariable {
             name: CString::new(format!("NAME_{number}")).expect("no NUL"),
             value: Some(xxh3_128(format!("value {number}").as_bytes()).to_le_bytes()),
             flags: 0,
@@ -100,7 +100,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Scene {
     fn drop(&mut self) {
         let name = self.store.cache.index.header().volatile;
         let name = name.split(|byte| *byte == 0).next().unwrap_or(&[]);
@@ -159,14 +159,14 @@ fn environments(criterion: &mut Criterion) {
 }
 
 fn judges(criterion: &mut Criterion) {
-    let room = Room::new();
+    let scene = Scene::new();
     let start = start(10);
     let (command, environment) = (command(start), Environment(start));
     let mut group = criterion.benchmark_group("judge");
     for inputs in INPUTS {
-        let Encoded { hot, cold } = room.draft(start, inputs).encode();
+        let Encoded { hot, cold } = scene.draft(start, inputs).encode();
         let record = Record::read(&hot).expect("a record");
-        let digests = room.store.cache.volatile.digests();
+        let digests = scene.store.cache.volatile.digests();
         group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
             bencher.iter(|| {
                 let load = || Some((Cold(&cold), <&mut [u8]>::default()));
@@ -179,13 +179,13 @@ fn judges(criterion: &mut Criterion) {
 }
 
 fn hot_parts(criterion: &mut Criterion) {
-    let room = Room::new();
+    let scene = Scene::new();
     let mut arena = vec![0; ARENA_BYTES];
     let mut group = criterion.benchmark_group("hot_part");
     for inputs in INPUTS {
-        let draft = room.draft(start(10 + inputs), inputs);
-        room.store.put_record(&draft).expect("stored");
-        let found = room.store.cache.records(&draft.direct_key).next();
+        let draft = scene.draft(start(10 + inputs), inputs);
+        scene.store.put_record(&draft).expect("stored");
+        let found = scene.store.cache.records(&draft.direct_key).next();
         let (_, entry) = found.expect("published");
         group.throughput(Throughput::Bytes(entry.header.hot_bytes.into()));
         group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
@@ -196,18 +196,18 @@ fn hot_parts(criterion: &mut Criterion) {
 
 /// All of a hit but the process: find, judge, deliver.
 fn probes(criterion: &mut Criterion) {
-    let room = Room::new();
-    let cache = &room.store.cache;
+    let scene = Scene::new();
+    let cache = &scene.store.cache;
     let mut arena = vec![0; ARENA_BYTES];
     let mut group = criterion.benchmark_group("probe");
     for inputs in INPUTS {
         let start = start(10 + inputs);
         let (command, environment) = (command(start), Environment(start));
-        let mut draft = room.draft(start, inputs);
-        let blob = room.store.put_blob(&content(4 << 10, inputs as u64)).expect("stored");
-        let path = c_path(&room.file(&format!("output_of_{inputs}.o")));
+        let mut draft = scene.draft(start, inputs);
+        let blob = scene.store.put_blob(&content(4 << 10, inputs as u64)).expect("stored");
+        let path = c_path(&scene.file(&format!("output_of_{inputs}.o")));
         draft.outputs.push(output(path, command.creation_mask, blob));
-        room.store.put_record(&draft).expect("stored");
+        scene.store.put_record(&draft).expect("stored");
         group.bench_function(BenchmarkId::new("hit", inputs), |bencher| {
             bencher.iter(|| {
                 let answer = look(cache, &command, &environment, &mut arena, || {});
@@ -227,19 +227,19 @@ fn probes(criterion: &mut Criterion) {
 
 /// The look-up by content, all digests known.
 fn portable_look_ups(criterion: &mut Criterion) {
-    let room = Room::new();
+    let scene = Scene::new();
     let mut arena = vec![0; ARENA_BYTES];
     let mut group = criterion.benchmark_group("portable");
     for inputs in INPUTS {
         let start = start(10 + inputs);
         let (command, environment) = (command(start), Environment(start));
-        let (key, mut draft) = ([7; 16], room.draft(start, inputs));
+        let (key, mut draft) = ([7; 16], scene.draft(start, inputs));
         let (set, contents) = PathSet::of(&draft);
         draft.result_key = set.result_key(&key, command.place(), &contents);
-        room.store.put_path_set(&key, &set).expect("stored");
-        room.store.put_record(&draft).expect("stored");
+        scene.store.put_path_set(&key, &set).expect("stored");
+        scene.store.put_record(&draft).expect("stored");
         let mut is_true =
-            || content_lookup::is_true(&room.store, &command, &environment, &key, &mut arena);
+            || content_lookup::is_true(&scene.store, &command, &environment, &key, &mut arena);
         assert!(is_true(), "the record of {inputs} inputs is true");
         group.bench_function(BenchmarkId::new("look_up", inputs), |bencher| {
             bencher.iter(|| assert!(is_true()));
@@ -248,20 +248,20 @@ fn portable_look_ups(criterion: &mut Criterion) {
 }
 
 fn deliveries(criterion: &mut Criterion) {
-    let room = Room::new();
+    let scene = Scene::new();
     let start = start(10);
     let mask = command(start).creation_mask;
     let mut scratch = vec![0; 1 << 20];
     let mut group = criterion.benchmark_group("deliver");
     for (size, len) in OUTPUTS {
-        let path = c_path(&room.file(&format!("output_{size}.o")));
-        let blob = room.store.put_blob(&content(len, 0)).expect("stored");
-        let mut draft = room.draft(start, 0);
+        let path = c_path(&scene.file(&format!("output_{size}.o")));
+        let blob = scene.store.put_blob(&content(len, 0)).expect("stored");
+        let mut draft = scene.draft(start, 0);
         draft.outputs.push(output(path.clone(), mask, blob));
         let Encoded { hot, .. } = draft.encode();
         let record = Record::read(&hot).expect("a record");
         let mut deliver = || {
-            let done = deliver_record(&room.store.cache, &record, mask, &mut scratch, || {});
+            let done = deliver_record(&scene.store.cache, &record, mask, &mut scratch, || {});
             assert!(done.is_ok(), "{done:?}");
         };
         group.throughput(Throughput::Bytes(len as u64));
@@ -273,8 +273,8 @@ fn deliveries(criterion: &mut Criterion) {
     }
 }
 
-fn output(path: CString, mask: u32, blob: BlobRef) -> Output {
-    Output { path, create_mode: 0o666, mode: 0o666 & !mask, flags: 0, blob }
+fn output(path: CString, mask: u32, blob: BlobRef) -> DraftOutput {
+    DraftOutput { path, create_mode: 0o666, mode: 0o666 & !mask, flags: 0, blob }
 }
 
 fn remove(path: &CStr) {
@@ -289,7 +289,7 @@ fn content(len: usize, number: u64) -> Vec<u8> {
 }
 
 fn appends(criterion: &mut Criterion) {
-    let room = Room::new();
+    let scene = Scene::new();
     let mut number = 0;
     let mut next = || {
         number += 1;
@@ -302,23 +302,23 @@ fn appends(criterion: &mut Criterion) {
             let fresh = || content(len, next());
             bencher.iter_batched(
                 fresh,
-                |bytes| room.store.put_blob(&bytes).expect("stored"),
+                |bytes| scene.store.put_blob(&bytes).expect("stored"),
                 BatchSize::PerIteration,
             );
         });
         let same = content(len, 0);
-        room.store.put_blob(&same).expect("stored");
+        scene.store.put_blob(&same).expect("stored");
         group.bench_function(BenchmarkId::new("blob_again", size), |bencher| {
-            bencher.iter(|| room.store.put_blob(black_box(&same)).expect("stored"));
+            bencher.iter(|| scene.store.put_blob(black_box(&same)).expect("stored"));
         });
     }
 }
 
 fn append_records(criterion: &mut Criterion) {
-    let room = Room::new();
+    let scene = Scene::new();
     let mut group = criterion.benchmark_group("append_publish");
     for inputs in INPUTS {
-        let mut draft = room.draft(start(10), inputs);
+        let mut draft = scene.draft(start(10), inputs);
         let mut number = 0u64;
         group.bench_function(BenchmarkId::new("record", inputs), |bencher| {
             bencher.iter(|| {
@@ -326,19 +326,19 @@ fn append_records(criterion: &mut Criterion) {
                 number += 1;
                 draft.direct_key = xxh3_128(&number.to_le_bytes()).to_le_bytes();
                 draft.result_key = xxh3_128(&(!number).to_le_bytes()).to_le_bytes();
-                room.store.put_record(&draft).expect("stored");
+                scene.store.put_record(&draft).expect("stored");
             });
         });
     }
 }
 
 fn look_ups(criterion: &mut Criterion) {
-    let room = Room::new();
-    let cache = &room.store.cache;
-    let known = room.store.put_blob(&content(4096, 1)).expect("stored").digest;
+    let scene = Scene::new();
+    let cache = &scene.store.cache;
+    let known = scene.store.put_blob(&content(4096, 1)).expect("stored").digest;
     let unknown = [0x5a; 32];
-    let draft = room.draft(start(10), 60);
-    room.store.put_record(&draft).expect("stored");
+    let draft = scene.draft(start(10), 60);
+    scene.store.put_record(&draft).expect("stored");
     let mut group = criterion.benchmark_group("index");
     group.bench_function("blob_hit", |bencher| {
         bencher.iter(|| assert!(cache.find_blob(black_box(&known)).is_some()));
@@ -355,8 +355,8 @@ fn look_ups(criterion: &mut Criterion) {
 }
 
 fn digests(criterion: &mut Criterion) {
-    let room = Room::new();
-    let table = room.store.cache.volatile.digests();
+    let scene = Scene::new();
+    let table = scene.store.cache.volatile.digests();
     let stamp = |number: u64| Stamp(xxh3_128(&number.to_le_bytes()).to_le_bytes());
     for number in 0..1000 {
         table.enter(&stamp(number), &[3; 32]);
@@ -372,33 +372,33 @@ fn digests(criterion: &mut Criterion) {
     group.bench_function("enter", |bencher| {
         bencher.iter(|| table.enter(black_box(&known), &[3; 32]));
     });
-    let path = room.file("header.h");
+    let path = scene.file("header.h");
     fs::write(&path, vec![b' '; 20 << 10]).expect("a header");
     let path = c_path(&path);
     let state = raw::stat(&path).expect("it was just written");
     group.bench_function("hash_20KiB_file", |bencher| {
-        bencher.iter(|| assert!(room.store.digest_file(&path, &state, false).is_some()));
+        bencher.iter(|| assert!(scene.store.digest_file(&path, &state, false).is_some()));
     });
 }
 
 fn observers(criterion: &mut Criterion) {
-    let room = Room::new();
+    let scene = Scene::new();
     let mut group = criterion.benchmark_group("observer");
     group.sample_size(10);
-    let files = room.file("");
+    let files = scene.file("");
     group.bench_function("prepare", |bencher| {
-        bencher.iter(|| Preload::prepare_in(room.store.directory(), &files).expect("an observer"));
+        bencher.iter(|| Preload::prepare_in(scene.store.directory(), &files).expect("an observer"));
     });
-    fs::write(room.file("a.c"), "#include <stdio.h>\nint main(void) { return puts(\"a\"); }\n")
+    fs::write(scene.file("a.c"), "#include <stdio.h>\nint main(void) { return puts(\"a\"); }\n")
         .expect("a source");
-    fs::write(room.file("a.cc"), "#include <iostream>\nint main() { std::cout << 1; }\n")
+    fs::write(scene.file("a.cc"), "#include <iostream>\nint main() { std::cout << 1; }\n")
         .expect("a source");
     for (compiler, source) in [("gcc", "a.c"), ("g++", "a.cc")] {
         let Some(program) = find(compiler) else {
             eprintln!("observer/finish/{compiler}: absent");
             continue;
         };
-        let observed = || observed(&room, &program, source);
+        let observed = || observed(&scene, &program, source);
         let observation = observed().finish();
         assert!(observation.incomplete.is_none(), "{:?}", observation.incomplete);
         group.bench_function(BenchmarkId::new("finish", compiler), |bencher| {
@@ -408,9 +408,9 @@ fn observers(criterion: &mut Criterion) {
 }
 
 /// A compile that has ended, its log not yet read.
-fn observed(room: &Room, program: &Path, source: &str) -> Preload {
-    let files = room.root.path().join("files");
-    let mut observer = Preload::prepare_in(room.store.directory(), &files).expect("an observer");
+fn observed(scene: &Scene, program: &Path, source: &str) -> Preload {
+    let files = scene.root.path().join("files");
+    let mut observer = Preload::prepare_in(scene.store.directory(), &files).expect("an observer");
     assert!(observer.check(program), "{} can be observed", program.display());
     let mut compile = Process::new(program);
     compile.args(["-c", source, "-o", "a.o"]).current_dir(&files).stdin(Stdio::null());
