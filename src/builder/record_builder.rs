@@ -317,11 +317,20 @@ impl RecordBuilder<'_> {
     fn may_depend_on_place(&self, seen: &crate::observe::SeenOutput) -> bool {
         let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
         let is_unknown = if self.policy.reads_old_outputs() {
-            self.policy.adds_to_outputs || self.runs_unknown_objects()
+            self.policy.adds_to_outputs
+                || self.may_be_by_copier(&seen.by)
+                || self.runs_unknown_objects()
         } else {
             !is_known
         };
         is_unknown && seen.was_asked
+    }
+
+    /// Whether the program that made an output, `by` if that is known, adds to what is there, or keeps something of it.
+    fn may_be_by_copier(&self, by: &Path) -> bool {
+        let copies = |image: &Path| image.file_name().is_some_and(compilers::copies_objects);
+        let is_known = !by.as_os_str().is_empty();
+        copies(by) || !is_known && self.observation.images.iter().any(|image| copies(image))
     }
 
     /// The directories of the outputs: their stamps are others after each run.

@@ -177,7 +177,7 @@ fn log_lines() {
         ("gcc -c a.c -o a.o", "miss, stored", " a.c"),
         ("gcc -c a.c -o a.o", "direct hit", " a.c"),
         ("gcc -c t.c", "miss, not stored, used_time", " t.c"),
-        ("gcc a.c -o a -shared", "passed through, link", " a.c"),
+        ("gcc a.c -o a -shared", "miss, stored", " a.c"),
         ("gcc --version", "passed through, query", ""),
         ("gcc -c wrong.c", "tool failed", " wrong.c"),
     ] {

@@ -62,14 +62,19 @@ impl FileContents<'_> {
     /// names are noted one by one.
     fn refresh_directories(&mut self, draft: &mut Draft, same: &mut FileIdentities) -> Option<()> {
         let nothing_written = HashSet::new();
-        for directory in std::mem::take(&mut draft.directories) {
+        let no_entry = Errno::NOENT.raw_os_error().cast_unsigned();
+        for mut directory in std::mem::take(&mut draft.directories) {
             let path = PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
             let shown =
                 if path.as_os_str().is_empty() { c".".into() } else { directory.path.clone() };
             let state = raw::stat(&shown).ok().filter(FileState::is_directory)?;
             let reliable = self.files.reliable_path(&path, &state, &nothing_written);
             let (absent, inside) = look_at_names(&path, &directory.names)?;
+            // What a link that leads nowhere comes to lead to does not change the directory that holds the link.
+            directory.names.retain(|name| !is_link_in(&path, name));
+            let links = absent.iter().filter(|path| raw::lstat(path).is_ok()).cloned();
             if let Some(path) = reliable {
+                draft.absences.extend(links.map(|path| (path, no_entry)));
                 let stamp = state.stat.stamp();
                 draft.directories.push(DraftDirectory { path, stamp, names: directory.names });
                 continue;
@@ -79,11 +84,16 @@ impl FileContents<'_> {
             }
             let there = existing(shown, &state, same);
             draft.inputs.push(DraftInput { kind: record::LEADS, ..there });
-            let no_entry = Errno::NOENT.raw_os_error().cast_unsigned();
             draft.absences.extend(absent.into_iter().map(|path| (path, no_entry)));
         }
         Some(())
     }
+}
+
+/// Whether a name in a directory is that of a link.
+fn is_link_in(directory: &Path, name: &CString) -> bool {
+    let path = c_path(&directory.join(OsStr::from_bytes(name.to_bytes())));
+    path.is_some_and(|path| raw::lstat(&path).is_ok_and(|state| state.is_symlink()))
 }
 
 /// A path of which counts that it is there.
