@@ -326,13 +326,6 @@ impl RecordBuilder<'_> {
         is_unknown && seen.was_asked
     }
 
-    /// Whether the program that made an output, `by` if that is known, adds to what is there, or keeps something of it.
-    fn may_be_by_copier(&self, by: &Path) -> bool {
-        let copies = |image: &Path| image.file_name().is_some_and(compilers::copies_objects);
-        let is_known = !by.as_os_str().is_empty();
-        copies(by) || !is_known && self.observation.images.iter().any(|image| copies(image))
-    }
-
     /// The directories of the outputs: their stamps are others after each run.
     fn written_directories(&self) -> HashSet<(u64, u64)> {
         let directory_of = |path: &Path| {

@@ -13,7 +13,8 @@ use super::file_states::{FileStates, is_shared_object, was_set_back};
 use super::inputs::Shows;
 use super::record_builder::RecordBuilder;
 use crate::compilers::{
-    StandardInput, Times, asks_idly, draws_build_ids, is_wrapper, reads_variables_by_name, shells,
+    StandardInput, Times, asks_idly, copies_objects, draws_build_ids, is_wrapper,
+    reads_variables_by_name, shells,
 };
 use crate::observe::{Fact, Observation, Unsteady, is_job_server, libraries};
 use crate::os::elf::may_walk_environment;
@@ -135,6 +136,13 @@ impl RecordBuilder<'_> {
 
     fn runs_unknown_programs(&self) -> bool {
         self.observation.images.iter().any(|image| !reads_variables_by_name(image))
+    }
+
+    /// Whether the program that made an output, `by` if that is known, adds to what is there, or keeps something of it.
+    pub(super) fn may_be_by_copier(&self, by: &Path) -> bool {
+        let copies = |image: &Path| image.file_name().is_some_and(copies_objects);
+        let is_known = !by.as_os_str().is_empty();
+        copies(by) || !is_known && self.observation.images.iter().any(|image| copies(image))
     }
 
     /// Whether a program or a plugin ran that no policy names, whatever the policy of the command says.
