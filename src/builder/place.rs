@@ -241,10 +241,10 @@ fn vet_paths(place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
     }
     for directory in &draft.directories {
         let path = directory.path.to_bytes();
-        let is_here = path.starts_with(b"/")
-            && (is_at_or_below(place.base, path) && path != b"/" || place.is_in(path));
+        let is_above = path.starts_with(b"/") && is_at_or_below(place.base, path);
+        let (is_named, is_below) = (place.is_in(path), is_at_or_below(path, place.base));
         let has_absences = directory.names.iter().any(|name| !name.to_bytes().ends_with(b"/"));
-        if is_here && (has_absences || !is_at_or_below(path, place.base) && place.is_in(path)) {
+        if (is_above || is_named) && has_absences || is_named && !is_below {
             return bound(&directory.path);
         }
     }

@@ -228,6 +228,13 @@ impl CommandText<'_> {
     }
 }
 
+/// Where the root stands among [`fields`].
+pub const ROOT: usize = 0;
+/// Where the working directory stands among [`fields`].
+pub const DIRECTORY: usize = 2;
+/// Where the tool stands among [`fields`]; its arguments follow.
+pub const TOOL: usize = 3;
+
 /// The fields of recorded command bytes after the fixed facts: root, remap, directory, tool, arguments, and last
 /// the source if it has one.
 pub fn fields(recorded: &[u8]) -> impl Iterator<Item = &[u8]> {

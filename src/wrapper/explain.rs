@@ -9,7 +9,7 @@ use crate::compilers::Decision;
 use crate::env;
 use crate::outcome::PassReason;
 use crate::probe;
-use crate::probe::command::{Call, Command, has_source};
+use crate::probe::command::{Call, Command, TOOL, has_source};
 use crate::probe::judge::{By, Difference};
 use crate::shm::layout::Kind;
 use crate::shm::start::start_from;
@@ -162,7 +162,7 @@ struct PastedWords<'a> {
 }
 
 /// How many fields stand before the arguments.
-const HEAD: usize = 4;
+const HEAD: usize = TOOL + 1;
 
 impl<'a> PastedWords<'a> {
     fn of(bytes: &'a [u8]) -> PastedWords<'a> {
@@ -259,7 +259,7 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
         let recorded = PastedWords::of(record.command().unwrap_or(&[]));
         let distance = ours.distance(&recorded);
         let is_nearer = best.as_ref().is_none_or(|(least, _)| distance <= *least);
-        if is_nearer && recorded.head.get(HEAD - 1) == ours.head.get(HEAD - 1) {
+        if is_nearer && recorded.head.get(TOOL) == ours.head.get(TOOL) {
             best = Some((distance, ours.first_difference(&recorded)));
         }
     });

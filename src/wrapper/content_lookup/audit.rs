@@ -5,15 +5,13 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::probe::command::{Command, fields};
+use crate::probe::command::{Command, TOOL, fields};
 use crate::store::Store;
 use crate::store::audits::{Audited, audited, note};
-use crate::store::draft::{Draft, DraftOutput};
+use crate::store::draft::Draft;
 
 /// So many hits of a class, of which one was compared, have one more compared.
 const HITS_PER_AUDIT: u64 = 64;
-/// Where the tool stands among a command's fields.
-const TOOL: usize = 3;
 
 /// What is done with a result from another directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +44,8 @@ pub fn compare(store: &Store, command: &Command, elsewhere: &Draft, here: &Draft
 }
 
 fn gives(draft: &Draft) -> impl Iterator<Item = (&[u8], u32, [u8; 32], u64)> {
-    let what = |output: &DraftOutput| (output.mode, output.blob.digest, output.blob.len_bytes);
-    draft.outputs.iter().map(move |output| {
-        let (mode, digest, len_bytes) = what(output);
-        (output.path.to_bytes(), mode, digest, len_bytes)
+    draft.outputs.iter().map(|output| {
+        (output.path.to_bytes(), output.mode, output.blob.digest, output.blob.len_bytes)
     })
 }
 

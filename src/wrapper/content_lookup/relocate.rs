@@ -6,14 +6,10 @@
 use std::ffi::CString;
 
 use crate::builder::place::{above, is_at_or_below};
-use crate::probe::command::{Command, fields};
+use crate::probe::command::{Command, DIRECTORY, ROOT, fields};
 use crate::probe::judge::Environment;
 use crate::record;
 use crate::store::draft::{Draft, DraftDirectory, DraftInput};
-
-/// Where the working directory stands among a command's fields, and the root.
-const ROOT: usize = 0;
-const DIRECTORY: usize = 2;
 
 /// The record here; `None` if it is not free of its place, or of another command.
 pub fn relocated(mut draft: Draft, command: &Command, environment: &Environment) -> Option<Draft> {
@@ -66,7 +62,7 @@ impl Way<'_> {
     /// Whether a path is a directory above the old working directory. That a directory is there above which others are
     /// needs no question.
     fn is_above(&self, path: &[u8]) -> bool {
-        path != self.then && is_at_or_below(self.then, path)
+        path.starts_with(b"/") && path != self.then && is_at_or_below(self.then, path)
     }
 
     fn moved(&self, path: &CString) -> Option<CString> {
@@ -85,7 +81,7 @@ impl Way<'_> {
         let leads_there = |name: &CString| {
             let Some(name) = name.to_bytes().strip_suffix(b"/") else { return false };
             let slash: &[u8] = if path == b"/" { b"" } else { b"/" };
-            is_at_or_below(self.then, &[&path[..], slash, name].concat())
+            path.starts_with(b"/") && is_at_or_below(self.then, &[&path[..], slash, name].concat())
         };
         let had_names = !directory.names.is_empty();
         directory.names.retain(|name| !leads_there(name));
@@ -94,5 +90,58 @@ impl Way<'_> {
         }
         directory.path = self.moved(&directory.path)?;
         Some(directory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shm::stat::Stamp;
+
+    const WAY: Way = Way {
+        then: b"/srv/one/build",
+        now: b"/tmp/second/build",
+        base_then: b"/srv/one",
+        base_now: b"/tmp/second",
+    };
+
+    fn text(text: &str) -> CString {
+        CString::new(text).expect("no NUL")
+    }
+
+    #[test]
+    fn paths_that_go_and_that_move() {
+        for (path, moved) in [
+            ("/srv", None),
+            ("/srv/one", None),
+            ("/srv/one/build", Some("/tmp/second/build")),
+            ("/srv/one/build/x", Some("/tmp/second/build/x")),
+            ("/srv/one/src", Some("/tmp/second/src")),
+            ("/srv/onetwo", Some("/srv/onetwo")),
+            ("/usr/include", Some("/usr/include")),
+            ("srv", Some("srv")),
+            ("", Some("")),
+        ] {
+            let found = (!WAY.is_above(path.as_bytes())).then(|| WAY.moved(&text(path)));
+            assert_eq!(found, moved.map(|moved| Some(text(moved))), "{path}");
+        }
+    }
+
+    /// Names on the way to the old place go; a directory of the same name in the working directory stays.
+    #[test]
+    fn names_in_directories() {
+        for (path, names, left) in [
+            ("/", &["srv/", "usr/"][..], Some(&["usr/"][..])),
+            ("/srv", &["one/"], None),
+            ("/srv/one", &["build/", "src/"], Some(&["src/"])),
+            ("", &["srv/"], Some(&["srv/"])),
+            ("/srv", &["one"], Some(&["one"])),
+        ] {
+            let owned = |names: &[&str]| names.iter().map(|name| text(name)).collect::<Vec<_>>();
+            let (path, stamp) = (text(path), Stamp([0; 16]));
+            let directory = DraftDirectory { path, stamp, names: owned(names) };
+            let found = WAY.directory(directory).map(|directory| directory.names);
+            assert_eq!(found, left.map(owned), "{names:?}");
+        }
     }
 }
