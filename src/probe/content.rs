@@ -49,16 +49,6 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
         Contents { digests, access, load: Some(load), cold: None, changed: &mut [], count: 0 }
     }
 
-    fn load_cold(&mut self) -> Option<Cold<'a>> {
-        if let Some(load) = self.load.take() {
-            let (cold, rest) = load()?;
-            let len = CHANGED_MAX.min(rest.len() / size_of::<Changed>()) * size_of::<Changed>();
-            self.changed = bytemuck::try_cast_slice_mut(rest.get_mut(..len)?).ok()?;
-            self.cold = Some(cold);
-        }
-        self.cold
-    }
-
     fn keep(&mut self, record: &Record<'_>, at: usize, input: &Input) -> Option<()> {
         if record.has(record::STAMPS_ONLY) || input.kind != record::REMADE {
             return None;
@@ -71,7 +61,7 @@ impl<'a, 'c, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Contents<'a, 'c, F
         }
         let stamp = state.stat.stamp();
         let digest = self.digests.find(&stamp)?;
-        let proof = self.load_cold()?.proofs(record).get(at)?;
+        let proof = self.cold()?.proofs(record).get(at)?;
         // Whether its times agree with those of files of equal content is for the look-up that reads files.
         let is_same = digest == proof.digest && proof.times == 0;
         let place = self.changed.get_mut(self.count).filter(|_| is_same)?;
@@ -125,8 +115,15 @@ impl<'a, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Evidence<'a> for Conte
         self.keep(record, at, input).is_some()
     }
 
+    /// Loaded when it is asked for first.
     fn cold(&mut self) -> Option<Cold<'a>> {
-        self.load_cold()
+        if let Some(load) = self.load.take() {
+            let (cold, rest) = load()?;
+            let len = CHANGED_MAX.min(rest.len() / size_of::<Changed>()) * size_of::<Changed>();
+            self.changed = bytemuck::try_cast_slice_mut(rest.get_mut(..len)?).ok()?;
+            self.cold = Some(cold);
+        }
+        self.cold
     }
 
     fn verdict(&mut self, record: &Record<'a>) -> Result<By, Difference<'a>> {

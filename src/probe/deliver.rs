@@ -63,15 +63,13 @@ const PIECE_BYTES: usize = 64 << 10;
 impl<'s> Blobs<'s> {
     /// The entry of a blob, by the record's hint or by the index.
     fn find(self, blob: &BlobRef) -> Option<Entry<'s>> {
-        let hinted =
-            Place { seq: blob.hint >> 20, unit: u32::try_from(blob.hint & 0xf_ffff).unwrap_or(0) };
         let is_it = |entry: &Entry<'_>| {
             entry.header.kind() == Some(Kind::Blob)
                 && entry.header.key == blob.digest
                 && entry.header.body_bytes == blob.len_bytes
         };
         self.segments
-            .entry(hinted)
+            .entry(blob.place())
             .filter(is_it)
             .or_else(|| self.segments.entry((self.find)(&blob.digest)?).filter(is_it))
     }

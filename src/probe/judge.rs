@@ -205,7 +205,8 @@ fn judge_directories<'a>(
         let shown = if path.is_empty() { c"." } else { path };
         match evidence.stat(shown) {
             Ok(state) if state.stat.stamp() == directory.stamp => continue,
-            Ok(state) if state.is_directory() && !became_link(record, path, shown) => {}
+            Ok(state)
+                if state.is_directory() && !became_link(record, path, evidence.lstat(shown)) => {}
             // Its being there was seen too, and is not noted elsewhere.
             _ => return Err(Difference::Existence(path)),
         }
@@ -216,13 +217,13 @@ fn judge_directories<'a>(
 }
 
 /// Whether a directory is a symlink to one now, and was none.
-fn became_link(record: &Record<'_>, path: &CStr, shown: &CStr) -> bool {
+fn became_link(record: &Record<'_>, path: &CStr, now: Result<FileState, Errno>) -> bool {
     let was_link = |input: Option<Input>| {
         input.is_some_and(|input| {
             input.kind == record::LINK && record.string(input.path) == Some(path)
         })
     };
-    raw::lstat(shown).is_ok_and(|state| state.is_symlink()) && !record.inputs().any(was_link)
+    now.is_ok_and(|state| state.is_symlink()) && !record.inputs().any(was_link)
 }
 
 /// Judges all names of `directory` one by one: each must lead nowhere, or be a directory if it ends in a slash.

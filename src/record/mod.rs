@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::shm::segments::Place;
 use crate::shm::stat::Stamp;
 
 /// A run of bytes, or of table entries, in the part that the field's documentation names.
@@ -32,6 +33,19 @@ pub struct BlobRef {
     pub len_bytes: u64,
     /// Where the blob stood when the record was written: segment number `<< 20 |` unit.
     pub hint: u64,
+}
+
+impl BlobRef {
+    /// Where the blob stood when the record was written.
+    #[inline]
+    pub fn place(&self) -> Place {
+        Place { seq: self.hint >> 20, unit: u32::try_from(self.hint & 0xf_ffff).unwrap_or(0) }
+    }
+
+    /// Says where the blob stands.
+    pub fn set_place(&mut self, place: Place) {
+        self.hint = place.seq << 20 | u64::from(place.unit);
+    }
 }
 
 /// The record holds text to replay (standard output or error is not empty).

@@ -14,7 +14,7 @@ use super::Store;
 use super::append::now_s;
 use super::draft::Draft;
 use super::export_format::{FileHeader, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer};
-use super::verify::{blob_is_whole, blobs_of, decode_record, hint, record_of};
+use super::verify::{blob_is_whole, blobs_of, decode_record, record_of};
 use super::walk::Segment;
 use crate::record::{self, BlobRef};
 use crate::shm::layout::{ENTRY_BYTES_MAX, EntryHeader, Kind};
@@ -111,7 +111,7 @@ impl Selection {
     ) {
         let number = |blob: BlobRef| {
             *numbers.entry(blob.digest).or_insert_with(|| {
-                self.blobs.push((hint(&blob), blob));
+                self.blobs.push((blob.place(), blob));
                 u32::try_from(self.blobs.len() - 1).unwrap_or(u32::MAX)
             })
         };

@@ -4,9 +4,8 @@
 //! before all that names them. Read next: `export.rs`, `import.rs`, `docs/store.md`.
 
 use bytemuck::{Pod, Zeroable};
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::shm::layout::{DIRECTORY, EntryHeader};
+use crate::shm::layout::{Checked, DIRECTORY, EntryHeader};
 
 /// First bytes of an export.
 pub(super) const MAGIC: [u8; 8] = *b"ibidEXP1";
@@ -57,6 +56,13 @@ const _: () = assert!(size_of::<FileHeader>() == 64);
 const _: () = assert!(size_of::<Trailer>() == size_of::<EntryHeader>());
 const _: () = assert!(TRAILER_DIGEST_OFFSET == 96);
 
+impl Checked for FileHeader {
+    const CHECK_OFFSET: usize = core::mem::offset_of!(FileHeader, check);
+    fn check(&self) -> u64 {
+        self.check
+    }
+}
+
 impl FileHeader {
     /// The head of an export that is written now.
     pub(super) fn new(created_s: u64) -> FileHeader {
@@ -65,11 +71,6 @@ impl FileHeader {
         let mut header = FileHeader { magic: MAGIC, layout, created_s, reserved: 0, check: 0 };
         header.check = header.expected_check();
         header
-    }
-
-    /// The check as it ought to be.
-    pub(super) fn expected_check(&self) -> u64 {
-        xxh3_64(&bytemuck::bytes_of(self)[..core::mem::offset_of!(FileHeader, check)])
     }
 
     /// The layout's name.

@@ -212,7 +212,7 @@ impl<'r> Reader<'r> {
         }
         self.fill_whole(rest)?;
         let header: FileHeader = bytemuck::pod_read_unaligned(&bytes);
-        if header.check != header.expected_check() || header.reserved != 0 {
+        if !header.is_intact() || header.reserved != 0 {
             return Err(ImportError::Damaged(0));
         }
         if header.layout() == DIRECTORY {

@@ -229,7 +229,7 @@ impl Importer<'_> {
         if stored.digest != blob.digest {
             return Err(ImportError::Changed);
         }
-        let place = super::verify::hint(&stored);
+        let place = stored.place();
         self.places.insert(blob.digest, place);
         imported.blobs += 1;
         imported.bytes += blob.len_bytes;
@@ -241,7 +241,7 @@ impl Importer<'_> {
         let places = &self.places;
         let named = draft.outputs.iter_mut().map(|output| &mut output.blob);
         for blob in named.chain(&mut draft.stdout).chain(&mut draft.stderr) {
-            blob.hint = places.get(&blob.digest).map_or(0, |at| at.seq << 20 | u64::from(at.unit));
+            blob.set_place(places.get(&blob.digest).copied().unwrap_or(Place { seq: 0, unit: 0 }));
         }
         let unknown = Stamp([0; 16]);
         draft.inputs.iter_mut().for_each(|input| input.stamp = unknown);

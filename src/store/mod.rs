@@ -210,7 +210,7 @@ impl Store {
             self.publish_blob(blob, place)?;
             place
         };
-        blob.hint = place.seq << 20 | u64::from(place.unit);
+        blob.set_place(place);
         Ok(())
     }
 

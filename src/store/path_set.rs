@@ -28,6 +28,8 @@ pub struct PathSet {
     pub inputs: Vec<(u32, CString)>,
     /// Variables, each with its flags in a record.
     pub variables: Vec<(CString, u32)>,
+    /// XXH3-128 of its bytes.
+    own_key: [u8; 16],
 }
 
 /// Whether an input's content can be told by looking at it: the digest that a record holds is that of its content.
@@ -45,13 +47,15 @@ impl PathSet {
     pub fn of(draft: &Draft) -> (PathSet, Vec<[u8; 32]>) {
         let inputs = draft.inputs.iter().filter(|input| has_content(input));
         let variables = draft.variables.iter().filter(|v| has_value(&v.name, v.flags));
-        let set = PathSet {
+        let mut set = PathSet {
+            own_key: [0; 16],
             inputs: inputs.clone().map(|input| (input.kind, input.path.clone())).collect(),
             variables: variables
                 .clone()
                 .map(|v| (v.name.clone(), v.flags & !record::NAMES_DIRECTORY))
                 .collect(),
         };
+        set.own_key = key_of(&set.encode());
         let contents = inputs.map(|input| input.digest);
         (set, contents.chain(variables.map(|v| of_value(v.value))).collect())
     }
@@ -67,7 +71,7 @@ impl PathSet {
         let mut hasher = Xxh3::new();
         hasher.update(b"ibid result");
         hasher.update(content_key);
-        hasher.update(&self.own_key());
+        hasher.update(&self.own_key);
         hasher.update(&(place.len() as u64).to_le_bytes());
         hasher.update(place);
         hasher.update(contents.as_flattened());
@@ -79,12 +83,7 @@ impl PathSet {
         let is_set = entry.header.kind() == Some(Kind::PathSet);
         let mut bytes = vec![0; usize::try_from(entry.header.body_bytes).ok().filter(|_| is_set)?];
         entry.copy_out(0, &mut bytes)?;
-        let is_right = xxh3_128(&bytes).to_le_bytes() == entry.header.sum;
-        PathSet::decode(&bytes).filter(|_| is_right)
-    }
-
-    fn own_key(&self) -> [u8; 16] {
-        xxh3_128(&self.encode()).to_le_bytes()
+        PathSet::decode(&bytes).filter(|set| set.own_key == entry.header.sum)
     }
 
     /// The number of inputs, then inputs and variables: a number (32 bits, little-endian) and a name that ends in a NUL.
@@ -102,7 +101,7 @@ impl PathSet {
     fn decode(bytes: &[u8]) -> Option<PathSet> {
         let (count, mut rest) = bytes.split_first_chunk()?;
         let count = u32::from_le_bytes(*count) as usize;
-        let mut set = PathSet::default();
+        let mut set = PathSet { own_key: key_of(bytes), ..PathSet::default() };
         while !rest.is_empty() {
             let (number, after) = rest.split_first_chunk()?;
             let (number, name) =
@@ -116,6 +115,10 @@ impl PathSet {
         }
         (set.inputs.len() == count).then_some(set)
     }
+}
+
+fn key_of(bytes: &[u8]) -> [u8; 16] {
+    xxh3_128(bytes).to_le_bytes()
 }
 
 /// What a result key is made of in the place of a variable's content.
@@ -154,12 +157,11 @@ impl Store {
     /// Makes `set` one of a content key's, if it is none yet: in the first group that is not full, or in place of the oldest
     /// of the last one.
     pub fn put_path_set(&self, content_key: &[u8; 16], set: &PathSet) -> Result<(), StoreError> {
-        let own_key = set.own_key();
         let mut key = [0; 32];
-        key[16..].copy_from_slice(&own_key);
+        key[16..].copy_from_slice(&set.own_key);
         let is_it = |place: &Place| {
             let entry = self.cache.segments.entry(*place);
-            entry.is_some_and(|entry| entry.header.key[16..] == own_key)
+            entry.is_some_and(|entry| entry.header.key[16..] == set.own_key)
         };
         for group in 0..GROUPS_MAX {
             let group_key = group_key(content_key, group);
@@ -178,7 +180,7 @@ impl Store {
             key,
             hot_bytes: 0,
             stored_s: now_s(),
-            sum: xxh3_128(&body).to_le_bytes(),
+            sum: set.own_key,
             identity: [0; 16],
             circumstances: 0,
             body: &[&body],
@@ -209,19 +211,22 @@ mod tests {
 
     fn set(number: u32) -> PathSet {
         let name = |text: String| CString::new(text).expect("no NUL");
-        PathSet {
+        let mut set = PathSet {
+            own_key: [0; 16],
             inputs: vec![
                 (record::CONTENT, name("a.c".into())),
                 (record::LINK, name(format!("{number}"))),
             ],
             variables: vec![(name("CPATH".into()), 0)],
-        }
+        };
+        set.own_key = key_of(&set.encode());
+        set
     }
 
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(PathSet::decode(&set(1).encode()), Some(set(1)));
-        let none = PathSet::default();
+        let (none, _) = PathSet::of(&Draft::default());
         assert_eq!(PathSet::decode(&none.encode()), Some(none));
         let bytes = set(1).encode();
         for len in 0..bytes.len() {

@@ -148,13 +148,8 @@ struct Reference {
 
 impl Reference {
     fn hint(&self) -> Place {
-        hint(&self.blob)
+        self.blob.place()
     }
-}
-
-/// Where a blob stood when the record was written that names it.
-pub(super) fn hint(blob: &BlobRef) -> Place {
-    Place { seq: blob.hint >> 20, unit: u32::try_from(blob.hint & 0xf_ffff).unwrap_or(0) }
 }
 
 impl<'s> Verifier<'s> {

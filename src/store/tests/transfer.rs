@@ -8,14 +8,14 @@ use bytemuck::Zeroable;
 
 use super::{Scratch, draft, records};
 use crate::record::Record;
-use crate::shm::layout::{EntryHeader, Kind, SEGMENT_BYTES};
+use crate::shm::layout::{Checked, EntryHeader, Kind, SEGMENT_BYTES};
 use crate::shm::words::Words;
 use crate::store::export::{Exported, export};
 use crate::store::export_format::{
     FileHeader, MAGIC, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer,
 };
 use crate::store::import::{ImportError, ImportFrom, Imported, import};
-use crate::store::verify::{hint, verify};
+use crate::store::verify::verify;
 use crate::store::{MAX_BYTES_DEFAULT, Store};
 
 /// A small cache has a small index, which is soon read.
@@ -82,7 +82,7 @@ fn another_cache_finds_by_content_what_was_exported() {
     let mut hot = vec![0; record.header.hot_bytes as usize];
     record.copy_out(0, &mut hot).expect("inside");
     let named = Record::read(&hot).expect("whole").outputs().next().flatten().expect("one");
-    let blob = store.cache.segments.entry(hint(&named.blob)).expect("where the record says");
+    let blob = store.cache.segments.entry(named.blob.place()).expect("where the record says");
     assert_eq!((blob.header.key, blob.header.body_bytes), (named.blob.digest, 70));
     assert_eq!(is_whole(&to, MAX_BYTES), (5, 5));
 
