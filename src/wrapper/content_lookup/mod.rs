@@ -1,9 +1,10 @@
 //! The look-up by content: a record is true if every file has the recorded content, whatever its times.
 //!
-//! It serves touched and reverted files, another `PATH`, and other directories. The command and the contents of its sources lead to path sets, each of
-//! these with what its names contain now to records. A record that proves true is delivered, and published again with today's stamps,
-//! so that the next look-up is one by stamps. Read next: `file_contents.rs` (what is looked at), `evidence.rs` (the judge's
-//! questions), `refresh.rs` (today's stamps), `relocate.rs` (results of other directories), `store/path_set.rs`.
+//! It serves touched and reverted files, another `PATH`, and other directories. The command and the contents of its sources
+//! lead to path sets, each of these with what its names contain now to records. A record that proves true is delivered, and
+//! published again with today's stamps, so that the next look-up is one by stamps. Read next: `file_contents.rs` (what is looked
+//! at), `evidence.rs` (the judge's questions), `refresh.rs` (today's stamps), `relocate.rs` and `audit.rs` (results of other
+//! directories), `store/path_set.rs`.
 
 mod audit;
 mod evidence;
@@ -144,15 +145,17 @@ fn visit_if_true(
     let (cold, rest) = cold_part(entry, &record, rest)?;
     let draft = Draft::decode(&record, &cold, &entry.header.key)?;
     let (command, environment) = (now.command, now.environment);
-    if record.command() == Some(command.bytes()) {
-        judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
-        return Some(visit(now, TrueRecord { record, draft, is_moved: false }, rest));
-    }
-    let draft = relocated(draft, command, environment)?;
-    let encoded = draft.encode();
-    let (record, cold) = (Record::read(&encoded.hot)?, Cold(&encoded.cold));
+    let is_moved = record.command() != Some(command.bytes());
+    let encoded;
+    let (record, cold, draft) = if is_moved {
+        let draft = relocated(draft, command, environment)?;
+        encoded = draft.encode();
+        (Record::read(&encoded.hot)?, Cold(&encoded.cold), draft)
+    } else {
+        (record, cold, draft)
+    };
     judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
-    Some(visit(now, TrueRecord { record, draft, is_moved: true }, rest))
+    Some(visit(now, TrueRecord { record, draft, is_moved }, rest))
 }
 
 #[cfg(test)]

@@ -63,20 +63,17 @@ impl FileContents<'_> {
     fn refresh_directories(&mut self, draft: &mut Draft, same: &mut FileIdentities) -> Option<()> {
         let nothing_written = HashSet::new();
         let no_entry = Errno::NOENT.raw_os_error().cast_unsigned();
-        for mut directory in std::mem::take(&mut draft.directories) {
+        for directory in std::mem::take(&mut draft.directories) {
             let path = PathBuf::from(OsStr::from_bytes(directory.path.to_bytes()));
             let shown =
                 if path.as_os_str().is_empty() { c".".into() } else { directory.path.clone() };
             let state = raw::stat(&shown).ok().filter(FileState::is_directory)?;
             let reliable = self.files.reliable_path(&path, &state, &nothing_written);
-            let (absent, inside) = look_at_names(&path, &directory.names)?;
+            let NamesNow { names, absent, links, inside } = look_at_names(&path, directory.names)?;
             // What a link that leads nowhere comes to lead to does not change the directory that holds the link.
-            directory.names.retain(|name| !is_link_in(&path, name));
-            let links = absent.iter().filter(|path| raw::lstat(path).is_ok()).cloned();
+            draft.absences.extend(links.into_iter().map(|path| (path, no_entry)));
             if let Some(path) = reliable {
-                draft.absences.extend(links.map(|path| (path, no_entry)));
-                let stamp = state.stat.stamp();
-                draft.directories.push(DraftDirectory { path, stamp, names: directory.names });
+                draft.directories.push(DraftDirectory { path, stamp: state.stat.stamp(), names });
                 continue;
             }
             for (path, state) in inside {
@@ -88,12 +85,6 @@ impl FileContents<'_> {
         }
         Some(())
     }
-}
-
-/// Whether a name in a directory is that of a link.
-fn is_link_in(directory: &Path, name: &CString) -> bool {
-    let path = c_path(&directory.join(OsStr::from_bytes(name.to_bytes())));
-    path.is_some_and(|path| raw::lstat(&path).is_ok_and(|state| state.is_symlink()))
 }
 
 /// A path of which counts that it is there.
@@ -109,28 +100,37 @@ fn existing(path: CString, state: &FileState, same: &mut FileIdentities) -> Draf
     }
 }
 
-/// The paths of names that are absent, and those of directories, as [`record::Directory::names`] wants them; `None` if
-/// one is not as it should be.
-#[allow(clippy::type_complexity, reason = "used once")]
-fn look_at_names(
-    directory: &Path,
-    names: &[CString],
-) -> Option<(Vec<CString>, Vec<(CString, FileState)>)> {
-    let (mut absent, mut inside) = (Vec::new(), Vec::new());
-    for name in names {
-        let (name, is_directory) = match name.to_bytes().strip_suffix(b"/") {
-            Some(name) => (name, true),
-            None => (name.to_bytes(), false),
-        };
-        let path = c_path(&directory.join(OsStr::from_bytes(name)))?;
-        if is_directory {
-            let state = raw::lstat(&path).ok().filter(FileState::is_directory)?;
-            inside.push((path, state));
-        } else if raw::stat(&path) == Err(Errno::NOENT) {
-            absent.push(path);
-        } else {
-            return None;
+/// What the recorded names of a directory are now.
+#[derive(Default)]
+struct NamesNow {
+    /// Those of which the directory's stamp tells, as [`record::Directory::names`] has them.
+    names: Vec<CString>,
+    /// Paths at which nothing is.
+    absent: Vec<CString>,
+    /// Paths of links that lead nowhere.
+    links: Vec<CString>,
+    /// Directories.
+    inside: Vec<(CString, FileState)>,
+}
+
+/// Looks at each name; `None` if one is not as it should be.
+fn look_at_names(directory: &Path, recorded: Vec<CString>) -> Option<NamesNow> {
+    let mut now = NamesNow::default();
+    for name in recorded {
+        let bytes = name.to_bytes();
+        let is_directory = bytes.ends_with(b"/");
+        let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
+        let path = c_path(&directory.join(OsStr::from_bytes(bytes)))?;
+        match raw::lstat(&path) {
+            Ok(state) if is_directory && state.is_directory() => now.inside.push((path, state)),
+            Err(Errno::NOENT) if !is_directory => now.absent.push(path),
+            Ok(_) if !is_directory && raw::stat(&path) == Err(Errno::NOENT) => {
+                now.links.push(path);
+                continue;
+            }
+            _ => return None,
         }
+        now.names.push(name);
     }
-    Some((absent, inside))
+    Some(now)
 }
