@@ -11,6 +11,7 @@ use std::hash::Hash;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use memchr::memmem;
 use rustc_hash::FxHashMap;
 
 use crate::os::elf;
@@ -175,18 +176,10 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
 }
 
 fn find(text: &[u8], part: &[u8], from: usize) -> Option<usize> {
-    let first = part.first()?;
-    let mut from = from;
-    loop {
-        let at = from + text.get(from..)?.iter().position(|byte| byte == first)?;
-        if text.get(at..)?.starts_with(part) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+    memmem::find(text.get(from..)?, part).map(|at| from + at)
 }
 
-/// EqualTimes that were equal still are, and others still differ.
+/// Times that were equal still are, and others still differ.
 #[derive(Default)]
 pub struct EqualTimes {
     seconds: Pairs<([u8; 32], u32), ([u8; 32], i64)>,

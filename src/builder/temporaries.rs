@@ -8,6 +8,8 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use memchr::memmem;
+
 use super::record_builder::RecordBuilder;
 use crate::os::run::Text;
 
@@ -26,7 +28,7 @@ impl RecordBuilder<'_> {
         }
         let names = self.observation.temporaries.iter().flat_map(|path| drawn_names(path));
         let names: BTreeSet<&[u8]> = names.collect();
-        if names.iter().any(|name| contains(&text.stdout, name) || contains(&text.stderr, name)) {
+        if names.iter().any(|name| is_in(&text.stdout, name) || is_in(&text.stderr, name)) {
             return Ok(true);
         }
         if names.is_empty() || !self.policy.links {
@@ -60,7 +62,7 @@ fn is_in_file(names: &BTreeSet<&[u8]>, path: &Path) -> io::Result<bool> {
     loop {
         let read_bytes = file.read(&mut buffer[kept_bytes..])?;
         let filled = &buffer[..kept_bytes + read_bytes];
-        if names.iter().any(|name| contains(filled, name)) {
+        if names.iter().any(|name| is_in(filled, name)) {
             return Ok(true);
         }
         if read_bytes == 0 {
@@ -72,17 +74,8 @@ fn is_in_file(names: &BTreeSet<&[u8]>, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether a text has a name in it.
-fn contains(text: &[u8], name: &[u8]) -> bool {
-    let [first, rest @ ..] = name else { return true };
-    let mut left = text;
-    while let Some(at) = left.iter().position(|byte| byte == first) {
-        left = &left[at + 1..];
-        if left.starts_with(rest) {
-            return true;
-        }
-    }
-    false
+fn is_in(text: &[u8], name: &[u8]) -> bool {
+    memmem::find(text, name).is_some()
 }
 
 #[cfg(test)]

@@ -31,9 +31,17 @@ pub fn inspect<T>(
     look: impl FnOnce(&Elf<'_, std::fs::File>) -> T,
 ) -> Option<T> {
     let file = std::fs::File::open(path).ok()?;
-    let mut head = [0; HEAD_LEN_BYTES];
-    let read = file.read_at(0, &mut head);
-    Elf::parse(&file, head.get(..read)?).map(|elf| look(&elf))
+    let head = read_head(&file).ok()?;
+    Elf::parse(&file, &head).map(|elf| look(&elf))
+}
+
+/// A file's first bytes, as [`preloading`] and [`Elf::parse`] take them.
+#[cfg(feature = "std")]
+pub fn read_head(file: &std::fs::File) -> std::io::Result<std::vec::Vec<u8>> {
+    use std::io::Read as _;
+    let mut head = std::vec::Vec::with_capacity(HEAD_LEN_BYTES);
+    file.take(HEAD_LEN_BYTES as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// Whether a preloaded object can live in a program.
@@ -300,7 +308,7 @@ pub fn preloading<R: ReadAt>(file: &R, head: &[u8]) -> Preloading {
     if head.starts_with(b"#!") {
         return script(head);
     }
-    if !head.starts_with(b"\x7fELF") {
+    if !head.starts_with(MAGIC) {
         return Preloading::Unknown;
     }
     let Some(elf) = Elf::parse(file, head) else {

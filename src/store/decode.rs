@@ -1,6 +1,6 @@
 //! From the bytes of a record to its owned form.
 //!
-//! OwnedStrings of a record never share bytes, as `draft.rs` writes them. Bytes that claim otherwise are damaged: a few of
+//! Strings of a record never share bytes, as `draft.rs` writes them. Bytes that claim otherwise are damaged: a few of
 //! them could ask for more memory than there is. Read next: `record/mod.rs`.
 
 use std::ffi::{CStr, CString};

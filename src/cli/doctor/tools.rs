@@ -11,7 +11,7 @@ use super::{Finding, Mark, finding};
 use crate::builder::search;
 use crate::cli::install::{COMPILERS, cache_of};
 use crate::env;
-use crate::os::elf::{Preloading, ReadAt as _, preloading};
+use crate::os::elf::{Preloading, preloading, read_head};
 use crate::os::path::{Ourselves, find_tool};
 
 /// A compiler on `PATH`, and what was passed over before it.
@@ -66,12 +66,10 @@ pub fn compilers() -> Vec<Finding> {
 
 /// One in which the shim cannot live, or a script.
 fn kind(compiler: &Path) -> Option<Finding> {
-    let mut head = [0; 4096];
     let file = File::open(compiler).ok()?;
-    let read = file.read_at(0, &mut head);
-    let head = head.get(..read)?;
+    let head = read_head(&file).ok()?;
     let shown = compiler.display();
-    match preloading(&file, head) {
+    match preloading(&file, &head) {
         Preloading::Possible | Preloading::Unknown => None,
         Preloading::Script { start, end } => {
             let interpreter = String::from_utf8_lossy(head.get(start..end)?).into_owned();

@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -210,8 +210,7 @@ enum Preloadable {
 fn examine(path: &Path) -> io::Result<(FileStat, Preloadable)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    let mut head = Vec::with_capacity(elf::HEAD_LEN_BYTES);
-    (&file).take(elf::HEAD_LEN_BYTES as u64).read_to_end(&mut head)?;
+    let head = elf::read_head(&file)?;
     let verdict = match elf::preloading(&file, &head) {
         _ if metadata.mode() & 0o6000 != 0 => {
             Preloadable::Impossible("runs as another user".into())

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -116,8 +115,7 @@ impl Tracer {
             let Ok(file) = File::open(place.here()) else {
                 return Ok((stat, Preloading::Impossible("cannot be read")));
             };
-            let mut head = Vec::with_capacity(elf::HEAD_LEN_BYTES);
-            let _ = (&file).take(elf::HEAD_LEN_BYTES as u64).read_to_end(&mut head);
+            let head = elf::read_head(&file).unwrap_or_default();
             match elf::preloading(&file, &head) {
                 Preloading::Script { start, end } if depth < SCRIPT_DEPTH_MAX => {
                     let text = head.get(start..end).unwrap_or_default();
