@@ -50,7 +50,7 @@ impl Cache {
         })
     }
 
-    /// The records under a direct key or a content key, newest first.
+    /// The records under a direct key or a result key, newest first.
     pub fn records<'c>(
         &'c self,
         key: &'c [u8; 16],

@@ -292,6 +292,49 @@ fn links() {
     }
 }
 
+/// Another assembler in a directory that `PATH` names by a relative name, in one place only.
+#[test]
+fn another_assembler_in_one_place() {
+    let scene = Scene::new(FILES);
+    let path = format!("bin:{}", std::env::var("PATH").unwrap());
+    let line = "gcc -O2 -c src/a.c -o a.o";
+    scene.project.write_program(
+        "a/much/longer/directory/than/those/bin/as",
+        &format!("#!/bin/sh\nexec {} --defsym another=1 \"$@\"\n", tools::path_of("as").display()),
+    );
+    for place in PLACES {
+        let seen = scene.call(place, line).env("PATH", &path).check();
+        assert!(place != PLACES[2] || !seen.outcome.is_hit(), "{:?}", seen.outcome);
+    }
+}
+
+/// Two headers that are included once and are equal: one file in one place, of another time in another.
+#[test]
+fn headers_that_are_included_once() {
+    const ONCE: &str = "#pragma once\n#ifdef N\n#define M 1\n#endif\n#define N 1\n";
+    let text =
+        "#include \"x.h\"\n#include \"y.h\"\n#ifdef M\nint a = 2;\n#else\nint a = 1;\n#endif\n";
+    for tool in c_tools() {
+        let scene = Scene::new(&[("o.c", text), ("x.h", ONCE), ("y.h", ONCE)]);
+        let then =
+            std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+        for place in PLACES {
+            for name in ["x.h", "y.h"] {
+                scene.project.set_time(&format!("{place}/{name}"), then);
+            }
+        }
+        let (x, y) = (format!("{}/x.h", PLACES[1]), format!("{}/y.h", PLACES[1]));
+        scene.project.remove(&y);
+        scene.project.hard_link(&x, &y);
+        scene.project.touch(&format!("{}/y.h", PLACES[2]));
+        for _ in 0..2 {
+            for place in PLACES {
+                let _compared = scene.call(place, &format!("{tool} -c o.c -o o.o")).check();
+            }
+        }
+    }
+}
+
 /// Another name for the working directory in `PWD`, and none.
 #[test]
 fn another_name_for_the_directory() {
