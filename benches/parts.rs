@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ibid::builder::places::Places;
 use ibid::index::cache::SHARED_MEMORY;
 use ibid::observe::preload::Preload;
 use ibid::probe::command::{Call, Command};
@@ -31,7 +32,7 @@ use ibid::shm::stat::Stamp;
 use ibid::store::Store;
 use ibid::store::draft::{Draft, DraftInput, DraftOutput, DraftVariable, Encoded};
 use ibid::store::path_set::PathSet;
-use ibid::wrapper::content_lookup;
+use ibid::wrapper::content_lookup::{self, Wanted};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -238,8 +239,9 @@ fn portable_look_ups(criterion: &mut Criterion) {
         draft.result_key = set.result_key(&key, command.place(), &contents);
         scene.store.put_path_set(&key, &set).expect("stored");
         scene.store.put_record(&draft).expect("stored");
-        let mut is_true =
-            || content_lookup::is_true(&scene.store, &command, &environment, &key, &mut arena);
+        let (places, content_key) = (&Places::default(), key);
+        let wanted = Wanted { command: &command, environment: &environment, places, content_key };
+        let mut is_true = || content_lookup::is_true(&scene.store, &wanted, &mut arena);
         assert!(is_true(), "the record of {inputs} inputs is true");
         group.bench_function(BenchmarkId::new("look_up", inputs), |bencher| {
             bencher.iter(|| assert!(is_true()));

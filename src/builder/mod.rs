@@ -2,7 +2,7 @@
 //!
 //! It looks at the files as they are when the tool has ended, and refuses what a later look-up could not compare. It delivers
 //! nothing and publishes nothing. Read next: `record_builder.rs`, `refusal.rs`, `inputs.rs`, `file_states.rs`, `path_walker.rs`,
-//! `place.rs`, `lookahead.rs`.
+//! `place.rs`, `mapped.rs`, `lookahead.rs`.
 
 pub mod driver;
 pub mod equal_contents;
@@ -10,9 +10,12 @@ pub mod file_states;
 mod inputs;
 pub mod library_answers;
 pub mod lookahead;
+mod mapped;
 pub mod path_walker;
 pub mod place;
+pub mod places;
 pub mod record_builder;
 mod refusal;
+pub mod root;
 pub mod search;
 mod temporaries;

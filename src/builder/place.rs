@@ -12,11 +12,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
-use memchr::memmem;
-
 use super::path_walker::path_of;
+use super::places::{Places, is_at_or_below};
 use super::record_builder::RecordBuilder;
-use crate::compilers::{adds_options, holds_options};
+use crate::compilers::{ShowsDirectory, holds_options};
 use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw;
@@ -24,7 +23,7 @@ use crate::store::draft::{Draft, DraftInput};
 use crate::store::path_set::PathSet;
 
 /// A larger output is taken for one that may hold anything.
-const SCANNED_BYTES_MAX: u64 = 256 << 20;
+pub(super) const SCANNED_BYTES_MAX: u64 = 256 << 20;
 
 /// What binds a result to its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +40,8 @@ pub enum Binds {
     LogicalDirectory,
     /// A file was reached by it, or one that holds options was read.
     Path(CString),
+    /// A file that was read holds it.
+    Content(CString),
     /// An output, or what was printed, holds it.
     Output(CString),
 }
@@ -57,45 +58,27 @@ impl fmt::Display for Binds {
             Binds::Variable(name) => write!(f, "variable {} names it, or adds options", show(name)),
             Binds::LogicalDirectory => write!(f, "PWD has another name for it"),
             Binds::Path(path) => write!(f, "{} was reached by it, or holds options", show(path)),
-            Binds::Output(path) => write!(f, "{} holds it", show(path)),
+            Binds::Content(path) | Binds::Output(path) => write!(f, "{} holds it", show(path)),
         }
     }
 }
 
 /// A directory, and the one so many steps above it out of which no relative path leads.
 struct OwnPlace<'a> {
-    directory: &'a [u8],
     base: &'a [u8],
+    /// The base.
+    places: Places,
 }
 
 impl<'a> OwnPlace<'a> {
     fn new(directory: &'a [u8], climb: u32) -> Result<OwnPlace<'a>, Binds> {
         let base = above(directory, climb).ok_or(Binds::Name)?;
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
-        let is_long = base.split(|byte| *byte == b'/').count() > 2;
-        if is_long && base.iter().all(is_plain) {
-            Ok(OwnPlace { directory, base })
-        } else {
-            Err(Binds::Name)
-        }
+        let places = Places::new(vec![base.to_vec()]).ok_or(Binds::Name)?;
+        Ok(OwnPlace { base, places })
     }
 
     fn is_in(&self, text: &[u8]) -> bool {
-        memmem::find(text, self.base).is_some()
-    }
-
-    /// As [`OwnPlace::is_in`], also in two and in four bytes a character.
-    fn is_in_any_encoding(&self, bytes: &[u8]) -> bool {
-        let wide = |width: usize| -> Vec<u8> {
-            let wide = self
-                .base
-                .iter()
-                .flat_map(|byte| std::iter::once(*byte).chain(std::iter::repeat_n(0, width - 1)));
-            wide.collect()
-        };
-        self.is_in(bytes)
-            || memmem::find(bytes, &wide(2)).is_some()
-            || memmem::find(bytes, &wide(4)).is_some()
+        self.places.occur_in(text)
     }
 }
 
@@ -109,17 +92,16 @@ pub fn above(directory: &[u8], climb: u32) -> Option<&[u8]> {
     Some(base)
 }
 
-/// Whether `path` is `directory` or lies below it.
-pub fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
-    let rest = path.strip_prefix(directory);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
 impl RecordBuilder<'_> {
     /// Gives a record the key under which it is found by content, in this place or, if it is free of it, in every place; its
     /// path set goes into the store.
     pub(super) fn set_result_key(&self, draft: &mut Draft) -> Result<(), NotStored> {
-        let place = match self.free_of_place(draft) {
+        let free = if self.places.is_empty() {
+            self.free_of_place(draft)
+        } else {
+            self.free_of_places(draft)
+        };
+        let place = match free {
             Ok(()) => &[][..],
             Err(binds) => {
                 (self.log)(format_args!("bound to this directory: {binds}"));
@@ -127,6 +109,12 @@ impl RecordBuilder<'_> {
             }
         };
         let (set, contents) = PathSet::of(draft);
+        let Some(set) =
+            set.renamed(|path| self.places.hide_path(path), |path| self.places.show_path(path))
+        else {
+            // It cannot be told from another one: found by stamps only.
+            return Ok(());
+        };
         draft.result_key = set.result_key(&self.content_key, place, &contents);
         let put = self.store.put_path_set(&self.content_key, &set);
         put.map_err(|error| error.not_stored())
@@ -134,7 +122,7 @@ impl RecordBuilder<'_> {
 
     /// Makes a record one for every place, if its result is free of this one; what binds it if not.
     fn free_of_place(&self, draft: &mut Draft) -> Result<(), Binds> {
-        let is_known = self.policy.omits_directory
+        let is_known = self.policy.shows_directory == ShowsDirectory::Never
             && !self.runs_unknown_code()
             && draft.flags & record::STAMPS_ONLY == 0;
         if !is_known {
@@ -146,7 +134,7 @@ impl RecordBuilder<'_> {
         vet_paths(&place, draft)?;
         self.vet_results(&place, draft)?;
         draft.flags |= record::ANYWHERE;
-        draft.climb = climb;
+        draft.places = place.places.joined();
         Ok(())
     }
 
@@ -157,37 +145,20 @@ impl RecordBuilder<'_> {
         if let Some(arg) = named {
             return Err(Binds::Argument(arg.to_owned()));
         }
-        let variables = self.command.start().environment().map(CStr::to_bytes);
-        for entry in variables {
-            let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
-            let (name, value) = (&entry[..at], &entry[at + 1..]);
-            if name == b"PWD" && value != place.directory {
-                return Err(Binds::LogicalDirectory);
-            }
-            let was_asked = || {
-                let names = &self.observation.variables;
-                name.starts_with(b"LD_") || names.contains(std::ffi::OsStr::from_bytes(name))
-            };
-            // The searches in `PATH` are in the record with what they found.
-            let is_vetted = !matches!(name, b"PWD" | b"PATH") && was_asked();
-            if is_vetted && (adds_options(name) || place.is_in(value)) {
-                return Err(Binds::Variable(CString::new(name).unwrap_or_default()));
-            }
-        }
-        Ok(())
+        self.vet_environment(&place.places)
     }
 
     fn vet_results(&self, place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
         let text = self.ended.text.as_ref();
         let texts = text.iter().flat_map(|text| [&text.stdout, &text.stderr]);
-        if texts.into_iter().any(|text| place.is_in_any_encoding(text)) {
+        if texts.into_iter().any(|text| place.places.occur_in_any_encoding(text)) {
             return Err(Binds::Output(c"what was printed".into()));
         }
         for output in draft.outputs.iter().filter(|output| output.flags & record::DIRECTORY == 0) {
             let bytes = Some(output.blob.len_bytes)
                 .filter(|len| *len <= SCANNED_BYTES_MAX)
                 .and_then(|_| fs::read(path_of(&output.path)).ok());
-            if bytes.is_none_or(|bytes| place.is_in_any_encoding(&bytes)) {
+            if bytes.is_none_or(|bytes| place.places.occur_in_any_encoding(&bytes)) {
                 return Err(Binds::Output(output.path.clone()));
             }
         }
@@ -235,7 +206,7 @@ fn vet_paths(place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
             return bound(&input.path);
         }
         // What lies beside the way to the place may have been looked for from there.
-        if is_found_by_name && lies_on_the_way(place, path) {
+        if is_found_by_name && lies_on_the_way(place.base, path) {
             return bound(&input.path);
         }
     }
@@ -249,7 +220,7 @@ fn vet_paths(place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
         }
     }
     for (path, _) in &draft.absences {
-        if place.is_in(path.to_bytes()) || lies_on_the_way(place, path.to_bytes()) {
+        if place.is_in(path.to_bytes()) || lies_on_the_way(place.base, path.to_bytes()) {
             return bound(path);
         }
     }
@@ -261,15 +232,17 @@ fn vet_paths(place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
     }
 }
 
-fn is_directory(input: &DraftInput) -> bool {
+pub(super) fn is_directory(input: &DraftInput) -> bool {
     matches!(input.kind, record::EXISTS | record::LEADS)
         && input.mode & raw::TYPE_MASK == raw::DIRECTORY
 }
 
 /// Whether a path's parent is a directory above the place (and not `/`).
-fn lies_on_the_way(place: &OwnPlace, path: &[u8]) -> bool {
+pub(super) fn lies_on_the_way(place: &[u8], path: &[u8]) -> bool {
     let parent = path.iter().rposition(|byte| *byte == b'/').map(|at| &path[..at]);
-    parent.is_some_and(|parent| !parent.is_empty() && is_at_or_below(place.base, parent))
+    parent.is_some_and(|parent| {
+        !parent.is_empty() && parent != place && is_at_or_below(place, parent)
+    })
 }
 
 /// Whether an input is a link with the place in it.
@@ -305,34 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_found_in_each_encoding() {
-        let place = OwnPlace::new(b"/srv/me", 0).expect("long enough");
-        let wide = |width: usize| -> Vec<u8> {
-            "x/srv/mex"
-                .bytes()
-                .flat_map(|byte| {
-                    let mut wide = vec![0; width];
-                    wide[0] = byte;
-                    wide
-                })
-                .collect()
-        };
-        for width in [1, 2, 4] {
-            assert!(place.is_in_any_encoding(&wide(width)), "{width}");
-        }
-        assert!(!place.is_in_any_encoding(b"/srv/m e"));
-    }
-
-    #[test]
     fn what_lies_where() {
-        assert!(is_at_or_below(b"/a/b", b"/a/b") && is_at_or_below(b"/a/b/c", b"/a/b"));
-        assert!(!is_at_or_below(b"/a/bc", b"/a/b") && !is_at_or_below(b"/a", b"/a/b"));
         assert_eq!(
             ["a/../../x", "../x", "a/x", ".."].map(|path| steps_up(Path::new(path))),
             [2, 1, 0, 1]
         );
-        let place = OwnPlace::new(b"/srv/me/a", 0).expect("long enough");
-        assert!(lies_on_the_way(&place, b"/srv/x") && lies_on_the_way(&place, b"/srv/me/x"));
-        assert!(!lies_on_the_way(&place, b"/x") && !lies_on_the_way(&place, b"/usr/include/x"));
+        let place = b"/srv/me/a";
+        assert!(lies_on_the_way(place, b"/srv/x") && lies_on_the_way(place, b"/srv/me/x"));
+        assert!(!lies_on_the_way(place, b"/x") && !lies_on_the_way(place, b"/usr/include/x"));
+        assert!(!lies_on_the_way(place, b"/srv/me/a/x"));
     }
 }

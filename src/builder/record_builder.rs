@@ -19,6 +19,7 @@ use super::file_states::{
 };
 use super::inputs::Inputs;
 use super::path_walker::c_path;
+use super::places::Places;
 use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
@@ -47,6 +48,8 @@ pub struct RecordBuilder<'a> {
     pub command: &'a Command<'a>,
     /// The key of the command's path sets.
     pub content_key: [u8; 16],
+    /// The places of which the tool was given maps; none if it was given none.
+    pub places: &'a Places,
     /// The environment that we were given.
     pub environment: &'a Environment,
     /// What the tool's policy says.
@@ -110,7 +113,7 @@ impl RecordBuilder<'_> {
             },
             cpu: if self.depends_on_cpu() { cpu::identity() } else { 0 },
             tool_us: u64::try_from(self.ended.wall.as_micros()).unwrap_or(u64::MAX),
-            climb: 0,
+            places: CString::default(),
             command: self.command.bytes().to_vec(),
             direct_key: self.command.direct_key(),
             result_key: [0; 16],

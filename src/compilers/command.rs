@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::placed::{is_offloaded, shows_directory};
 use super::response::expand;
-use super::{Decision, Family, Policy, StandardInput};
+use super::{Decision, Family, Policy, ShowsDirectory, StandardInput};
 use crate::outcome::PassReason;
 
 /// How far the command goes, where it says so.
@@ -125,6 +125,11 @@ const HEADER_EXTENSIONS: &[&str] =
 /// Files that hold what a compiler remembered of others.
 const METADATA_EXTENSIONS: &[&str] = &["gch", "gcm", "pch", "pcm"];
 
+/// Whether the next word is this option's value.
+pub fn takes_value(option: &str) -> bool {
+    SEPARATE.contains(&option) || option.starts_with("-Xarch_")
+}
+
 /// What a command line says.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "what was typed: a flag for each flag")]
@@ -150,7 +155,7 @@ struct TypedDriver {
     precompiled: bool,
     plugin: bool,
     llvm: bool,
-    placed: bool,
+    shows: Option<ShowsDirectory>,
     modules: bool,
     no_implicit_modules: bool,
     /// The word that `-Xclang` passed last.
@@ -177,9 +182,15 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
     let sources = typed.sources.iter().map(|source| source.path.clone());
     let is_compile = matches!(typed.until, Some(Until::Assembly | Until::Object));
     let has_response_file = args.iter().any(|arg| arg.as_bytes().starts_with(b"@"));
+    let shows_directory = if is_compile && !has_response_file {
+        typed.shows.unwrap_or(ShowsDirectory::Never)
+    } else {
+        ShowsDirectory::Perhaps
+    };
     Decision::Cache(Policy {
         sources: sources.collect(),
-        omits_directory: is_compile && !typed.placed && !has_response_file,
+        shows_directory,
+        takes_maps: shows_directory != ShowsDirectory::Perhaps && typed.makes_one_object_of_c(),
         primary_output: typed.primary_output(family),
         depends_on_cpu: typed.cpu,
         reads_metadata: typed.metadata || typed.precompiles(),
@@ -209,7 +220,7 @@ impl TypedDriver {
                 typed.input(word);
             } else if option == "--" {
                 words.by_ref().for_each(|word| typed.input(word));
-            } else if SEPARATE.contains(&option) || option.starts_with("-Xarch_") {
+            } else if takes_value(option) {
                 let Some(value) = words.next() else {
                     typed.unparsed = true;
                     break;
@@ -244,7 +255,9 @@ impl TypedDriver {
         let path = Path::new(word);
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         self.metadata |= METADATA_EXTENSIONS.contains(&extension);
-        self.placed |= is_offloaded(extension);
+        if is_offloaded(extension) {
+            self.shows = Some(ShowsDirectory::Perhaps);
+        }
         let is_header = match self.language.as_deref() {
             Some(language) => language.ends_with("-header") || language.ends_with("-header-unit"),
             // The driver refuses: it cannot tell by a name what this is.
@@ -301,7 +314,7 @@ impl TypedDriver {
             None => option == pattern,
         };
         self.cpu |= option.starts_with("-m") && option.contains("=native");
-        self.placed |= shows_directory(option);
+        self.shows = self.shows.max(Some(shows_directory(option)));
         for (_, effect) in EFFECTS.iter().filter(|(pattern, _)| is(pattern)) {
             match *effect {
                 Effect::Query => self.query = true,
@@ -326,7 +339,9 @@ impl TypedDriver {
     }
 
     fn set_language(&mut self, language: &OsStr) {
-        self.placed |= is_offloaded(&language.to_string_lossy());
+        if is_offloaded(&language.to_string_lossy()) {
+            self.shows = Some(ShowsDirectory::Perhaps);
+        }
         self.language = (language != "none").then(|| language.to_string_lossy().into_owned());
     }
 
@@ -390,6 +405,19 @@ impl TypedDriver {
     fn precompiles(&self) -> bool {
         let has_header = self.sources.iter().any(|source| source.is_header);
         self.until == Some(Until::Precompile) || has_header && !self.is_text_only()
+    }
+
+    /// Whether one source in C or C++ is compiled to an object for a linker.
+    fn makes_one_object_of_c(&self) -> bool {
+        const EXTENSIONS: [&str; 8] = ["C", "CPP", "c", "c++", "cc", "cp", "cpp", "cxx"];
+        let [source] = self.sources.as_slice() else { return false };
+        let extension = source.path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        let is_c = match self.language.as_deref() {
+            Some(language) => matches!(language, "c" | "c++"),
+            None => EXTENSIONS.contains(&extension),
+        };
+        let is_file = source.path != Path::new("-") && !self.discards();
+        self.until == Some(Until::Object) && is_c && is_file && !self.llvm && !self.windows
     }
 
     fn links(&self) -> bool {

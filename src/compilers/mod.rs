@@ -6,6 +6,7 @@
 //! `binutils.rs`, `variables.rs`, `names.rs`.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::outcome::PassReason;
@@ -15,6 +16,7 @@ mod binutils;
 mod clang;
 mod command;
 mod crates;
+mod depfile;
 mod gcc;
 mod names;
 mod placed;
@@ -29,7 +31,7 @@ pub use names::{
     LAUNCHERS, asks_idly, compiles_c, copies_objects, draws_build_ids, is_launcher, is_tool,
     is_tool_name, is_wrapper,
 };
-pub use placed::{adds_options, holds_options};
+pub use placed::{adds_options, holds_options, path_at};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
@@ -73,6 +75,17 @@ pub enum StandardInput {
     Source,
 }
 
+/// Whether the working directory is in what a command writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ShowsDirectory {
+    /// It is not, if its name does not reach the tool.
+    Never,
+    /// Debug information holds it, unless a map hides it.
+    UnlessMapped,
+    /// It may be.
+    Perhaps,
+}
+
 /// What is known of a command that may be cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each asked by another part")]
@@ -90,8 +103,11 @@ pub struct Policy {
     pub reads_metadata: bool,
     /// Whether it uses a precompiled header or module, as far as the command line shows.
     pub uses_precompiled: bool,
-    /// Whether the working directory is not in what the command writes, as far as the command line shows.
-    pub omits_directory: bool,
+    /// Whether the working directory, or another name of the place, is in what the command writes, as far as the command line
+    /// shows.
+    pub shows_directory: ShowsDirectory,
+    /// Whether the tool can be given maps of names, which hide places.
+    pub takes_maps: bool,
     /// What the tool does with standard input.
     pub standard_input: StandardInput,
     /// Whether foreign code (a plugin) runs inside the tool, so that what is known of the tool's image says nothing.
@@ -124,7 +140,8 @@ impl Policy {
             depends_on_cpu: false,
             reads_metadata: false,
             uses_precompiled: false,
-            omits_directory: false,
+            shows_directory: ShowsDirectory::Perhaps,
+            takes_maps: false,
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,
@@ -185,7 +202,33 @@ impl Policy {
         self.family != Family::Unknown
     }
 
-    /// Whether this output is text that may quote paths and can be rewritten for another checkout: a depfile.
+    /// The options that make the tool write other names for what lies in `places`, when it runs in `directory`: all
+    /// begin with `.`, for the place itself if the tool runs there, and else behind a slash, so that no longer name is hit.
+    pub fn maps<'p>(
+        &self,
+        places: impl Iterator<Item = &'p [u8]>,
+        directory: &[u8],
+    ) -> Vec<OsString> {
+        let mut maps = Vec::new();
+        for place in places {
+            let option = |from: &[u8], to: &str| {
+                let text = [&b"-ffile-prefix-map="[..], from, b"=", to.as_bytes()].concat();
+                OsString::from_vec(text)
+            };
+            if place == directory {
+                maps.push(option(place, "."));
+            }
+            maps.push(option(&[place, b"/"].concat(), "./"));
+        }
+        maps
+    }
+
+    /// A depfile of this tool's with other names in it, as the tool would have written it; `None` if that is not known.
+    pub fn renamed_depfile(&self, text: &[u8], name: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
+        depfile::renamed(self.family, text, name)
+    }
+
+    /// Whether this output is text that names paths and can be written anew for another place: a depfile.
     pub fn is_text_output(&self, output: &Path) -> bool {
         self.depfile.as_deref() == Some(output)
             || output.extension().is_some_and(|extension| extension == "d")

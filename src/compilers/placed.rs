@@ -4,6 +4,9 @@
 
 use std::path::Path;
 
+use super::ShowsDirectory;
+use super::command::takes_value;
+
 /// Options that change nothing of that, though their first letters do.
 #[rustfmt::skip]
 const PLAIN: &[&str] = &[
@@ -40,13 +43,54 @@ const PLACED: &[&str] = &[
     "--precompile",
 ];
 
+/// Of these, options with which it shows in names that maps hide. Not compressed debug information: it cannot be searched.
+#[rustfmt::skip]
+const MAPPED: &[&str] = &[
+    "-g", "-g1", "-g2", "-g3", "-ggdb", "-ggdb1", "-ggdb2", "-ggdb3", "-gdwarf", "-gdwarf-2", "-gdwarf-3", "-gdwarf-4",
+    "-gdwarf-5", "-gline-tables-only", "-gmlt", "-gcolumn-info", "-gno-column-info", "-gpubnames", "-ggnu-pubnames",
+    "-gstrict-dwarf", "-gno-strict-dwarf", "-gsplit-dwarf", "-gno-record-gcc-switches", "-fdebug-types-section",
+    "-fstandalone-debug", "-fno-standalone-debug", "-feliminate-unused-debug-types", "-feliminate-unused-debug-symbols",
+    "-femit-struct-debug-baseonly", "-femit-struct-debug-reduced",
+];
+
 /// Whether the working directory may show with this option.
-pub fn shows_directory(option: &str) -> bool {
+pub fn shows_directory(option: &str) -> ShowsDirectory {
     let is = |pattern: &&&str| match pattern.strip_suffix('*') {
         Some(prefix) => option.starts_with(prefix),
         None => option == **pattern,
     };
-    !PLAIN.contains(&option) && PLACED.iter().any(|pattern| is(&pattern))
+    if PLAIN.contains(&option) || !PLACED.iter().any(|pattern| is(&pattern)) {
+        ShowsDirectory::Never
+    } else if MAPPED.contains(&option) {
+        ShowsDirectory::UnlessMapped
+    } else {
+        ShowsDirectory::Perhaps
+    }
+}
+
+/// Options whose value is a path and nothing but a path, in the same word or in the next.
+const PATHS: &[&str] = &[
+    "-I",
+    "-L",
+    "-MF",
+    "-MQ",
+    "-MT",
+    "-idirafter",
+    "-imacros",
+    "-include",
+    "-iquote",
+    "-isystem",
+    "-o",
+];
+
+/// Where in a word a path begins, if the word is one, or an option with one; `before` is the word before it.
+pub fn path_at(before: &[u8], word: &[u8]) -> Option<usize> {
+    let is_value = PATHS.iter().any(|option| option.as_bytes() == before);
+    if is_value || !word.starts_with(b"-") {
+        return (is_value || !takes_value(&String::from_utf8_lossy(before))).then_some(0);
+    }
+    let joined = PATHS.iter().filter(|option| word.starts_with(option.as_bytes()));
+    joined.map(|option| option.len()).max()
 }
 
 /// Whether a language, or a source with this extension, is (also) compiled for another device.
@@ -83,27 +127,30 @@ mod tests {
 
     #[test]
     fn options_and_whether_they_show_the_directory() {
+        use ShowsDirectory::{Never, Perhaps, UnlessMapped};
         for (option, shows) in [
-            ("-O2", false),
-            ("-c", false),
-            ("-Wall", false),
-            ("-Wa,--noexecstack", false),
-            ("-Wa,-g", true),
-            ("-fPIC", false),
-            ("-fno-strict-aliasing", false),
-            ("-fvisibility=hidden", false),
-            ("-std=c11", false),
-            ("-MD", false),
-            ("-DX=1", false),
-            ("-g0", false),
-            ("-g", true),
-            ("-gdwarf-5", true),
-            ("-flto=thin", true),
-            ("--coverage", true),
-            ("-fprofile-use=x", true),
-            ("-save-temps", true),
-            ("-dD", true),
-            ("-fdiagnostics-format=sarif-file", true),
+            ("-O2", Never),
+            ("-c", Never),
+            ("-Wall", Never),
+            ("-Wa,--noexecstack", Never),
+            ("-Wa,-g", Perhaps),
+            ("-fPIC", Never),
+            ("-fno-strict-aliasing", Never),
+            ("-fvisibility=hidden", Never),
+            ("-std=c11", Never),
+            ("-MD", Never),
+            ("-DX=1", Never),
+            ("-g0", Never),
+            ("-g", UnlessMapped),
+            ("-gdwarf-5", UnlessMapped),
+            ("-gz", Perhaps),
+            ("-grecord-gcc-switches", Perhaps),
+            ("-flto=thin", Perhaps),
+            ("--coverage", Perhaps),
+            ("-fprofile-use=x", Perhaps),
+            ("-save-temps", Perhaps),
+            ("-dD", Perhaps),
+            ("-fdiagnostics-format=sarif-file", Perhaps),
         ] {
             assert_eq!(shows_directory(option), shows, "{option}");
         }
@@ -111,6 +158,27 @@ mod tests {
             [("c", false), ("c++", false), ("cuda", true), ("hip", true), ("cu", true)]
         {
             assert_eq!(is_offloaded(language), is_for_others, "{language}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_paths() {
+        for (before, word, at) in [
+            ("gcc", "/p/a.c", Some(0)),
+            ("-c", "/p/a.c", Some(0)),
+            ("-I", "/p/i", Some(0)),
+            ("-o", "/p/a.o", Some(0)),
+            ("-c", "-I/p/i", Some(2)),
+            ("-c", "-isystem/p/i", Some(8)),
+            ("-c", "-o/p/a.o", Some(2)),
+            ("-c", "-DX=/p", None),
+            ("-D", "X=/p", None),
+            ("-c", "-B/p", None),
+            ("-B", "/p", None),
+            ("-c", "-Wp,-MD,/p/a.d", None),
+            ("-c", "--sysroot=/p", None),
+        ] {
+            assert_eq!(path_at(before.as_bytes(), word.as_bytes()), at, "{before} {word}");
         }
     }
 }

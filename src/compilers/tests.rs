@@ -115,28 +115,41 @@ fn check(family: Family, data: &str) {
 /// What the data do not say: sources and place have tests of their own.
 fn without_place(decision: Decision) -> Decision {
     match decision {
-        Decision::Cache(policy) => {
-            Decision::Cache(Policy { sources: Vec::new(), omits_directory: false, ..policy })
-        }
+        Decision::Cache(policy) => Decision::Cache(Policy {
+            sources: Vec::new(),
+            shows_directory: ShowsDirectory::Perhaps,
+            takes_maps: false,
+            ..policy
+        }),
         decision @ Decision::PassThrough(_) => decision,
     }
 }
 
 #[test]
 fn sources_and_whether_the_directory_shows() {
-    for (family, line, source, omits_directory) in [
-        (Family::Gcc, "-O2 -c d/a.c -o a.o", "d/a.c", true),
-        (Family::Gcc, "-g -c a.c", "a.c", false),
-        (Family::Clang, "-S -x c a.txt", "a.txt", true),
-        (Family::Clang, "-x cuda -c a.c", "a.c", false),
-        (Family::Clang, "-c a.hip", "a.hip", false),
-        (Family::Rustc, "--crate-type lib src/lib.rs --emit metadata", "src/lib.rs", false),
+    use ShowsDirectory::{Never, Perhaps, UnlessMapped};
+    for (family, line, source, shows, takes_maps) in [
+        (Family::Gcc, "-O2 -c d/a.c -o a.o", "d/a.c", Never, true),
+        (Family::Gcc, "-g -c a.c", "a.c", UnlessMapped, true),
+        (Family::Gcc, "-flto -c a.c", "a.c", Perhaps, false),
+        (Family::Gcc, "-c a.S", "a.S", Never, false),
+        (Family::Gcc, "-ffile-prefix-map=a=b -c a.c", "a.c", Perhaps, false),
+        (Family::Clang, "-S -x c a.txt", "a.txt", Never, false),
+        (Family::Clang, "-x cuda -c a.c", "a.c", Perhaps, false),
+        (Family::Clang, "-c a.hip", "a.hip", Perhaps, false),
+        (
+            Family::Rustc,
+            "--crate-type lib src/lib.rs --emit metadata",
+            "src/lib.rs",
+            Perhaps,
+            false,
+        ),
     ] {
         let Decision::Cache(policy) = judge(family, &words(line.as_bytes())) else {
             panic!("{line}: it is cached")
         };
         assert_eq!(policy.sources, [PathBuf::from(source)], "{line}");
-        assert_eq!(policy.omits_directory, omits_directory, "{line}");
+        assert_eq!((policy.shows_directory, policy.takes_maps), (shows, takes_maps), "{line}");
     }
 }
 

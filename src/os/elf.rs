@@ -116,6 +116,33 @@ pub fn sysv_hash(name: &[u8]) -> u32 {
     })
 }
 
+/// Whether bytes are a 64-bit object for a linker, all of whose sections can be read as they are: none is compressed, or holds a
+/// compiler's intermediate code.
+#[cfg(feature = "std")]
+pub fn is_plain_object(bytes: &[u8]) -> bool {
+    const RELOCATABLE: u16 = 1;
+    const SECTION_LEN_BYTES: usize = 64;
+    const COMPRESSED: u64 = 1 << 11;
+    let sections = || -> Option<&[u8]> {
+        let at = usize::try_from(u64_at(bytes, 40)?).ok()?;
+        let sections = bytes.get(at..)?;
+        // A count that does not fit stands in the first section's length.
+        let count = match u16_at(bytes, 60)? {
+            0 => usize::try_from(u64_at(sections, 32)?).ok()?,
+            count => usize::from(count),
+        };
+        sections.get(..count.checked_mul(SECTION_LEN_BYTES)?)
+    };
+    let is_plain = |section: &[u8]| u64_at(section, 8).is_some_and(|flags| flags & COMPRESSED == 0);
+    bytes.starts_with(b"\x7fELF\x02\x01")
+        && u16_at(bytes, 16) == Some(RELOCATABLE)
+        && u16_at(bytes, 58).map(usize::from) == Some(SECTION_LEN_BYTES)
+        && sections().is_some_and(|all| all.chunks(SECTION_LEN_BYTES).all(is_plain))
+        && [&b".zdebug_"[..], b".gnu.lto_", b".llvmbc", b".llvm.lto"]
+            .iter()
+            .all(|name| memchr::memmem::find(bytes, name).is_none())
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
 }

@@ -123,6 +123,14 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
     })
 }
 
+/// Whether a program, run with these arguments, succeeds and says nothing. It writes no depfiles that variables ask for.
+pub fn is_silent(program: &Path, args: &[OsString]) -> io::Result<bool> {
+    let unset = ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES"].map(|name| (name.into(), None));
+    let mut child = command(program, program.as_os_str(), args, &unset);
+    let ended = child.stdin(Stdio::null()).output()?;
+    Ok(ended.status.success() && ended.stdout.is_empty() && ended.stderr.is_empty())
+}
+
 /// Starts it; the command, and with it our copies of the tool's ends, goes away here.
 fn start(mut command: Command) -> io::Result<Child> {
     command.spawn()

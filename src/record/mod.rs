@@ -68,6 +68,10 @@ pub const INPUT_NULL: u32 = 128;
 pub const ASKS_STREAMS: u32 = 256;
 /// The result says nothing of where it was made: it serves every directory in which its inputs are the same.
 pub const ANYWHERE: u32 = 512;
+/// Of [`ANYWHERE`]: the tool was given maps of its places' names.
+pub const MAPPED: u32 = 2048;
+/// Of [`MAPPED`]: what is printed names places as paths, and is written anew for others.
+pub const TEXT_NAMES_PLACES: u32 = 4096;
 
 /// The head of the hot part.
 #[repr(C)]
@@ -81,10 +85,9 @@ pub struct Head {
     pub cpu: u64,
     /// How long the tool took, microseconds.
     pub tool_us: u64,
-    /// Of [`ANYWHERE`]: how far above the working directory relative paths lead, at most.
-    pub climb: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Of [`ANYWHERE`]: the directories that say where the result was made, see `builder/places.rs`. Of [`MAPPED`] those of which
+    /// the tool was given maps; else the highest one to which a relative path leads.
+    pub places: Span,
     /// XXH3-128 of the cold part.
     pub cold_sum: [u8; 16],
     /// The command (bytes, see `probe/command.rs`).
@@ -231,6 +234,9 @@ pub const NAMED_WHOLE: u32 = 32;
 
 /// A directory, which is made where it is not there; it has no blob.
 pub const DIRECTORY: u32 = 64;
+
+/// A text that names places as paths, and is written anew for others.
+pub const NAMES_PLACES: u32 = 128;
 
 /// What the content look-up compares of an input (cold part).
 #[repr(C)]

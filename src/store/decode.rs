@@ -19,7 +19,7 @@ impl Draft {
             columns: record.head.columns,
             cpu: record.head.cpu,
             tool_us: record.head.tool_us,
-            climb: record.head.climb,
+            places: strings.hot(record.head.places)?,
             command: record.command()?.to_vec(),
             direct_key: direct_key.try_into().ok()?,
             result_key: result_key.try_into().ok()?,

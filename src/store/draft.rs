@@ -21,8 +21,8 @@ pub struct Draft {
     pub cpu: u64,
     /// How long the tool took, microseconds.
     pub tool_us: u64,
-    /// How far above the working directory relative paths lead, if [`record::ANYWHERE`].
-    pub climb: u32,
+    /// The places of a result that serves others, if [`record::ANYWHERE`]; see [`Head::places`].
+    pub places: CString,
     /// The command's bytes.
     pub command: Vec<u8>,
     /// Key for the look-up by stamps.
@@ -151,7 +151,7 @@ impl Draft {
             columns: self.columns,
             cpu: self.cpu,
             tool_us: self.tool_us,
-            climb: self.climb,
+            places: hot.string(&self.places),
             command: hot.bytes(&self.command),
             stdout: self.stdout.unwrap_or_else(BlobRef::zeroed),
             stderr: self.stderr.unwrap_or_else(BlobRef::zeroed),
@@ -252,9 +252,10 @@ impl Draft {
             hasher.update(bytes);
         };
         field(&self.result_key);
-        for number in [self.flags, self.columns, self.climb] {
+        for number in [self.flags, self.columns] {
             field(&number.to_le_bytes());
         }
+        field(self.places.to_bytes());
         field(&self.cpu.to_le_bytes());
         for variable in self.variables.iter().filter(|v| !is_searched(&v.name)) {
             field(variable.name.to_bytes());

@@ -60,6 +60,23 @@ impl PathSet {
         (set, contents.chain(variables.map(|v| of_value(v.value))).collect())
     }
 
+    /// The same with other names for its inputs; `None` if these do not lead back to the old ones.
+    pub fn renamed(
+        mut self,
+        name: impl Fn(&CStr) -> CString,
+        back: impl Fn(&CStr) -> CString,
+    ) -> Option<PathSet> {
+        for (_, path) in &mut self.inputs {
+            let renamed = name(path);
+            if back(&renamed) != *path {
+                return None;
+            }
+            *path = renamed;
+        }
+        self.own_key = key_of(&self.encode());
+        Some(self)
+    }
+
     /// The key of the result that comes of these contents: one for each input, then one for each variable. `place` is empty if
     /// the result serves every place.
     pub fn result_key(

@@ -4,8 +4,9 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{ARENA_BYTES, Invocation, Request, content_lookup};
+use super::{ARENA_BYTES, Invocation, Request, content_lookup, remap};
 use crate::compilers::Decision;
+use crate::config::Remap;
 use crate::env;
 use crate::outcome::PassReason;
 use crate::probe;
@@ -71,6 +72,9 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     let Some(mut request) = Request::new(start, call, &invocation.config) else {
         return Explanation::passes(PassReason::NoWorkingDirectory);
     };
+    if invocation.config.remap == Remap::Auto {
+        request.places = remap::places_of(&store, &invocation.program, &policy, &request);
+    }
     if !request.read_source(&policy).is_ok_and(|is_known| is_known) {
         return Explanation::passes(PassReason::StandardInput);
     }
@@ -82,9 +86,8 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     if told == Some(Ok(By::Stamps)) {
         return Explanation::hit("(a direct hit): every input has its recorded stamp");
     }
-    let key = request.content_key(&store, &policy);
     if told == Some(Ok(By::Content))
-        || content_lookup::is_true(&store, command, environment, &key, &mut arena)
+        || content_lookup::is_true(&store, &request.wanted(&store, &policy), &mut arena)
     {
         return Explanation::hit(
             "(a content hit): every input has its recorded content; stamps, PATH or PWD differ",

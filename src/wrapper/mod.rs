@@ -7,6 +7,7 @@ pub mod content_lookup;
 mod explain;
 mod log;
 mod plan;
+mod remap;
 mod request;
 mod trust;
 mod tryout;
@@ -20,7 +21,7 @@ use crate::builder::lookahead::Lookahead;
 use crate::builder::record_builder::{RecordBuilder, StartState};
 use crate::builder::{driver, search};
 use crate::compilers::{self, Decision};
-use crate::config::{self, Config, Observer};
+use crate::config::{self, Config, Observer, Remap};
 use crate::env;
 use crate::error::StoreError;
 use crate::observe::LeftOut;
@@ -37,7 +38,6 @@ use crate::probe::{self, Answer, Before};
 use crate::shm::counters::Counter;
 use crate::shm::start::Start;
 use crate::store::Store;
-use crate::store::draft::Draft;
 
 use content_lookup::{ByContent, compare};
 pub use explain::{Explanation, explain};
@@ -87,6 +87,7 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     let Some(mut plan) = Plan::new(start, call, &invocation.config, policy) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
+    plan.steps().for_each(|step| invocation.remap(&store, step));
     match plan.read_sources() {
         Ok(true) => {}
         Ok(false) => return invocation.pass_through(&store, PassReason::StandardInput),
@@ -105,6 +106,14 @@ enum Looked {
     Missed,
     /// Something was found whose text cannot be written.
     Unwritable,
+}
+
+/// What a stored result is.
+enum Stored {
+    /// Nothing like it was known.
+    New,
+    /// That of another directory, which it was compared with.
+    Confirmed,
 }
 
 /// A tool that was asked for, found.
@@ -183,6 +192,21 @@ impl Invocation {
         })
     }
 
+    /// Chooses the places of which the tool is given maps, if the user asked for that.
+    fn remap(&self, store: &Store, step: &mut Step) {
+        if self.config.remap == Remap::Auto {
+            step.request.places =
+                remap::places_of(store, &self.program, &step.policy, &step.request);
+        }
+    }
+
+    /// The arguments with which the tool runs.
+    fn args_of(&self, step: &Step) -> Vec<OsString> {
+        let Request { places, command, .. } = &step.request;
+        let maps = step.policy.maps(places.iter(), command.directory());
+        maps.into_iter().chain(self.args.iter().cloned()).collect()
+    }
+
     /// Replaces this process by the tool; comes back only if that fails.
     fn become_tool(&self, why: impl std::fmt::Display) -> u8 {
         self.log.line(format_args!("passed through, {why}: {}", self.subject()));
@@ -244,11 +268,8 @@ impl Invocation {
             Answer::Hit(By::Content) => return self.was_hit("content hit", request),
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
-                let key = request.content_key(store, policy);
-                let keep = self.may_store(store);
-                let looked =
-                    content_lookup::look(store, command, environment, &key, &mut arena, keep);
-                match looked {
+                let (wanted, keep) = (request.wanted(store, policy), self.may_store(store));
+                match content_lookup::look(store, &wanted, policy, &mut arena, keep) {
                     ByContent::Hit => return self.was_hit("content hit", request),
                     ByContent::Undelivered(why) => Some(why),
                     ByContent::Miss => None,
@@ -309,7 +330,7 @@ impl Invocation {
         let spec = Spawn {
             program: &self.program,
             arg0: self.arg0(),
-            args: &self.args,
+            args: &self.args_of(step),
             env: &env,
             filter: filter.as_ref(),
             keep_max_bytes: TEXT_BYTES_MAX,
@@ -336,13 +357,18 @@ impl Invocation {
             drop(observers);
             return end_like(ended.status);
         }
-        store.count(Counter::MISSES);
         match self.store_result(store, step, observers, &ended, (start_state, ahead)) {
-            Ok(()) => {
+            Ok(Stored::Confirmed) => {
+                store.count(Counter::PORTABLE_HITS);
+                self.log.line(format_args!("content hit, compared: {}", self.subject()));
+            }
+            Ok(Stored::New) => {
+                store.count(Counter::MISSES);
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.subject()));
             }
             Err(reason) => {
+                store.count(Counter::MISSES);
                 store.count_not_stored(reason);
                 self.log.line(format_args!(
                     "miss, not stored, {}: {}",
@@ -361,7 +387,7 @@ impl Invocation {
         observers: Observers,
         ended: &Ended,
         (start_state, ahead): (StartState, Lookahead),
-    ) -> Result<(), NotStored> {
+    ) -> Result<Stored, NotStored> {
         if !self.may_store(store) {
             return Err(NotStored::ReadOnly);
         }
@@ -379,6 +405,7 @@ impl Invocation {
             store,
             command: &step.request.command,
             content_key: step.request.content_key(store, &step.policy),
+            places: &step.request.places,
             environment: &step.request.environment,
             policy: &step.policy,
             found: &self.found,
@@ -391,9 +418,8 @@ impl Invocation {
         let draft = builder.build(ahead.into_absent())?;
         self.log.line("record built");
         let elsewhere = step.elsewhere.as_ref();
-        let is_other =
-            |elsewhere: &Draft| !compare(store, &step.request.command, elsewhere, &draft);
-        if elsewhere.is_some_and(|elsewhere| is_other(elsewhere)) {
+        let compared = elsewhere.map(|other| compare(store, &step.request.command, other, &draft));
+        if compared == Some(false) {
             self.log.line("another directory's result differs from this one");
             store.count_error(InternalError::Audit);
         }
@@ -403,7 +429,8 @@ impl Invocation {
                 store.count_error(counted);
             }
             error.not_stored()
-        })
+        })?;
+        Ok(if compared == Some(true) { Stored::Confirmed } else { Stored::New })
     }
 }
 

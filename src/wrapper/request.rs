@@ -9,9 +9,11 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::content_lookup::Wanted;
 use crate::builder::file_states::FileStates;
 use crate::builder::path_walker::c_path;
-use crate::compilers::{Policy, StandardInput};
+use crate::builder::places::{Places, hidden};
+use crate::compilers::{Policy, ShowsDirectory, StandardInput};
 use crate::config::{Config, Remap, Share};
 use crate::os::inherited;
 use crate::os::input::Source;
@@ -30,6 +32,8 @@ pub struct Request {
     pub environment: Environment,
     /// What was read of standard input.
     pub source: Option<Source>,
+    /// The places of which the tool is given maps.
+    pub places: Places,
     content_key: OnceCell<[u8; 16]>,
 }
 
@@ -48,7 +52,8 @@ impl Request {
             command.input = KnownInput::Closed;
         }
         let content_key = OnceCell::new();
-        Some(Request { command, environment: Environment(start), source: None, content_key })
+        let (environment, places) = (Environment(start), Places::default());
+        Some(Request { command, environment, source: None, places, content_key })
     }
 
     /// Reads the source, if it comes by standard input, and makes it a part of the command; false if it cannot be read
@@ -74,16 +79,23 @@ impl Request {
         Ok(true)
     }
 
-    /// The key under which the path sets of this command are found: a hash of the command (without its place, where the result may
+    /// The key under which the path sets of this command are found: a hash of the command (without its places, where the result may
     /// serve others) and of what its sources, which `policy` names, contain when it is asked for first. It only finds
     /// candidates.
     pub fn content_key(&self, store: &Store, policy: &Policy) -> [u8; 16] {
         *self.content_key.get_or_init(|| {
             let mut hasher = Xxh3::new();
             hasher.update(b"ibid content");
-            self.command.without_place().iter().for_each(|part| hasher.update(part));
-            if !policy.omits_directory {
-                hasher.update(self.command.place());
+            if self.places.is_empty() {
+                self.command.without_place().iter().for_each(|part| hasher.update(part));
+                if policy.shows_directory != ShowsDirectory::Never {
+                    hasher.update(self.command.place());
+                }
+            } else {
+                for part in hidden(self.command.bytes(), &self.places) {
+                    hasher.update(&(part.len() as u64).to_le_bytes());
+                    hasher.update(&part);
+                }
             }
             let mut files = FileStates::new(store.cache.access);
             for source in &policy.sources {
@@ -91,6 +103,12 @@ impl Request {
             }
             hasher.digest128().to_le_bytes()
         })
+    }
+
+    /// What the look-up by content looks for.
+    pub fn wanted(&self, store: &Store, policy: &Policy) -> Wanted<'_> {
+        let Request { command, environment, places, .. } = self;
+        Wanted { command, environment, places, content_key: self.content_key(store, policy) }
     }
 
     /// Puts the source back where the tool finds it.

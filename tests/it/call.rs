@@ -69,6 +69,7 @@ pub struct Call<'t> {
     through: Through,
     settle: bool,
     unstable: Vec<String>,
+    bare_args: Vec<OsString>,
 }
 
 /// What ibid's invocation did, which is what the bare tool did.
@@ -132,6 +133,7 @@ impl<'t> Call<'t> {
             through: Through::Wrapper,
             settle: true,
             unstable: Vec::new(),
+            bare_args: Vec::new(),
         }
     }
 
@@ -196,6 +198,12 @@ impl<'t> Call<'t> {
         self
     }
 
+    /// Arguments that ibid adds by itself: the bare tool is given them before all others.
+    pub fn bare_args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Call<'t> {
+        self.bare_args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
     /// Runs both and compares.
     #[track_caller]
     pub fn check(&self) -> Seen {
@@ -210,7 +218,9 @@ impl<'t> Call<'t> {
         let with_ibid = Tree::read(&self.root);
 
         before.put_back();
-        let bare_done = self.run(&self.argv);
+        let (tool, args) = self.argv.split_first().unwrap();
+        let bare: Vec<_> = [tool].into_iter().chain(&self.bare_args).chain(args).cloned().collect();
+        let bare_done = self.run(&bare);
         let bare = Tree::read(&self.root);
 
         let what = format!("{:?} in {} ({counted:?})", self.argv, self.cwd.display());

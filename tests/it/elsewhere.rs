@@ -3,7 +3,7 @@
 //! Each case is compiled in three directories of different lengths and depths (two that agree prove nothing), and each result
 //! is compared with the bare tool's there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ibid::probe::{cold_part, hot_part};
 use ibid::shm::layout::Kind;
@@ -13,11 +13,8 @@ use ibid::store::{MAX_BYTES_DEFAULT, Store};
 use crate::cache::{Cache, Outcome};
 use crate::call::Call;
 use crate::project::Project;
+use crate::several_places::{PLACES, Scene};
 use crate::tools::{self, ALL};
-
-/// Where the same files lie; the last one is in the first one.
-const PLACES: [&str; 4] =
-    ["one", "second/place", "a/much/longer/directory/than/those", "one/inside"];
 
 /// Sources that do not show where they are, as long as their names are relative.
 const FILES: &[(&str, &str)] = &[
@@ -30,55 +27,6 @@ const FILES: &[(&str, &str)] = &[
     ("other/b.h", "#define B 2\n"),
     ("src/s.S", ".globl s\ns: .incbin \"other/b.h\"\n"),
 ];
-
-struct Scene {
-    cache: Cache,
-    project: Project,
-}
-
-impl Scene {
-    fn new(files: &[(&str, &str)]) -> Scene {
-        let scene = Scene { cache: Cache::new(), project: Project::new() };
-        for place in PLACES {
-            for (name, text) in files {
-                scene.project.write(&format!("{place}/{name}"), text);
-            }
-        }
-        scene
-    }
-
-    fn at(&self, place: &str) -> PathBuf {
-        self.project.at(place).canonicalize().unwrap()
-    }
-
-    /// The command has a result of another place: it is compared with the tool's if `is_first`, or if it is drawn by lot, else
-    /// delivered.
-    #[track_caller]
-    fn expect_shared(&self, place: &str, line: &str, is_first: bool) {
-        let log = self.cache.root().join("log");
-        let _ = std::fs::remove_file(&log);
-        let seen = self.call(place, line).env("IBID_LOG", log.to_str().unwrap()).check();
-        let text = std::fs::read_to_string(&log).unwrap();
-        let is_compared = text.contains("is compared with the tool's");
-        assert!(is_compared || !is_first, "{line} in {place}: {text}");
-        assert!(!text.contains("differs from this one"), "{line} in {place}: {text}");
-        let expected = if is_compared { Outcome::Miss } else { Outcome::PortableHit };
-        assert_eq!(seen.outcome, expected, "{line} in {place}: {text}");
-    }
-
-    /// The command in a place, below it if it begins with `DIRECTORY: `; `{here}` is the place, `{base}` a directory above all.
-    fn call(&self, place: &str, line: &str) -> Call<'_> {
-        let (below, line) = line.split_once(": ").unwrap_or((".", line));
-        let here = self.at(place);
-        let base = self.project.path().canonicalize().unwrap();
-        let line = line
-            .replace("{here}", here.to_str().unwrap())
-            .replace("{base}", base.to_str().unwrap());
-        let directory = here.join(below).canonicalize().unwrap();
-        Call::new(&self.cache, &directory, line.split_whitespace())
-            .env("PWD", directory.to_str().unwrap())
-    }
-}
 
 /// A line that serves all places: the first compiles, the second compares, the others do not compile; and then each knows it by
 /// its stamps.

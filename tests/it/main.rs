@@ -11,6 +11,7 @@ mod call;
 mod project;
 mod random;
 mod scene;
+mod several_places;
 mod tools;
 mod tree;
 
@@ -51,6 +52,7 @@ mod parallel;
 mod places;
 mod projects;
 mod read_only;
+mod remapped;
 mod restricted;
 mod rust_hunt;
 mod rustc;

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::builder::file_states::FileStates;
 use crate::builder::library_answers::Libraries;
+use crate::builder::places::Places;
 use crate::builder::search::search;
 use crate::probe::command::Command;
 use crate::probe::judge::Environment;
@@ -44,12 +45,12 @@ impl<'a> FileContents<'a> {
         }
     }
 
-    /// What the names of a path set contain, as [`PathSet::result_key`] takes it; `None` if one of them is not there, or
-    /// is of another kind.
-    pub fn of_set(&mut self, set: &PathSet) -> Option<Vec<[u8; 32]>> {
+    /// What the names of a path set contain, as [`PathSet::result_key`] takes it, in these places; `None` if one of them is not
+    /// there, or is of another kind.
+    pub fn of_set(&mut self, set: &PathSet, places: &Places) -> Option<Vec<[u8; 32]>> {
         let mut contents = Vec::with_capacity(set.inputs.len() + set.variables.len());
         for (kind, path) in &set.inputs {
-            contents.push(self.digest(path, *kind)?);
+            contents.push(self.digest(&places.show_path(path), *kind)?);
         }
         for (name, flags) in &set.variables {
             contents.push(of_value(self.environment.digest(name.to_bytes(), *flags)));

@@ -12,6 +12,8 @@ mod file_contents;
 mod refresh;
 mod relocate;
 
+use crate::builder::places::Places;
+use crate::compilers::Policy;
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
 use crate::probe::judge::{self, By, Environment};
@@ -25,7 +27,7 @@ pub use audit::compare;
 use audit::{Standing, standing};
 use evidence::Reading;
 use file_contents::FileContents;
-use relocate::relocated;
+use relocate::{Way, relocated};
 
 /// How a look-up by content ended.
 pub enum ByContent {
@@ -39,25 +41,42 @@ pub enum ByContent {
     Compare(Box<Draft>),
 }
 
+/// What is looked for.
+pub struct Wanted<'a> {
+    /// The command.
+    pub command: &'a Command<'a>,
+    /// The environment.
+    pub environment: &'a Environment,
+    /// The places of which the tool would be given maps.
+    pub places: &'a Places,
+    /// The key of the command's path sets.
+    pub content_key: [u8; 16],
+}
+
 /// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's
-/// stamps.
+/// stamps. `policy` knows how the tool's texts are written anew.
 pub fn look(
     store: &Store,
-    command: &Command,
-    environment: &Environment,
-    content_key: &[u8; 16],
+    wanted: &Wanted,
+    policy: &Policy,
     arena: &mut [u8],
     keep: bool,
 ) -> ByContent {
+    let command = wanted.command;
     let mask = command.creation_mask;
     let mut outcome = ByContent::Miss;
     each_true(
-        FileContents::new(store, command, environment),
-        content_key,
+        FileContents::new(store, command, wanted.environment),
+        wanted,
         arena,
         |now, found, scratch| {
-            let TrueRecord { record, mut draft, is_moved } = found;
-            if is_moved {
+            let TrueRecord { record, mut draft, way } = found;
+            let encoded;
+            let mut record = record;
+            if let Some(way) = &way {
+                if way.retell(store, policy, &mut draft).is_none() {
+                    return false;
+                }
                 match standing(store, command, &draft, keep) {
                     Standing::Serve => {}
                     Standing::Refuse => return false,
@@ -66,11 +85,14 @@ pub fn look(
                         return true;
                     }
                 }
+                encoded = draft.encode();
+                let Some(retold) = Record::read(&encoded.hot) else { return false };
+                record = retold;
             }
             match probe::deliver_record(&store.cache, &record, mask, scratch, || {}) {
                 Ok(()) => {
                     probe::count_hit(&store.cache, &record, By::Content);
-                    if keep && now.refresh(&mut draft, is_moved) == Some(true) {
+                    if keep && now.refresh(&mut draft, way.is_some()) == Some(true) {
                         // Failing costs the next look-up some time, nothing else.
                         let _ = store.put_record(&draft);
                     }
@@ -88,18 +110,12 @@ pub fn look(
 }
 
 /// Whether a record is true by content now; nothing is delivered.
-pub fn is_true(
-    store: &Store,
-    command: &Command,
-    environment: &Environment,
-    content_key: &[u8; 16],
-    arena: &mut [u8],
-) -> bool {
+pub fn is_true(store: &Store, wanted: &Wanted, arena: &mut [u8]) -> bool {
     let mut is_true = false;
-    let now = FileContents::new(store, command, environment);
-    each_true(now, content_key, arena, |_, found, _| {
-        is_true =
-            !found.is_moved || standing(store, command, &found.draft, true) == Standing::Serve;
+    let now = FileContents::new(store, wanted.command, wanted.environment);
+    each_true(now, wanted, arena, |_, found, _| {
+        is_true = found.way.is_none()
+            || standing(store, wanted.command, &found.draft, true) == Standing::Serve;
         is_true
     });
     is_true
@@ -109,24 +125,24 @@ pub fn is_true(
 struct TrueRecord<'a> {
     record: Record<'a>,
     draft: Draft,
-    /// Whether it was made in another directory.
-    is_moved: bool,
+    /// The way from the place where it was made, if that is another one.
+    way: Option<Way>,
 }
 
 /// Visits the records that are true by content, each with what is left of `arena`, until a visit says that it was the last.
 fn each_true(
     mut now: FileContents,
-    content_key: &[u8; 16],
+    wanted: &Wanted,
     arena: &mut [u8],
     mut visit: impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) {
-    let (store, command) = (now.store, now.command);
-    for set in store.path_sets(content_key) {
-        let Some(contents) = now.of_set(&set) else { continue };
-        for place in [command.place(), &[]] {
-            let key = set.result_key(content_key, place, &contents);
+    let store = now.store;
+    for set in store.path_sets(&wanted.content_key) {
+        let Some(contents) = now.of_set(&set, wanted.places) else { continue };
+        for place in [wanted.command.place(), &[]] {
+            let key = set.result_key(&wanted.content_key, place, &contents);
             for (_, entry) in store.cache.records(&key) {
-                if visit_if_true(&mut now, &entry, arena, &mut visit) == Some(true) {
+                if visit_if_true(&mut now, wanted.places, &entry, arena, &mut visit) == Some(true) {
                     return;
                 }
             }
@@ -137,6 +153,7 @@ fn each_true(
 /// What the visit says of the record in an entry; `None` if it is not true.
 fn visit_if_true(
     now: &mut FileContents,
+    places: &Places,
     entry: &Entry<'_>,
     arena: &mut [u8],
     visit: &mut impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
@@ -147,15 +164,15 @@ fn visit_if_true(
     let (command, environment) = (now.command, now.environment);
     let is_moved = record.command() != Some(command.bytes());
     let encoded;
-    let (record, cold, draft) = if is_moved {
-        let draft = relocated(draft, command, environment)?;
+    let (record, cold, draft, way) = if is_moved {
+        let (draft, way) = relocated(draft, command, environment, places)?;
         encoded = draft.encode();
-        (Record::read(&encoded.hot)?, Cold(&encoded.cold), draft)
+        (Record::read(&encoded.hot)?, Cold(&encoded.cold), draft, Some(way))
     } else {
-        (record, cold, draft)
+        (record, cold, draft, None)
     };
     judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
-    Some(visit(now, TrueRecord { record, draft, is_moved }, rest))
+    Some(visit(now, TrueRecord { record, draft, way }, rest))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::evidence::FileIdentities;
 use super::file_contents::FileContents;
 use crate::builder::path_walker::c_path;
+use crate::builder::places::Places;
 use crate::record;
 use crate::shm::raw::{self, Errno, FileState};
 use crate::store::draft::{Draft, DraftDirectory, DraftInput};
@@ -43,9 +44,21 @@ impl FileContents<'_> {
         Some(is_reliable)
     }
 
-    /// Notes the directories that lead to the working directory, as the walk of a path that names it does.
+    /// Notes the directories that lead to the place and to the working directory, as the walk of a path that names it does.
     fn note_way(&mut self, draft: &mut Draft, same: &mut FileIdentities) -> Option<()> {
-        let directory = self.command.directory();
+        let places = Places::read(draft.places.to_bytes());
+        for directory in places.iter().chain([self.command.directory()]) {
+            self.note_way_to(directory, draft, same)?;
+        }
+        Some(())
+    }
+
+    fn note_way_to(
+        &mut self,
+        directory: &[u8],
+        draft: &mut Draft,
+        same: &mut FileIdentities,
+    ) -> Option<()> {
         let ends = directory.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
         for end in ends.map(|(at, _)| at).chain([directory.len()]) {
             let path = CString::new(&directory[..end]).ok()?;

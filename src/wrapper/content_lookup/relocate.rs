@@ -3,26 +3,128 @@
 //! Only what names the working directory changes, and that is in no output. What is above the old one is left out; what is above
 //! the new one is put in by `refresh.rs`. Read next: `builder/place.rs`, `docs/places.md`.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
-use crate::builder::place::{above, is_at_or_below};
+use crate::builder::place::above;
+use crate::builder::places::{Places, hidden, is_at_or_below};
+use crate::compilers::Policy;
 use crate::probe::command::{Command, DIRECTORY, ROOT, fields};
 use crate::probe::judge::Environment;
-use crate::record;
+use crate::record::{self, BlobRef};
+use crate::store::Store;
 use crate::store::draft::{Draft, DraftDirectory, DraftInput};
 
-/// The record here; `None` if it is not free of its place, or of another command.
-pub fn relocated(mut draft: Draft, command: &Command, environment: &Environment) -> Option<Draft> {
-    if draft.flags & record::ANYWHERE == 0 || !is_same_elsewhere(&draft.command, command.bytes()) {
-        return None;
+/// From one place to another.
+#[derive(Debug)]
+pub struct Way {
+    /// The directories whose names change; those above them count in neither place.
+    then: Places,
+    now: Places,
+    /// Whether the tool is given maps of them.
+    is_mapped: bool,
+}
+
+impl Way {
+    /// The way of a record to this command; `None` if it is not free of its place, or of another command. `places` are those of
+    /// which the tool would be given maps now.
+    fn of(draft: &Draft, command: &Command, places: &Places) -> Option<Way> {
+        let recorded = Places::read(draft.places.to_bytes());
+        let is_mapped = draft.flags & record::MAPPED != 0;
+        if draft.flags & record::ANYWHERE == 0 || is_mapped == places.is_empty() {
+            return None;
+        }
+        if is_mapped {
+            let is_same = hidden(&draft.command, &recorded) == hidden(command.bytes(), places)
+                && recorded.iter().count() == places.iter().count();
+            return is_same.then(|| Way { then: recorded, now: places.clone(), is_mapped });
+        }
+        let then = fields(&draft.command).nth(DIRECTORY)?.to_vec();
+        if !is_same_elsewhere(&draft.command, command.bytes()) {
+            return None;
+        }
+        let depth = |path: &[u8]| path.split(|byte| *byte == b'/').count();
+        let climb = depth(&then).checked_sub(depth(recorded.iter().next()?))?;
+        let base_now = above(command.directory(), u32::try_from(climb).ok()?)?;
+        let now = vec![command.directory().to_vec(), base_now.to_vec()];
+        let then = vec![then, recorded.iter().next()?.to_vec()];
+        Some(Way { then: Places::unchecked(then), now: Places::unchecked(now), is_mapped })
     }
-    let then = fields(&draft.command).nth(DIRECTORY)?.to_vec();
-    let way = Way {
-        base_now: above(command.directory(), draft.climb)?,
-        base_then: above(&then, draft.climb)?,
-        now: command.directory(),
-        then: &then,
-    };
+
+    /// Whether a path is a directory above the old place. That a directory is there above which others are needs no question.
+    fn is_above(&self, path: &[u8]) -> bool {
+        if self.is_mapped {
+            self.then.are_below(path)
+        } else {
+            // The place is the directory, and not what is above it.
+            let directory = self.then.iter().next().unwrap_or_default();
+            path.starts_with(b"/") && path != directory && is_at_or_below(directory, path)
+        }
+    }
+
+    /// A path in the new place; `None` if it names that without lying in the old one: the tool would take it for one in the
+    /// place.
+    fn moved(&self, path: &CStr) -> Option<CString> {
+        let bytes = path.to_bytes();
+        let Some(at) = self.then.of(bytes) else {
+            let is_taken = self.is_mapped && self.now.occur_in(bytes);
+            return (!is_taken).then(|| path.to_owned());
+        };
+        let (then, now) = (self.then.iter().nth(at)?, self.now.iter().nth(at)?);
+        CString::new([now, &bytes[then.len()..]].concat()).ok()
+    }
+
+    /// Takes the names that lead to the old place out of a directory; whether anything is left of it.
+    fn leave_out(&self, directory: &mut DraftDirectory) -> bool {
+        let path = directory.path.to_bytes();
+        let leads_there = |name: &CString| {
+            let Some(name) = name.to_bytes().strip_suffix(b"/") else { return false };
+            let slash: &[u8] = if path == b"/" { b"" } else { b"/" };
+            let inner = [path, slash, name].concat();
+            path.starts_with(b"/") && (self.is_above(&inner) || self.is_end(&inner))
+        };
+        let had_names = !directory.names.is_empty();
+        directory.names.retain(|name| !leads_there(name));
+        !had_names || !directory.names.is_empty()
+    }
+
+    /// Whether a path is where the way to the old place ends.
+    fn is_end(&self, path: &[u8]) -> bool {
+        let ends = if self.is_mapped { usize::MAX } else { 1 };
+        self.then.iter().take(ends).any(|place| place == path)
+    }
+
+    /// Puts into `draft` the texts that name the old place, as the tool writes them in the new one. `None` if that cannot be
+    /// done.
+    pub fn retell(&self, store: &Store, policy: &Policy, draft: &mut Draft) -> Option<()> {
+        if !self.is_mapped {
+            return Some(());
+        }
+        let anew = |blob: &BlobRef, tell: &dyn Fn(&[u8]) -> Option<Vec<u8>>| {
+            store.put_blob(&tell(&store.read_blob(blob)?)?).ok()
+        };
+        let move_words = |text: &[u8]| Some(self.then.moved(text, &self.now));
+        if draft.flags & record::TEXT_NAMES_PLACES != 0 {
+            for text in [&mut draft.stdout, &mut draft.stderr].into_iter().flatten() {
+                *text = anew(text, &move_words)?;
+            }
+        }
+        let move_depfile =
+            |text: &[u8]| policy.renamed_depfile(text, |word| self.then.moved(word, &self.now));
+        for output in draft.outputs.iter_mut().filter(|it| it.flags & record::NAMES_PLACES != 0) {
+            output.blob = anew(&output.blob, &move_depfile)?;
+        }
+        Some(())
+    }
+}
+
+/// The record here, and the way to it; `None` if there is none. Texts still name the old place, see [`Way::retell`].
+pub fn relocated(
+    mut draft: Draft,
+    command: &Command,
+    environment: &Environment,
+    places: &Places,
+) -> Option<(Draft, Way)> {
+    let way = Way::of(&draft, command, places)?;
     for variable in draft.variables.iter_mut().filter(|variable| variable.name == c"PWD") {
         let named = variable.flags & record::NAMES_DIRECTORY != 0;
         let now = environment.value(b"PWD");
@@ -31,15 +133,39 @@ pub fn relocated(mut draft: Draft, command: &Command, environment: &Environment)
         }
         variable.value = environment.digest(b"PWD", variable.flags);
     }
+    let is_named = |name: &CStr| {
+        let value = environment.value(name.to_bytes()).unwrap_or_default();
+        !matches!(name.to_bytes(), b"PWD" | b"PATH") && way.is_mapped && way.now.occur_in(value)
+    };
+    if draft.variables.iter().any(|variable| is_named(&variable.name)) {
+        return None;
+    }
     let inputs = std::mem::take(&mut draft.inputs).into_iter();
     draft.inputs = inputs
         .filter(|input| !way.is_above(input.path.to_bytes()))
         .map(|input| Some(DraftInput { path: way.moved(&input.path)?, ..input }))
         .collect::<Option<_>>()?;
-    let directories = std::mem::take(&mut draft.directories).into_iter();
-    draft.directories = directories.filter_map(|directory| way.directory(directory)).collect();
+    draft.directories.retain_mut(|directory| way.leave_out(directory));
+    for directory in &mut draft.directories {
+        directory.path = way.moved(&directory.path)?;
+    }
+    for (path, _) in &mut draft.absences {
+        *path = way.moved(path)?;
+    }
+    for output in &mut draft.outputs {
+        output.path = way.moved(&output.path)?;
+    }
+    let finds_here = |(_, found): &(CString, CString)| way.moved(found).as_ref() == Some(found);
+    if !draft.searches.iter().all(finds_here) {
+        return None;
+    }
     draft.command = command.bytes().to_vec();
-    Some(draft)
+    if way.is_mapped {
+        draft.places = way.now.joined();
+    } else {
+        draft.places = Places::unchecked(vec![way.now.iter().nth(1)?.to_vec()]).joined();
+    }
+    Some((draft, way))
 }
 
 /// Whether two commands differ in nothing but root and directory.
@@ -50,60 +176,30 @@ fn is_same_elsewhere(then: &[u8], now: &[u8]) -> bool {
     facts(then) == facts(now) && of(then).eq(of(now))
 }
 
-/// From one place to another.
-struct Way<'a> {
-    then: &'a [u8],
-    now: &'a [u8],
-    base_then: &'a [u8],
-    base_now: &'a [u8],
-}
-
-impl Way<'_> {
-    /// Whether a path is a directory above the old working directory. That a directory is there above which others are
-    /// needs no question.
-    fn is_above(&self, path: &[u8]) -> bool {
-        path.starts_with(b"/") && path != self.then && is_at_or_below(self.then, path)
-    }
-
-    fn moved(&self, path: &CString) -> Option<CString> {
-        let bytes = path.to_bytes();
-        for (then, now) in [(self.then, self.now), (self.base_then, self.base_now)] {
-            if is_at_or_below(bytes, then) {
-                return CString::new([now, &bytes[then.len()..]].concat()).ok();
-            }
-        }
-        Some(path.clone())
-    }
-
-    /// A directory without its names that lead to the old working directory; `None` if none is left.
-    fn directory(&self, mut directory: DraftDirectory) -> Option<DraftDirectory> {
-        let path = directory.path.to_bytes().to_vec();
-        let leads_there = |name: &CString| {
-            let Some(name) = name.to_bytes().strip_suffix(b"/") else { return false };
-            let slash: &[u8] = if path == b"/" { b"" } else { b"/" };
-            path.starts_with(b"/") && is_at_or_below(self.then, &[&path[..], slash, name].concat())
-        };
-        let had_names = !directory.names.is_empty();
-        directory.names.retain(|name| !leads_there(name));
-        if had_names && directory.names.is_empty() {
-            return None;
-        }
-        directory.path = self.moved(&directory.path)?;
-        Some(directory)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::shm::stat::Stamp;
 
-    const WAY: Way = Way {
-        then: b"/srv/one/build",
-        now: b"/tmp/second/build",
-        base_then: b"/srv/one",
-        base_now: b"/tmp/second",
-    };
+    fn places(list: &[&str]) -> Places {
+        Places::unchecked(list.iter().map(|it| it.as_bytes().to_vec()).collect())
+    }
+
+    /// Without maps, and with them.
+    fn ways() -> [Way; 2] {
+        [
+            Way {
+                then: places(&["/srv/one/build", "/srv/one"]),
+                now: places(&["/tmp/second/build", "/tmp/second"]),
+                is_mapped: false,
+            },
+            Way {
+                then: places(&["/srv/one", "/w/obj"]),
+                now: places(&["/tmp/second", "/w/o"]),
+                is_mapped: true,
+            },
+        ]
+    }
 
     fn text(text: &str) -> CString {
         CString::new(text).expect("no NUL")
@@ -111,36 +207,51 @@ mod tests {
 
     #[test]
     fn paths_that_go_and_that_move() {
-        for (path, moved) in [
-            ("/srv", None),
-            ("/srv/one", None),
-            ("/srv/one/build", Some("/tmp/second/build")),
-            ("/srv/one/build/x", Some("/tmp/second/build/x")),
-            ("/srv/one/src", Some("/tmp/second/src")),
-            ("/srv/onetwo", Some("/srv/onetwo")),
-            ("/usr/include", Some("/usr/include")),
-            ("srv", Some("srv")),
-            ("", Some("")),
+        let [plain, mapped] = ways();
+        for (way, path, moved) in [
+            (&plain, "/srv", None),
+            (&plain, "/srv/one", None),
+            (&plain, "/srv/one/build", Some("/tmp/second/build")),
+            (&plain, "/srv/one/build/x", Some("/tmp/second/build/x")),
+            (&plain, "/srv/one/src", Some("/tmp/second/src")),
+            (&plain, "/srv/onetwo", Some("/srv/onetwo")),
+            (&plain, "/usr/include", Some("/usr/include")),
+            (&plain, "srv", Some("srv")),
+            (&plain, "", Some("")),
+            (&mapped, "/srv", None),
+            (&mapped, "/w", None),
+            (&mapped, "/srv/one", Some("/tmp/second")),
+            (&mapped, "/srv/one/build/x", Some("/tmp/second/build/x")),
+            (&mapped, "/w/obj/x", Some("/w/o/x")),
+            (&mapped, "/usr/include", Some("/usr/include")),
         ] {
-            let found = (!WAY.is_above(path.as_bytes())).then(|| WAY.moved(&text(path)));
+            let found = (!way.is_above(path.as_bytes())).then(|| way.moved(&text(path)));
             assert_eq!(found, moved.map(|moved| Some(text(moved))), "{path}");
+        }
+        // The new place's own name, or one that begins with it, would be mapped there.
+        for path in ["/tmp/second/x", "/tmp/second2/x", "/w/o2"] {
+            assert_eq!(mapped.moved(&text(path)), None, "{path}");
         }
     }
 
     /// Names on the way to the old place go; a directory of the same name in the working directory stays.
     #[test]
     fn names_in_directories() {
-        for (path, names, left) in [
-            ("/", &["srv/", "usr/"][..], Some(&["usr/"][..])),
-            ("/srv", &["one/"], None),
-            ("/srv/one", &["build/", "src/"], Some(&["src/"])),
-            ("", &["srv/"], Some(&["srv/"])),
-            ("/srv", &["one"], Some(&["one"])),
+        let [plain, mapped] = ways();
+        for (way, path, names, left) in [
+            (&plain, "/", &["srv/", "usr/"][..], Some(&["usr/"][..])),
+            (&plain, "/srv", &["one/"], None),
+            (&plain, "/srv/one", &["build/", "src/"], Some(&["src/"])),
+            (&plain, "", &["srv/"], Some(&["srv/"])),
+            (&plain, "/srv", &["one"], Some(&["one"])),
+            (&mapped, "/", &["srv/", "w/", "usr/"], Some(&["usr/"])),
+            (&mapped, "/srv", &["one/"], None),
+            (&mapped, "/srv/one", &["build/", "src/"], Some(&["build/", "src/"])),
         ] {
             let owned = |names: &[&str]| names.iter().map(|name| text(name)).collect::<Vec<_>>();
             let (path, stamp) = (text(path), Stamp([0; 16]));
-            let directory = DraftDirectory { path, stamp, names: owned(names) };
-            let found = WAY.directory(directory).map(|directory| directory.names);
+            let mut directory = DraftDirectory { path, stamp, names: owned(names) };
+            let found = way.leave_out(&mut directory).then_some(directory.names);
             assert_eq!(found, left.map(owned), "{names:?}");
         }
     }

@@ -149,7 +149,8 @@ impl Scene {
             probe::first_difference(&store.cache, command, environment, arena, |verdict| {
                 verdict.map_err(drop::<Difference>)
             });
-        let is_true = is_true(store, command, environment, &CONTENT_KEY, arena);
+        let (places, content_key) = (&Places::default(), CONTENT_KEY);
+        let is_true = is_true(store, &Wanted { command, environment, places, content_key }, arena);
         (probed.expect("the record is there"), is_true)
     }
 }

@@ -1,0 +1,265 @@
+//! Whether a result of which the tool was given maps of its places' names is free of them.
+//!
+//! With maps the tool writes the same for each place, as long as a name of a place reaches it as a path, and not as a value. So
+//! the names may stand in arguments that are paths, in what was opened or looked for, in the depfile and in diagnostics, which are
+//! written anew for another place. Anything else binds the result. That no output holds a name is a veto, and no proof.
+//! Read next: `place.rs` (results without maps), `places.rs`, `docs/places.md`.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path};
+
+use super::path_walker::path_of;
+use super::place::{Binds, SCANNED_BYTES_MAX, is_directory, lies_on_the_way};
+use super::places::{Places, is_at_or_below};
+use super::record_builder::RecordBuilder;
+use crate::compilers::{adds_options, holds_options, path_at};
+use crate::os::elf;
+use crate::record;
+use crate::store::draft::{Draft, DraftInput};
+
+/// Directories of the system: what lies there names no place.
+const SYSTEM: [&[u8]; 3] = [b"/usr", b"/lib", b"/lib64"];
+
+impl RecordBuilder<'_> {
+    /// Makes a record one for every place, if its result is free of these; what binds it if not.
+    pub(super) fn free_of_places(&self, draft: &mut Draft) -> Result<(), Binds> {
+        if self.runs_unknown_code() || draft.flags & record::STAMPS_ONLY != 0 {
+            return Err(Binds::Command);
+        }
+        self.vet_arguments()?;
+        self.vet_environment(self.places)?;
+        self.vet_spellings()?;
+        self.vet_draft(draft)?;
+        vet_contents(self.places, draft)?;
+        self.vet_texts(draft)?;
+        self.vet_outputs(draft)?;
+        draft.flags |= record::ANYWHERE | record::MAPPED;
+        draft.places = self.places.joined();
+        Ok(())
+    }
+
+    /// Arguments name places only as the beginning of a path.
+    fn vet_arguments(&self) -> Result<(), Binds> {
+        let tool = self.command.call().tool;
+        let mut before = tool;
+        for arg in self.command.start().args().skip(self.command.call().first) {
+            let bytes = arg.to_bytes();
+            let is_path = || {
+                path_at(before.to_bytes(), bytes)
+                    .and_then(|at| bytes.get(at..))
+                    .is_some_and(|path| is_below_once(self.places, path) && !self.leaves(path))
+            };
+            if self.places.occur_in(bytes) && !is_path() {
+                return Err(Binds::Argument(arg.to_owned()));
+            }
+            before = arg;
+        }
+        if self.places.occur_in(tool.to_bytes()) {
+            return Err(Binds::Argument(tool.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// `PWD` is the working directory or unset, and no variable that was asked for names a place.
+    pub(super) fn vet_environment(&self, places: &Places) -> Result<(), Binds> {
+        for entry in self.command.start().environment().map(CStr::to_bytes) {
+            let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
+            let (name, value) = (&entry[..at], &entry[at + 1..]);
+            if name == b"PWD" && value != self.command.directory() {
+                return Err(Binds::LogicalDirectory);
+            }
+            let was_asked = || {
+                let names = &self.observation.variables;
+                name.starts_with(b"LD_") || names.contains(OsStr::from_bytes(name))
+            };
+            // The searches in `PATH` are in the record with what they found.
+            let is_vetted = !matches!(name, b"PWD" | b"PATH") && was_asked();
+            if is_vetted && (adds_options(name) || places.occur_in(value)) {
+                return Err(Binds::Variable(CString::new(name).unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    /// No path that was spelled leads out of a place by steps up: in another place it would lead elsewhere.
+    fn vet_spellings(&self) -> Result<(), Binds> {
+        let seen = self.observation;
+        let inputs = seen.inputs.iter().map(|input| &input.path);
+        let absences = seen.absences.iter().map(|absence| &absence.path);
+        let outputs = seen.outputs.iter().map(|output| &output.path);
+        let directories = seen.directories.iter().map(|made| &made.path);
+        let others = seen.existing.iter().chain(&seen.listings);
+        let all = inputs.chain(absences).chain(outputs).chain(directories).chain(others);
+        match all.map(|path| path.as_os_str().as_bytes()).find(|path| self.leaves(path)) {
+            Some(path) => Err(Binds::Path(CString::new(path).unwrap_or_default())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a path begins in a place and leads out of it.
+    fn leaves(&self, path: &[u8]) -> bool {
+        let climbs_out = |path: &[u8]| {
+            let rest = self.places.below(path);
+            rest.is_some_and(|rest| climbs(Path::new(OsStr::from_bytes(rest))))
+        };
+        if path.starts_with(b"/") {
+            climbs_out(path)
+        } else {
+            climbs_out(&[self.command.directory(), b"/", path].concat())
+        }
+    }
+
+    /// No path names a place but by lying in it, and nothing counts that lies in a directory above one.
+    fn vet_draft(&self, draft: &Draft) -> Result<(), Binds> {
+        let places = self.places;
+        let bound = |path: &CString| Err(Binds::Path(path.clone()));
+        let is_odd = |path: &[u8]| places.occur_in(path) && !is_below_once(places, path);
+        let is_beside = |path: &[u8]| places.iter().any(|place| lies_on_the_way(place, path));
+        for input in &draft.inputs {
+            let path = input.path.to_bytes();
+            if holds_options(path_of(&input.path))
+                || is_odd(path)
+                || !is_directory(input) && is_beside(path)
+                || input.kind == record::LINK && self.leads_away(input)
+            {
+                return bound(&input.path);
+            }
+        }
+        for directory in &draft.directories {
+            let path = directory.path.to_bytes();
+            let has_absences = directory.names.iter().any(|name| !name.to_bytes().ends_with(b"/"));
+            if is_odd(path) || places.are_below(path) && has_absences {
+                return bound(&directory.path);
+            }
+        }
+        let absences = draft.absences.iter().map(|(path, _)| path);
+        let outputs = draft.outputs.iter().map(|output| &output.path);
+        for path in absences.chain(outputs) {
+            if is_odd(path.to_bytes()) || is_beside(path.to_bytes()) {
+                return bound(path);
+            }
+        }
+        match draft.searches.iter().find(|(_, found)| places.occur_in(found.to_bytes())) {
+            Some((_, found)) => bound(found),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a link is on the way to a place, or leads out of one by a relative name, or names one.
+    fn leads_away(&self, input: &DraftInput) -> bool {
+        let path = input.path.to_bytes();
+        let Ok(target) = fs::read_link(path_of(&input.path)) else { return true };
+        let is_on_the_way =
+            self.places.are_below(path) || self.places.iter().any(|place| place == path);
+        let beside = path_of(&input.path).with_file_name(&target);
+        is_on_the_way
+            || self.leaves(beside.as_os_str().as_bytes())
+            || self.places.occur_in(target.as_os_str().as_bytes())
+    }
+
+    /// What was printed names places only as paths, and not where a terminal's width may have broken its lines.
+    fn vet_texts(&self, draft: &mut Draft) -> Result<(), Binds> {
+        let texts = self.ended.text.as_ref();
+        for text in texts.iter().flat_map(|text| [&text.stdout, &text.stderr]) {
+            if !self.places.occur_in_any_encoding(text) {
+                continue;
+            }
+            let is_clean = self.places.are_paths_in(text)
+                && !self.places.occur_in_any_encoding(&self.places.hide(text));
+            if draft.columns != 0 || !is_clean {
+                return Err(Binds::Output(c"what was printed".into()));
+            }
+            draft.flags |= record::TEXT_NAMES_PLACES;
+        }
+        Ok(())
+    }
+
+    /// Outputs are objects in which no place can be found, or depfiles that can be written anew.
+    fn vet_outputs(&self, draft: &mut Draft) -> Result<(), Binds> {
+        for output in &mut draft.outputs {
+            let path = path_of(&output.path);
+            let bytes = Some(output.blob.len_bytes)
+                .filter(|len| *len <= SCANNED_BYTES_MAX && output.flags & record::DIRECTORY == 0)
+                .and_then(|_| fs::read(path).ok())
+                .ok_or_else(|| Binds::Output(output.path.clone()))?;
+            let is_free = if self.policy.is_text_output(path) {
+                let same = |word: &[u8]| word.to_vec();
+                let is_named = self.places.occur_in(&bytes);
+                output.flags |= if is_named { record::NAMES_PLACES } else { 0 };
+                !is_named
+                    || self.places.are_paths_in(&bytes)
+                        && self.policy.renamed_depfile(&bytes, same).as_ref() == Some(&bytes)
+            } else {
+                elf::is_plain_object(&bytes) && !self.places.occur_in_any_encoding(&bytes)
+            };
+            if !is_free {
+                return Err(Binds::Output(output.path.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a relative path leads above where it begins.
+fn climbs(path: &Path) -> bool {
+    let mut depth = 0;
+    path.components().any(|part| {
+        depth += match part {
+            Component::ParentDir => -1,
+            Component::Normal(_) => 1,
+            _ => 0,
+        };
+        depth < 0
+    })
+}
+
+/// Whether a path lies at or below a place, and names none behind that.
+fn is_below_once(places: &Places, path: &[u8]) -> bool {
+    places.below(path).is_some_and(|rest| !places.occur_in(rest))
+}
+
+/// No file that was read, outside of the system's, holds the name of a place: what it says of it may be a value, or may lead
+/// back to it from another one.
+fn vet_contents(places: &Places, draft: &Draft) -> Result<(), Binds> {
+    let is_system =
+        |path: &[u8]| places.of(path).is_none() && SYSTEM.iter().any(|it| is_at_or_below(path, it));
+    let read = draft.inputs.iter().filter(|input| input.kind == record::CONTENT);
+    for input in read.filter(|input| !is_system(input.path.to_bytes())) {
+        let path = path_of(&input.path);
+        let is_small = fs::metadata(path).is_ok_and(|state| state.len() <= SCANNED_BYTES_MAX);
+        let bytes = if is_small { fs::read(path).ok() } else { None };
+        if bytes.is_none_or(|bytes| places.occur_in(&bytes)) {
+            return Err(Binds::Content(input.path.clone()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_out_of_a_place() {
+        for (path, climbs_out) in [
+            ("", false),
+            ("/a/../b", false),
+            ("/../x", true),
+            ("/a/../../x", true),
+            ("/a/b", false),
+        ] {
+            assert_eq!(climbs(Path::new(path)), climbs_out, "{path}");
+        }
+        let places = Places::new(vec![b"/srv/me".to_vec()]).expect("a place");
+        for (path, is_below) in [
+            ("/srv/me/a", true),
+            ("/srv/me", true),
+            ("/srv/me2", false),
+            ("/srv/me/srv/me/a", false),
+        ] {
+            assert_eq!(is_below_once(&places, path.as_bytes()), is_below, "{path}");
+        }
+    }
+}

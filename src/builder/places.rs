@@ -1,0 +1,294 @@
+//! The places of a command: the directories whose names say where it runs, and not what it does.
+//!
+//! Two commands are the same in two places if they are equal once each name of a place stands as its place-holder. Read next:
+//! `place.rs`, `mapped.rs` (whether a result is free of its places), `docs/places.md`.
+
+use std::ffi::{CStr, CString};
+
+use memchr::memmem;
+
+use crate::probe::command::{ROOT, fields};
+
+/// Place-holders, one for each place. No path or argument that holds such a byte is ever shared.
+const HOLDERS: [u8; 3] = [1, 2, 3];
+/// Stands between two places where they are written down.
+const SEPARATOR: u8 = b':';
+
+/// Directories, none in another one, whose names can be looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places(Vec<Vec<u8>>);
+
+/// Whether a directory's name has two parts at least, of characters that stand for themselves wherever they are written.
+pub fn is_distinct(directory: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
+    directory.starts_with(b"/")
+        && !directory.ends_with(b"/")
+        && directory.split(|byte| *byte == b'/').count() > 2
+        && directory.iter().all(is_plain)
+}
+
+/// Whether `path` is `directory` or lies below it.
+pub fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
+    let rest = path.strip_prefix(directory);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Whether the name of a directory ends before this byte.
+fn is_end(byte: Option<&u8>) -> bool {
+    byte.is_none_or(|byte| *byte == b'/')
+}
+
+/// Whether a text ends in a control sequence of a terminal (`ESC [`, numbers, a letter), as before a coloured path.
+fn ends_in_colour(text: &[u8]) -> bool {
+    let Some((last, rest)) = text.split_last() else { return false };
+    let is_number = |byte: &u8| byte.is_ascii_digit() || *byte == b';';
+    let numbers = rest.iter().rev().take_while(|byte| is_number(byte)).count();
+    last.is_ascii_alphabetic() && rest[..rest.len() - numbers].ends_with(b"\x1b[")
+}
+
+impl Places {
+    /// These directories; `None` if they are too many, or the name of one cannot be told from other text.
+    pub fn new(directories: Vec<Vec<u8>>) -> Option<Places> {
+        let nested =
+            |one: &Vec<u8>| directories.iter().filter(|it| is_at_or_below(it, one)).count();
+        let fits = directories.len() <= HOLDERS.len()
+            && directories.iter().all(|one| is_distinct(one) && nested(one) == 1);
+        fits.then_some(Places(directories))
+    }
+
+    /// These directories, whatever their names are.
+    pub const fn unchecked(directories: Vec<Vec<u8>>) -> Places {
+        Places(directories)
+    }
+
+    /// Those that [`Places::joined`] wrote.
+    pub fn read(joined: &[u8]) -> Places {
+        let parts = joined.split(|byte| *byte == SEPARATOR).filter(|part| !part.is_empty());
+        Places(parts.map(<[u8]>::to_vec).collect())
+    }
+
+    /// As one text, which a record keeps.
+    pub fn joined(&self) -> CString {
+        CString::new(self.0.join(&SEPARATOR)).unwrap_or_default()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The directories.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// Whether a place's name occurs in a text, in whatever way.
+    pub fn occur_in(&self, text: &[u8]) -> bool {
+        self.iter().any(|place| memmem::find(text, place).is_some())
+    }
+
+    /// As [`Places::occur_in`], also in two and in four bytes a character.
+    pub fn occur_in_any_encoding(&self, bytes: &[u8]) -> bool {
+        let wide = |place: &[u8], width: usize| -> Vec<u8> {
+            let padding = std::iter::repeat_n(0, width - 1);
+            place.iter().flat_map(|byte| std::iter::once(*byte).chain(padding.clone())).collect()
+        };
+        self.occur_in(bytes)
+            || self.iter().any(|place| {
+                [2, 4].iter().any(|width| memmem::find(bytes, &wide(place, *width)).is_some())
+            })
+    }
+
+    /// The place at or below which a path lies.
+    pub fn of(&self, path: &[u8]) -> Option<usize> {
+        self.iter().position(|place| is_at_or_below(path, place))
+    }
+
+    /// What follows the name of its place in a path that lies at or below one.
+    pub fn below<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        path.get(self.0.get(self.of(path)?)?.len()..)
+    }
+
+    /// Whether a place lies below this directory, which is not `/`.
+    pub fn are_below(&self, path: &[u8]) -> bool {
+        path.starts_with(b"/") && self.iter().any(|it| it != path && is_at_or_below(it, path))
+    }
+
+    /// A text with a place-holder in place of each name of a place that a slash or the end of the text follows.
+    pub fn hide(&self, text: &[u8]) -> Vec<u8> {
+        self.renamed(text, |at| vec![HOLDERS[at]])
+    }
+
+    /// A text with the names of these places in place of their place-holders.
+    pub fn show(&self, text: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::with_capacity(text.len());
+        for byte in text {
+            let at = HOLDERS.iter().position(|holder| holder == byte);
+            let place = at.and_then(|at| self.0.get(at));
+            shown.extend_from_slice(place.map_or(std::slice::from_ref(byte), Vec::as_slice));
+        }
+        shown
+    }
+
+    /// A text with the names of other places in place of these.
+    pub fn moved(&self, text: &[u8], to: &Places) -> Vec<u8> {
+        self.renamed(text, |at| to.0.get(at).cloned().unwrap_or_default())
+    }
+
+    /// Whether a text names places only as whole paths or their beginnings: at the text's start, or behind a character that is
+    /// in no path's middle.
+    pub fn are_paths_in(&self, text: &[u8]) -> bool {
+        let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
+        let is_whole = |place: &[u8], at: usize| {
+            let before = text.get(..at).unwrap_or_default();
+            let is_start = !before.last().is_some_and(is_in_name) || ends_in_colour(before);
+            is_start && is_end(text.get(at + place.len()))
+        };
+        !text.iter().any(|byte| HOLDERS.contains(byte))
+            && self.iter().all(|place| memmem::find_iter(text, place).all(|at| is_whole(place, at)))
+    }
+
+    fn renamed(&self, text: &[u8], name: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+        let mut renamed = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((at, place)) = self.first_in(rest) {
+            let end = at + self.0[place].len();
+            renamed.extend_from_slice(&rest[..at]);
+            if is_end(rest.get(end)) {
+                renamed.extend(name(place));
+            } else {
+                renamed.extend_from_slice(&rest[at..end]);
+            }
+            rest = &rest[end..];
+        }
+        renamed.extend_from_slice(rest);
+        renamed
+    }
+
+    /// Where the first name of a place begins, and which it is; of two at one spot the longer.
+    fn first_in(&self, text: &[u8]) -> Option<(usize, usize)> {
+        let found = self.iter().enumerate().filter_map(|(which, place)| {
+            let at = memmem::find(text, place)?;
+            Some((at, std::cmp::Reverse(place.len()), which))
+        });
+        found.min().map(|(at, _, which)| (at, which))
+    }
+
+    /// A path as [`Places::hide`] gives it.
+    pub fn hide_path(&self, path: &CStr) -> CString {
+        CString::new(self.hide(path.to_bytes())).unwrap_or_default()
+    }
+
+    /// A path as [`Places::show`] gives it.
+    pub fn show_path(&self, path: &CStr) -> CString {
+        CString::new(self.show(path.to_bytes())).unwrap_or_default()
+    }
+}
+
+/// The facts and fields of a command without its root, with place-holders for its places.
+pub fn hidden(command: &[u8], places: &Places) -> Vec<Vec<u8>> {
+    let facts = command.get(..8).map(<[u8]>::to_vec);
+    let fields = fields(command).enumerate().filter(|(at, _)| *at != ROOT);
+    facts.into_iter().chain(fields.map(|(_, field)| places.hide(field))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(list: &[&str]) -> Places {
+        Places::new(list.iter().map(|it| it.as_bytes().to_vec()).collect()).expect("places")
+    }
+
+    #[test]
+    fn places_that_can_be_told_from_other_text() {
+        for (list, fits) in [
+            (&["/srv/me"][..], true),
+            (&["/srv/me", "/srv/you"], true),
+            (&["/srv/me", "/srv/me2"], true),
+            (&["/srv/me", "/srv/me/x"], false),
+            (&["/srv/me", "/srv/me"], false),
+            (&["/srv"], false),
+            (&["/srv/"], false),
+            (&["/"], false),
+            (&["/srv/a b"], false),
+            (&["/srv/\u{e4}"], false),
+            (&["srv/me"], false),
+        ] {
+            let found = Places::new(list.iter().map(|it| it.as_bytes().to_vec()).collect());
+            assert_eq!(found.is_some(), fits, "{list:?}");
+            if let Some(found) = found {
+                assert_eq!(Places::read(found.joined().to_bytes()), found);
+            }
+        }
+        assert!(Places::read(b"").is_empty());
+    }
+
+    #[test]
+    fn names_are_hidden_shown_and_moved() {
+        let (here, there) = (places(&["/srv/me", "/tmp/b"]), places(&["/home/you/x", "/w/v/u"]));
+        for (text, hidden, moved) in [
+            ("/srv/me", "\u{1}", "/home/you/x"),
+            ("-I/srv/me/i", "-I\u{1}/i", "-I/home/you/x/i"),
+            ("/srv/me2/i", "/srv/me2/i", "/srv/me2/i"),
+            ("/srv/me.d", "/srv/me.d", "/srv/me.d"),
+            ("/srv/me/:/tmp/b/c:", "\u{1}/:\u{2}/c:", "/home/you/x/:/w/v/u/c:"),
+            ("/srv/me@2/c", "/srv/me@2/c", "/srv/me@2/c"),
+            ("a.c", "a.c", "a.c"),
+            ("", "", ""),
+        ] {
+            assert_eq!(here.hide(text.as_bytes()), hidden.as_bytes(), "{text}");
+            assert_eq!(here.show(hidden.as_bytes()), text.as_bytes(), "{text}");
+            assert_eq!(here.moved(text.as_bytes(), &there), moved.as_bytes(), "{text}");
+            assert_eq!(there.moved(moved.as_bytes(), &here), text.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_in_text() {
+        let here = places(&["/srv/me"]);
+        for (text, are_paths) in [
+            ("/srv/me/a.c:1:2: warning", true),
+            ("In file included from /srv/me/a.c:3,", true),
+            ("a '/srv/me/' b", true),
+            ("a '/srv/me' b", false),
+            ("\u{1b}[01m\u{1b}[K/srv/me/a.c:1", true),
+            ("\u{1b}[1m/srv/me/a.c:1", true),
+            ("[1m/srv/me/a.c:1", false),
+            ("/x/srv/me/a.c", false),
+            ("-I/srv/me", false),
+            ("/srv/me2/a.c", false),
+            ("nothing", true),
+            ("\u{1}", false),
+        ] {
+            assert_eq!(here.are_paths_in(text.as_bytes()), are_paths, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_found_in_each_encoding() {
+        let wide = |width: usize| -> Vec<u8> {
+            let text = "x/srv/mex".bytes();
+            text.flat_map(|byte| std::iter::once(byte).chain(std::iter::repeat_n(0, width - 1)))
+                .collect()
+        };
+        for width in [1, 2, 4] {
+            assert!(places(&["/srv/me"]).occur_in_any_encoding(&wide(width)), "{width}");
+        }
+        assert!(!places(&["/srv/me"]).occur_in_any_encoding(b"/srv/m e"));
+    }
+
+    #[test]
+    fn what_lies_where() {
+        assert!(is_at_or_below(b"/a/b", b"/a/b") && is_at_or_below(b"/a/b/c", b"/a/b"));
+        assert!(!is_at_or_below(b"/a/bc", b"/a/b") && !is_at_or_below(b"/a", b"/a/b"));
+        let here = places(&["/srv/me", "/tmp/b"]);
+        assert_eq!(
+            [&b"/tmp/b/c"[..], b"/srv/me", b"/srv"].map(|it| here.of(it)),
+            [Some(1), Some(0), None]
+        );
+        for (path, are_below) in [("/", false), ("/srv", true), ("/tmp/b", false), ("", false)] {
+            assert_eq!(here.are_below(path.as_bytes()), are_below, "{path}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `IBID_REMAP=auto`: gives the tool maps of the names of its places, so that its result can serve others.
+//!
+//! Only where the tool is known to take them, which is tried once for each image. The user's own maps stand alone. Read next:
+//! `builder/root.rs` (which places), `builder/mapped.rs` (whether a result is free of them), `docs/places.md`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::request::Request;
+use crate::builder::path_walker::c_path;
+use crate::builder::places::Places;
+use crate::builder::root::places;
+use crate::compilers::Policy;
+use crate::os::run::is_silent;
+use crate::probe::command::{ROOT, fields};
+use crate::shm::raw;
+use crate::store::{Store, audits};
+
+/// The places of a request of which the tool is to be given maps; none if it is to run as it was called.
+pub fn places_of(store: &Store, program: &Path, policy: &Policy, request: &Request) -> Places {
+    let wanted = || {
+        let source = policy.sources.first().filter(|_| policy.takes_maps)?;
+        let root = fields(request.command.bytes()).nth(ROOT)?;
+        let found = places(root, request.command.directory(), source)?;
+        takes_maps(store, program, policy).then_some(found)
+    };
+    wanted().unwrap_or_default()
+}
+
+/// Whether this image takes maps without a word: tried out when it is not known.
+fn takes_maps(store: &Store, program: &Path, policy: &Policy) -> bool {
+    let Some(state) = c_path(program).and_then(|path| raw::stat(&path).ok()) else { return false };
+    let image = xxh3_64(&[program.as_os_str().as_bytes(), &state.stat.stamp().0].concat());
+    if let Some(takes) = audits::takes_maps(store.directory(), image) {
+        return takes;
+    }
+    let place = b"/ibid/no/such/place";
+    let maps = policy.maps(std::iter::once(&place[..]), place);
+    let line = ["-fsyntax-only", "-x", "c", "/dev/null"].map(OsString::from);
+    let args: Vec<OsString> = maps.into_iter().chain(line).collect();
+    let takes = is_silent(program, &args).unwrap_or(false);
+    // Failing costs the next one a trial more.
+    let _ = audits::note_maps(store.directory(), image, takes);
+    takes
+}
