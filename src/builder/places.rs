@@ -226,13 +226,13 @@ mod tests {
 
     #[test]
     fn names_are_hidden_shown_and_moved() {
-        let (here, there) = (places(&["/srv/me", "/tmp/b"]), places(&["/home/you/x", "/w/v/u"]));
+        let (here, there) = (places(&["/srv/me", "/tmp/b"]), places(&["/opt/you/x", "/w/v/u"]));
         for (text, hidden, moved) in [
-            ("/srv/me", "\u{1}", "/home/you/x"),
-            ("-I/srv/me/i", "-I\u{1}/i", "-I/home/you/x/i"),
+            ("/srv/me", "\u{1}", "/opt/you/x"),
+            ("-I/srv/me/i", "-I\u{1}/i", "-I/opt/you/x/i"),
             ("/srv/me2/i", "/srv/me2/i", "/srv/me2/i"),
             ("/srv/me.d", "/srv/me.d", "/srv/me.d"),
-            ("/srv/me/:/tmp/b/c:", "\u{1}/:\u{2}/c:", "/home/you/x/:/w/v/u/c:"),
+            ("/srv/me/:/tmp/b/c:", "\u{1}/:\u{2}/c:", "/opt/you/x/:/w/v/u/c:"),
             ("/srv/me@2/c", "/srv/me@2/c", "/srv/me@2/c"),
             ("a.c", "a.c", "a.c"),
             ("", "", ""),

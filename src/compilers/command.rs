@@ -1,8 +1,7 @@
 //! The command line of a gcc-like driver: what was typed, for gcc and clang alike (`cc` may be either).
 //!
-//! Two tables: options whose value is the next word (so that it is not taken for a source), and options that change
-//! what may be done with the command. Any other word that begins with `-` changes nothing that the observer would not see.
-//! Read next: `gcc.rs`, `clang.rs`.
+//! A table names the options that change what may be done with the command. Any other word that begins with `-` changes nothing that the observer would not see.
+//! Read next: `words.rs`, `gcc.rs`, `clang.rs`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::placed::{is_offloaded, shows_directory};
 use super::response::expand;
+use super::words::takes_value;
 use super::{Decision, Family, Policy, ShowsDirectory, StandardInput};
 use crate::outcome::PassReason;
 
@@ -46,30 +46,6 @@ enum Effect {
     /// LLVM's bitcode or its text, not an object or assembler.
     Llvm,
 }
-
-/// Options that take the next word as their value.
-#[rustfmt::skip]
-const SEPARATE: &[&str] = &[
-    "--analyzer-output", "--assert", "--config", "--define-macro", "--embed-dir", "--for-assembler", "--for-linker",
-    "--force-link", "--imacros", "--include", "--include-barrier", "--include-directory",
-    "--include-directory-after", "--include-prefix", "--include-with-prefix", "--include-with-prefix-after",
-    "--include-with-prefix-before", "--language", "--library-directory", "--output", "--param", "--prefix",
-    "--serialize-diagnostics", "--specs", "--std", "--sysroot", "--target", "--undefine-macro", "-A", "-B", "-D", "-F", "-G", "-I",
-    "-L", "-MF", "-MJ", "-MQ", "-MT", "-R", "-T", "-Tbss", "-Tdata", "-Ttext", "-U", "-V", "-Xanalyzer", "-Xassembler",
-    "-Xclang", "-Xclangas", "-Xcuda-fatbinary", "-Xcuda-ptxas", "-Xflang", "-Xlinker", "-Xoffload-linker",
-    "-Xopenmp-target", "-Xpreprocessor", "-Xthinlto", "-allowable_client", "-arch", "-arch_only", "-aux-info", "-b",
-    "-bundle_loader", "-client_name", "-compatibility_version", "-current_version", "-cxx-isystem",
-    "-darwin-target-variant", "-dependency-dot", "-dependency-file", "-dumpbase", "-dumpbase-ext", "-dumpdir",
-    "-dylib_file", "-e", "-exported_symbols_list", "-filelist", "-fmodules-user-build-path", "-force_load",
-    "-framework", "-ftrapv-handler", "-h", "-idirafter", "-iframework", "-iframeworkwithsysroot", "-image_base",
-    "-imacros", "-imultiarch", "-imultilib", "-include", "-include-pch", "-index-store-path", "-index-unit-output-path",
-    "-init", "-install_name", "-iprefix", "-iquote", "-isysroot", "-isystem", "-isystem-after", "-ivfsoverlay",
-    "-iwithprefix", "-iwithprefixbefore", "-iwithsysroot", "-l", "-lazy_framework", "-lazy_library", "-meabi", "-mllvm", "-mmlir",
-    "-module-dependency-dir", "-mthread-model", "-multiply_defined", "-o", "-pagezero_size", "-read_only_relocs",
-    "-rpath", "-sectalign", "-seg1addr", "-segprot", "-specs", "-target", "-u", "-umbrella", "-undefined",
-    "-unexported_symbols_list", "-weak_framework", "-weak_library", "-weak_reference_mismatches", "-working-directory",
-    "-wrapper", "-x", "-z",
-];
 
 /// Options with an effect; a `*` at the end stands for any rest.
 #[rustfmt::skip]
@@ -124,11 +100,6 @@ const HEADER_EXTENSIONS: &[&str] =
     &["H", "HPP", "h", "h++", "hh", "hp", "hpp", "hxx", "iih", "tcc"];
 /// Files that hold what a compiler remembered of others.
 const METADATA_EXTENSIONS: &[&str] = &["gch", "gcm", "pch", "pcm"];
-
-/// Whether the next word is this option's value.
-pub fn takes_value(option: &str) -> bool {
-    SEPARATE.contains(&option) || option.starts_with("-Xarch_")
-}
 
 /// What a command line says.
 #[derive(Debug, Default)]

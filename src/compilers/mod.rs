@@ -25,16 +25,18 @@ mod response;
 mod rustc;
 pub mod shells;
 mod variables;
+mod words;
 
 pub use crates::{is_crate, passed_over};
 pub use names::{
     LAUNCHERS, asks_idly, compiles_c, copies_objects, draws_build_ids, is_launcher, is_tool,
     is_tool_name, is_wrapper,
 };
-pub use placed::{adds_options, holds_options, path_at};
+pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
+pub use words::path_at;
 
 /// What may be done with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 use std::path::Path;
 
 use super::ShowsDirectory;
-use super::command::takes_value;
 
 /// Options that change nothing of that, though their first letters do.
 #[rustfmt::skip]
@@ -66,31 +65,6 @@ pub fn shows_directory(option: &str) -> ShowsDirectory {
     } else {
         ShowsDirectory::Perhaps
     }
-}
-
-/// Options whose value is a path and nothing but a path, in the same word or in the next.
-const PATHS: &[&str] = &[
-    "-I",
-    "-L",
-    "-MF",
-    "-MQ",
-    "-MT",
-    "-idirafter",
-    "-imacros",
-    "-include",
-    "-iquote",
-    "-isystem",
-    "-o",
-];
-
-/// Where in a word a path begins, if the word is one, or an option with one; `before` is the word before it.
-pub fn path_at(before: &[u8], word: &[u8]) -> Option<usize> {
-    let is_value = PATHS.iter().any(|option| option.as_bytes() == before);
-    if is_value || !word.starts_with(b"-") {
-        return (is_value || !takes_value(&String::from_utf8_lossy(before))).then_some(0);
-    }
-    let joined = PATHS.iter().filter(|option| word.starts_with(option.as_bytes()));
-    joined.map(|option| option.len()).max()
 }
 
 /// Whether a language, or a source with this extension, is (also) compiled for another device.
@@ -158,27 +132,6 @@ mod tests {
             [("c", false), ("c++", false), ("cuda", true), ("hip", true), ("cu", true)]
         {
             assert_eq!(is_offloaded(language), is_for_others, "{language}");
-        }
-    }
-
-    #[test]
-    fn words_that_are_paths() {
-        for (before, word, at) in [
-            ("gcc", "/p/a.c", Some(0)),
-            ("-c", "/p/a.c", Some(0)),
-            ("-I", "/p/i", Some(0)),
-            ("-o", "/p/a.o", Some(0)),
-            ("-c", "-I/p/i", Some(2)),
-            ("-c", "-isystem/p/i", Some(8)),
-            ("-c", "-o/p/a.o", Some(2)),
-            ("-c", "-DX=/p", None),
-            ("-D", "X=/p", None),
-            ("-c", "-B/p", None),
-            ("-B", "/p", None),
-            ("-c", "-Wp,-MD,/p/a.d", None),
-            ("-c", "--sysroot=/p", None),
-        ] {
-            assert_eq!(path_at(before.as_bytes(), word.as_bytes()), at, "{before} {word}");
         }
     }
 }
