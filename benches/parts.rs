@@ -235,12 +235,18 @@ fn portable_look_ups(criterion: &mut Criterion) {
         let start = start(10 + inputs);
         let (command, environment) = (command(start), Environment(start));
         let (key, mut draft) = ([7; 16], scene.draft(start, inputs));
-        let (set, contents) = PathSet::of(&draft);
+        let (set, contents) = PathSet::of(&draft, |variable| variable.value);
         draft.result_key = set.result_key(&key, command.place(), &contents);
         scene.store.put_path_set(&key, &set).expect("stored");
         scene.store.put_record(&draft).expect("stored");
         let (places, content_key) = (&Places::default(), key);
-        let wanted = Wanted { command: &command, environment: &environment, places, content_key };
+        let wanted = Wanted {
+            command: &command,
+            environment: &environment,
+            places,
+            content_key,
+            is_repeatable: true,
+        };
         let mut is_true = || content_lookup::is_true(&scene.store, &wanted, &mut arena);
         assert!(is_true(), "the record of {inputs} inputs is true");
         group.bench_function(BenchmarkId::new("look_up", inputs), |bencher| {

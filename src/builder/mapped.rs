@@ -7,25 +7,39 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
+
+use memchr::memmem;
 
 use super::path_walker::path_of;
 use super::place::{Binds, SCANNED_BYTES_MAX, is_directory, lies_on_the_way};
 use super::places::{Places, is_at_or_below};
 use super::record_builder::RecordBuilder;
-use crate::compilers::{adds_options, holds_options, path_at};
+use crate::compilers::{adds_options, holds_options};
 use crate::os::elf;
 use crate::record;
-use crate::store::draft::{Draft, DraftInput};
+use crate::store::draft::{Draft, DraftInput, DraftOutput};
 
 /// Directories of the system: what lies there names no place.
 const SYSTEM: [&[u8]; 3] = [b"/usr", b"/lib", b"/lib64"];
+/// How objects and programs, archives, and metadata of crates begin.
+const COMPILED: [&[u8]; 3] = [elf::MAGIC, ARCHIVE, METADATA];
+const ARCHIVE: &[u8] = b"!<arch>\n";
+const METADATA: &[u8] = b"rust\0\0\0";
+/// Sections that are compressed, or hold a compiler's intermediate code.
+const UNREADABLE: [&[u8]; 4] = [b".zdebug_", b".gnu.lto_", b".llvmbc", b".llvm.lto"];
 
 impl RecordBuilder<'_> {
     /// Makes a record one for every place, if its result is free of these; what binds it if not.
     pub(super) fn free_of_places(&self, draft: &mut Draft) -> Result<(), Binds> {
-        if self.runs_unknown_code() || draft.flags & record::STAMPS_ONLY != 0 {
+        let runs_known_code = if self.policy.loads_macros() {
+            self.only_runs_macros()
+        } else {
+            !self.runs_unknown_code()
+        };
+        if !runs_known_code || draft.flags & record::STAMPS_ONLY != 0 {
             return Err(Binds::Command);
         }
         self.vet_arguments()?;
@@ -33,8 +47,10 @@ impl RecordBuilder<'_> {
         self.vet_spellings()?;
         self.vet_draft(draft)?;
         vet_contents(self.places, draft)?;
+        self.vet_crate(draft)?;
         self.vet_texts(draft)?;
         self.vet_outputs(draft)?;
+        self.mark_variables(draft);
         draft.flags |= record::ANYWHERE | record::MAPPED;
         draft.places = self.places.joined();
         Ok(())
@@ -47,7 +63,8 @@ impl RecordBuilder<'_> {
         for arg in self.command.start().args().skip(self.command.call().first) {
             let bytes = arg.to_bytes();
             let is_path = || {
-                path_at(before.to_bytes(), bytes)
+                self.policy
+                    .path_at(before.to_bytes(), bytes)
                     .and_then(|at| bytes.get(at..))
                     .is_some_and(|path| is_below_once(self.places, path) && !self.leaves(path))
             };
@@ -67,16 +84,19 @@ impl RecordBuilder<'_> {
         for entry in self.command.start().environment().map(CStr::to_bytes) {
             let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
             let (name, value) = (&entry[..at], &entry[at + 1..]);
-            if name == b"PWD" && value != self.command.directory() {
-                return Err(Binds::LogicalDirectory);
-            }
             let was_asked = || {
                 let names = &self.observation.variables;
                 name.starts_with(b"LD_") || names.contains(OsStr::from_bytes(name))
             };
+            // rustc asks the kernel.
+            let counts = || !self.policy.loads_macros() || was_asked();
+            if name == b"PWD" && value != self.command.directory() && counts() {
+                return Err(Binds::LogicalDirectory);
+            }
             // The searches in `PATH` are in the record with what they found.
             let is_vetted = !matches!(name, b"PWD" | b"PATH") && was_asked();
-            if is_vetted && (adds_options(name) || places.occur_in(value)) {
+            let names_place = || places.occur_in(value) && !self.may_name_places(name, value);
+            if is_vetted && (adds_options(name) || names_place()) {
                 return Err(Binds::Variable(CString::new(name).unwrap_or_default()));
             }
         }
@@ -116,7 +136,9 @@ impl RecordBuilder<'_> {
         let places = self.places;
         let bound = |path: &CString| Err(Binds::Path(path.clone()));
         let is_odd = |path: &[u8]| places.occur_in(path) && !is_below_once(places, path);
-        let is_beside = |path: &[u8]| places.iter().any(|place| lies_on_the_way(place, path));
+        let is_beside = |path: &[u8]| {
+            places.of(path).is_none() && places.iter().any(|it| lies_on_the_way(it, path))
+        };
         for input in &draft.inputs {
             let path = input.path.to_bytes();
             if holds_options(path_of(&input.path))
@@ -178,10 +200,11 @@ impl RecordBuilder<'_> {
 
     /// Outputs are objects in which no place can be found, or depfiles that can be written anew.
     fn vet_outputs(&self, draft: &mut Draft) -> Result<(), Binds> {
-        for output in &mut draft.outputs {
+        let is_file = |it: &&mut DraftOutput| it.flags & record::DIRECTORY == 0;
+        for output in draft.outputs.iter_mut().filter(is_file) {
             let path = path_of(&output.path);
             let bytes = Some(output.blob.len_bytes)
-                .filter(|len| *len <= SCANNED_BYTES_MAX && output.flags & record::DIRECTORY == 0)
+                .filter(|len| *len <= SCANNED_BYTES_MAX)
                 .and_then(|_| fs::read(path).ok())
                 .ok_or_else(|| Binds::Output(output.path.clone()))?;
             let is_free = if self.policy.is_text_output(path) {
@@ -192,7 +215,7 @@ impl RecordBuilder<'_> {
                     || self.places.are_paths_in(&bytes)
                         && self.policy.renamed_depfile(&bytes, same).as_ref() == Some(&bytes)
             } else {
-                elf::is_plain_object(&bytes) && !self.places.occur_in_any_encoding(&bytes)
+                is_searchable(&bytes) && !self.places.occur_in_any_encoding(&bytes)
             };
             if !is_free {
                 return Err(Binds::Output(output.path.clone()));
@@ -228,13 +251,36 @@ fn vet_contents(places: &Places, draft: &Draft) -> Result<(), Binds> {
     let read = draft.inputs.iter().filter(|input| input.kind == record::CONTENT);
     for input in read.filter(|input| !is_system(input.path.to_bytes())) {
         let path = path_of(&input.path);
-        let is_small = fs::metadata(path).is_ok_and(|state| state.len() <= SCANNED_BYTES_MAX);
-        let bytes = if is_small { fs::read(path).ok() } else { None };
-        if bytes.is_none_or(|bytes| places.occur_in(&bytes)) {
+        if !is_text_without(path, |text| places.occur_in(text)) {
             return Err(Binds::Content(input.path.clone()));
         }
     }
     Ok(())
+}
+
+/// Whether a file is no text (a program, a library), or one that is not `odd`.
+pub(super) fn is_text_without(path: &Path, odd: impl Fn(&[u8]) -> bool) -> bool {
+    let Ok(mut file) = fs::File::open(path) else { return false };
+    let mut text = vec![0; 8];
+    let Ok(len) = file.read(&mut text) else { return false };
+    text.truncate(len);
+    if COMPILED.iter().any(|start| text.starts_with(start)) {
+        return true;
+    }
+    let rest = file.take(SCANNED_BYTES_MAX).read_to_end(&mut text);
+    rest.is_ok_and(|len| (len as u64) < SCANNED_BYTES_MAX) && !odd(&text)
+}
+
+/// Whether a name can be searched for in what a compiler has written: it is an object, an archive, or metadata of a crate.
+fn is_searchable(bytes: &[u8]) -> bool {
+    let is_unreadable = |name: &[u8]| UNREADABLE.iter().any(|start| name.starts_with(start));
+    if bytes.starts_with(elf::MAGIC) {
+        return elf::is_plain(bytes, is_unreadable);
+    }
+    // Of an archive the names are not told from what is in its members.
+    let mut unreadable = UNREADABLE.iter();
+    [ARCHIVE, METADATA].iter().any(|start| bytes.starts_with(start))
+        && unreadable.all(|name| memmem::find(bytes, name).is_none())
 }
 
 #[cfg(test)]

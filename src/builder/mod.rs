@@ -11,6 +11,7 @@ mod inputs;
 pub mod library_answers;
 pub mod lookahead;
 mod mapped;
+mod mapped_crate;
 pub mod path_walker;
 pub mod place;
 pub mod places;

@@ -13,13 +13,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 use super::path_walker::path_of;
-use super::places::{Places, is_at_or_below};
+use super::places::{Places, hidden_digest, is_at_or_below};
 use super::record_builder::RecordBuilder;
 use crate::compilers::{ShowsDirectory, holds_options};
 use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw;
-use crate::store::draft::{Draft, DraftInput};
+use crate::store::draft::{Draft, DraftInput, DraftVariable};
 use crate::store::path_set::PathSet;
 
 /// A larger output is taken for one that may hold anything.
@@ -108,7 +108,14 @@ impl RecordBuilder<'_> {
                 self.command.place()
             }
         };
-        let (set, contents) = PathSet::of(draft);
+        let (set, contents) = PathSet::of(draft, |variable| {
+            let DraftVariable { name, flags, value } = variable;
+            if flags & record::VALUE_NAMES_PLACES == 0 {
+                *value
+            } else {
+                hidden_digest(self.environment, name, *flags, self.places)
+            }
+        });
         let Some(set) =
             set.renamed(|path| self.places.hide_path(path), |path| self.places.show_path(path))
         else {

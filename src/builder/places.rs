@@ -7,14 +7,18 @@ use std::ffi::{CStr, CString};
 
 use memchr::memmem;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::probe::command::{ROOT, fields};
+use crate::probe::judge::Environment;
+use crate::record;
 
 /// Place-holders, one for each place. No path or argument that holds such a byte is ever shared.
 const HOLDERS: [u8; 3] = [1, 2, 3];
 /// Stands between two places where they are written down.
 const SEPARATOR: u8 = b':';
 
-/// Directories, none in another one, whose names can be looked for.
+/// Directories whose names can be looked for. One may lie in another: then what is in both belongs to the inner one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places(Vec<Vec<u8>>);
 
@@ -49,10 +53,9 @@ fn ends_in_colour(text: &[u8]) -> bool {
 impl Places {
     /// These directories; `None` if they are too many, or the name of one cannot be told from other text.
     pub fn new(directories: Vec<Vec<u8>>) -> Option<Places> {
-        let nested =
-            |one: &Vec<u8>| directories.iter().filter(|it| is_at_or_below(it, one)).count();
+        let is_once = |one: &Vec<u8>| directories.iter().filter(|it| *it == one).count() == 1;
         let fits = directories.len() <= HOLDERS.len()
-            && directories.iter().all(|one| is_distinct(one) && nested(one) == 1);
+            && directories.iter().all(|one| is_distinct(one) && is_once(one));
         fits.then_some(Places(directories))
     }
 
@@ -99,9 +102,11 @@ impl Places {
             })
     }
 
-    /// The place at or below which a path lies.
+    /// The place at or below which a path lies; the inner one of two.
     pub fn of(&self, path: &[u8]) -> Option<usize> {
-        self.iter().position(|place| is_at_or_below(path, place))
+        let holds = |(_, place): &(usize, &[u8])| is_at_or_below(path, place);
+        let found = self.iter().enumerate().filter(holds).max_by_key(|(_, place)| place.len());
+        found.map(|(at, _)| at)
     }
 
     /// What follows the name of its place in a path that lies at or below one.
@@ -109,9 +114,11 @@ impl Places {
         path.get(self.0.get(self.of(path)?)?.len()..)
     }
 
-    /// Whether a place lies below this directory, which is not `/`.
+    /// Whether a place lies below this directory, which is not `/` and in no place itself.
     pub fn are_below(&self, path: &[u8]) -> bool {
-        path.starts_with(b"/") && self.iter().any(|it| it != path && is_at_or_below(it, path))
+        path.starts_with(b"/")
+            && self.of(path).is_none()
+            && self.iter().any(|place| is_at_or_below(place, path))
     }
 
     /// A text with a place-holder in place of each name of a place that a slash or the end of the text follows.
@@ -152,23 +159,19 @@ impl Places {
         let mut renamed = Vec::with_capacity(text.len());
         let mut rest = text;
         while let Some((at, place)) = self.first_in(rest) {
-            let end = at + self.0[place].len();
             renamed.extend_from_slice(&rest[..at]);
-            if is_end(rest.get(end)) {
-                renamed.extend(name(place));
-            } else {
-                renamed.extend_from_slice(&rest[at..end]);
-            }
-            rest = &rest[end..];
+            renamed.extend(name(place));
+            rest = &rest[at + self.0[place].len()..];
         }
         renamed.extend_from_slice(rest);
         renamed
     }
 
-    /// Where the first name of a place begins, and which it is; of two at one spot the longer.
+    /// Where the first name of a place begins, and which it is; of two at one spot the inner one.
     fn first_in(&self, text: &[u8]) -> Option<(usize, usize)> {
         let found = self.iter().enumerate().filter_map(|(which, place)| {
-            let at = memmem::find(text, place)?;
+            let mut names = memmem::find_iter(text, place);
+            let at = names.find(|at| is_end(text.get(at + place.len())))?;
             Some((at, std::cmp::Reverse(place.len()), which))
         });
         found.min().map(|(at, _, which)| (at, which))
@@ -183,6 +186,23 @@ impl Places {
     pub fn show_path(&self, path: &CStr) -> CString {
         CString::new(self.show(path.to_bytes())).unwrap_or_default()
     }
+}
+
+/// As `Environment::digest`, with place-holders in the values.
+pub fn hidden_digest(
+    environment: &Environment,
+    name: &CStr,
+    flags: u32,
+    places: &Places,
+) -> Option<[u8; 16]> {
+    if flags & record::LOADER == 0 {
+        let value = environment.value(name.to_bytes())?;
+        return Some(xxh3_128(&places.hide(value)).to_le_bytes());
+    }
+    let entries = environment.0.environment().map(CStr::to_bytes);
+    let loaders = entries.filter(|entry| entry.starts_with(b"LD_"));
+    let sum = loaders.fold(0u128, |sum, it| sum.wrapping_add(xxh3_128(&places.hide(it))));
+    Some(sum.to_le_bytes())
 }
 
 /// The facts and fields of a command without its root, with place-holders for its places.
@@ -206,7 +226,7 @@ mod tests {
             (&["/srv/me"][..], true),
             (&["/srv/me", "/srv/you"], true),
             (&["/srv/me", "/srv/me2"], true),
-            (&["/srv/me", "/srv/me/x"], false),
+            (&["/srv/me", "/srv/me/x"], true),
             (&["/srv/me", "/srv/me"], false),
             (&["/srv"], false),
             (&["/srv/"], false),
@@ -242,6 +262,22 @@ mod tests {
             assert_eq!(here.moved(text.as_bytes(), &there), moved.as_bytes(), "{text}");
             assert_eq!(there.moved(moved.as_bytes(), &here), text.as_bytes(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_place_in_another() {
+        let here = places(&["/srv/me", "/srv/me/target"]);
+        for (text, hidden) in [
+            ("/srv/me/target/d", "\u{2}/d"),
+            ("/srv/me/targets", "\u{1}/targets"),
+            ("/srv/me/src:/srv/me/target", "\u{1}/src:\u{2}"),
+        ] {
+            assert_eq!(here.hide(text.as_bytes()), hidden.as_bytes(), "{text}");
+            assert_eq!(here.show(hidden.as_bytes()), text.as_bytes(), "{text}");
+        }
+        assert_eq!(here.of(b"/srv/me/target/d"), Some(1));
+        assert_eq!(here.below(b"/srv/me/target/d"), Some(&b"/d"[..]));
+        assert!(!here.are_below(b"/srv/me") && here.are_below(b"/srv"));
     }
 
     #[test]

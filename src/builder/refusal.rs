@@ -33,7 +33,11 @@ impl RecordBuilder<'_> {
             Fact::InputModified => Some(NotStored::InputModified),
             // Of a tool that is not known to ask for it only to show a file's time.
             Fact::LocalTime if !self.policy.clock_is_noise() => Some(NotStored::UsedTime),
-            Fact::LocalTime | Fact::Locale | Fact::UnseenVariables | Fact::UnseenPlugins => None,
+            Fact::LocalTime
+            | Fact::Locale
+            | Fact::UnseenVariables
+            | Fact::UnseenPlugins
+            | Fact::PluginDirectory => None,
         };
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
@@ -134,7 +138,7 @@ impl RecordBuilder<'_> {
         self.has_foreign_code() || self.runs_unknown_programs()
     }
 
-    fn runs_unknown_programs(&self) -> bool {
+    pub(super) fn runs_unknown_programs(&self) -> bool {
         self.observation.images.iter().any(|image| !reads_variables_by_name(image))
     }
 
@@ -166,7 +170,7 @@ impl RecordBuilder<'_> {
     }
 
     /// Whether code that is not the tool's ran in it: a plugin that the command line shows, or a proc macro.
-    fn has_foreign_code(&self) -> bool {
+    pub(super) fn has_foreign_code(&self) -> bool {
         let is_foreign = |plugin: &PathBuf| !reads_variables_by_name(plugin);
         self.policy.runs_foreign_code
             || (self.policy.loads_macros() || self.policy.links || self.policy.adds_to_outputs)
@@ -176,7 +180,7 @@ impl RecordBuilder<'_> {
 
     /// Whether rustc may have loaded a macro where the shim was not to see it: it read a shared object that none of the
     /// programs wants.
-    fn loads_unseen_macros(&self) -> bool {
+    pub(super) fn loads_unseen_macros(&self) -> bool {
         let observation = self.observation;
         if !self.policy.loads_macros() || !observation.facts.contains(&Fact::UnseenPlugins) {
             return false;

@@ -15,20 +15,54 @@ use crate::env;
 /// the home directory or one above it. `None` if there is none.
 pub fn places(set: &[u8], directory: &[u8], source: &Path) -> Option<Places> {
     let directory = Path::new(OsStr::from_bytes(directory));
-    let source = plain(&directory.join(source));
-    let root = if set.is_empty() {
-        let root = repository(source.parent()?).or_else(|| common(directory, source.parent()?))?;
-        Some(root).filter(|root| !is_above_home(root))?
-    } else {
-        let set = Path::new(OsStr::from_bytes(set));
-        let holds_both = |root: &Path| directory.starts_with(root) || source.starts_with(root);
-        Some(set.to_path_buf())
-            .filter(|root| holds_both(root))
-            .or_else(|| set.canonicalize().ok().filter(|root| holds_both(root)))?
-    };
+    let root = root(set, directory, &plain(&directory.join(source)))?;
     let elsewhere = Some(directory).filter(|directory| !directory.starts_with(&root));
-    let list = std::iter::once(root.as_path()).chain(elsewhere);
-    Places::new(list.map(|place| place.as_os_str().as_bytes().to_vec()).collect())
+    as_places(std::iter::once(root.as_path()).chain(elsewhere))
+}
+
+/// The places of a command that compiles a crate to `output_directory`: also cargo's target directory, and of a crate that
+/// cargo has downloaded only that.
+pub fn places_of_crate(
+    set: &[u8],
+    directory: &[u8],
+    source: &Path,
+    output_directory: &Path,
+) -> Option<Places> {
+    let directory = Path::new(OsStr::from_bytes(directory));
+    let source = plain(&directory.join(source));
+    let is_tagged = |directory: &&Path| directory.join("CACHEDIR.TAG").is_file();
+    let output_directory = plain(&directory.join(output_directory));
+    let target = output_directory.ancestors().find(is_tagged);
+    let root = if is_downloaded(&source) { None } else { Some(root(set, directory, &source)?) };
+    let elsewhere = root.as_ref().filter(|root| !directory.starts_with(root)).map(|_| directory);
+    as_places(root.as_deref().into_iter().chain(elsewhere).chain(target))
+}
+
+fn as_places<'p>(list: impl Iterator<Item = &'p Path>) -> Option<Places> {
+    let list: Vec<_> = list.map(|place| place.as_os_str().as_bytes().to_vec()).collect();
+    Places::new(list).filter(|places| !places.is_empty())
+}
+
+fn root(set: &[u8], directory: &Path, source: &Path) -> Option<PathBuf> {
+    if set.is_empty() {
+        let parent = source.parent()?;
+        let root = repository(parent).or_else(|| common(directory, parent))?;
+        return Some(root).filter(|root| !is_above_home(root));
+    }
+    let set = Path::new(OsStr::from_bytes(set)).to_path_buf();
+    let real = set.canonicalize().ok();
+    let holds_one = |root: &PathBuf| directory.starts_with(root) || source.starts_with(root);
+    Some(set).into_iter().chain(real).find(holds_one)
+}
+
+/// Whether a source is of a crate that cargo has downloaded.
+fn is_downloaded(source: &Path) -> bool {
+    let home = env::get_nonempty("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::get_nonempty("HOME")?).join(".cargo")));
+    let homes = [home.as_deref().and_then(|home| home.canonicalize().ok()), home];
+    let is_in =
+        |home: &PathBuf| ["registry", "git"].iter().any(|it| source.starts_with(home.join(it)));
+    homes.iter().flatten().any(is_in)
 }
 
 /// A path without steps up and dots, as its text says.

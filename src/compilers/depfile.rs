@@ -20,12 +20,13 @@ struct Breaks {
 const GCC: Breaks = Breaks { columns: 72, reserve: 0, start: " ", start_columns: 1 };
 const CLANG: Breaks = Breaks { columns: 75, reserve: 3, start: "  ", start_columns: 3 };
 
-/// A depfile with other names in it, with line breaks as this compiler makes them. `None` if it holds characters that
+/// A depfile with other names in it (`name` is given each word, or as much as is not broken), with line breaks as this compiler makes them. `None` if it holds characters that
 /// have to be escaped, or is no depfile of this compiler's.
 pub fn renamed(family: Family, text: &[u8], name: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
     let breaks = match family {
         Family::Gcc => GCC,
         Family::Clang => CLANG,
+        Family::Rustc => return Some(name(text)),
         _ => return None,
     };
     let mut renamed = Vec::with_capacity(text.len());
@@ -111,6 +112,6 @@ mod tests {
                 assert_eq!(renamed(family, text.as_bytes(), long), None, "{text}");
             }
         }
-        assert_eq!(renamed(Family::Rustc, short.as_bytes(), long), None);
+        assert_eq!(renamed(Family::Archiver, short.as_bytes(), long), None);
     }
 }

@@ -36,7 +36,6 @@ pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use variables::reads_variables_by_name;
-pub use words::path_at;
 
 /// What may be done with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +109,8 @@ pub struct Policy {
     pub shows_directory: ShowsDirectory,
     /// Whether the tool can be given maps of names, which hide places.
     pub takes_maps: bool,
+    /// The directory into which a crate is compiled, if the command line names it.
+    pub output_directory: Option<PathBuf>,
     /// What the tool does with standard input.
     pub standard_input: StandardInput,
     /// Whether foreign code (a plugin) runs inside the tool, so that what is known of the tool's image says nothing.
@@ -144,6 +145,7 @@ impl Policy {
             uses_precompiled: false,
             shows_directory: ShowsDirectory::Perhaps,
             takes_maps: false,
+            output_directory: None,
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
             is_question: false,
@@ -205,24 +207,59 @@ impl Policy {
     }
 
     /// The options that make the tool write other names for what lies in `places`, when it runs in `directory`: all
-    /// begin with `.`, for the place itself if the tool runs there, and else behind a slash, so that no longer name is hit.
+    /// begin with `.`. gcc and clang map text, so a slash keeps longer names out, unless the tool runs in the place itself;
+    /// rustc maps whole parts. gdb 13 does not find the source of an absolute name that clang 14 mapped to `.`.
     pub fn maps<'p>(
         &self,
         places: impl Iterator<Item = &'p [u8]>,
         directory: &[u8],
     ) -> Vec<OsString> {
-        let mut maps = Vec::new();
-        for place in places {
-            let option = |from: &[u8], to: &str| {
-                let text = [&b"-ffile-prefix-map="[..], from, b"=", to.as_bytes()].concat();
-                OsString::from_vec(text)
-            };
-            if place == directory {
-                maps.push(option(place, "."));
+        let options: &[(&str, &str)] = match self.family {
+            Family::Rustc => &[("--remap-path-prefix=", ".")],
+            Family::Clang => {
+                &[("-fdebug-prefix-map=", "/proc/self/cwd"), ("-fmacro-prefix-map=", ".")]
             }
-            maps.push(option(&[place, b"/"].concat(), "./"));
+            _ => &[("-ffile-prefix-map=", ".")],
+        };
+        let mut maps = Vec::new();
+        for (place, (option, name)) in places.flat_map(|it| options.iter().map(move |to| (it, to)))
+        {
+            let map = |slash: &str| {
+                let [option, slash, name] = [*option, slash, *name].map(str::as_bytes);
+                OsString::from_vec([option, place, slash, b"=", name, slash].concat())
+            };
+            if self.family == Family::Rustc || place == directory {
+                maps.push(map(""));
+            }
+            if self.family != Family::Rustc {
+                maps.push(map("/"));
+            }
         }
         maps
+    }
+
+    /// The arguments with maps: before the tool's own for gcc and clang, so that these have the last word; behind them for
+    /// rustc, whose first one may be a toolchain.
+    pub fn with_maps(&self, maps: Vec<OsString>, args: &[OsString]) -> Vec<OsString> {
+        let (before, after) =
+            if self.family == Family::Rustc { (Vec::new(), maps) } else { (maps, Vec::new()) };
+        before.into_iter().chain(args.iter().cloned()).chain(after).collect()
+    }
+
+    /// Arguments with which the tool does nothing and says nothing if it understands maps before them; `None` if all of its
+    /// versions do.
+    pub fn trial_of_maps(&self) -> Option<[&'static str; 4]> {
+        (self.family != Family::Rustc).then_some(["-fsyntax-only", "-x", "c", "/dev/null"])
+    }
+
+    /// Where in an argument a path begins, if it is one, or an option with one, and nothing but a path is made of it; `before`
+    /// is the argument before it.
+    pub fn path_at(&self, before: &[u8], word: &[u8]) -> Option<usize> {
+        match self.family {
+            Family::Gcc | Family::Clang => words::path_at(before, word),
+            Family::Rustc => rustc::path_at(before, word),
+            _ => None,
+        }
     }
 
     /// A depfile of this tool's with other names in it, as the tool would have written it; `None` if that is not known.

@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::command::is_no_file;
-use super::{Decision, Family, Policy, StandardInput};
+use super::{Decision, Family, Policy, ShowsDirectory, StandardInput};
 use crate::outcome::PassReason;
 
 /// More text than this is no argument file.
@@ -50,12 +50,42 @@ const LONG_WITH_VALUE: &[&str] = &[
 const UNREPEATABLE: &[&str] =
     &["incremental-info", "llvm-time-trace", "self-profile", "time-", "time_", "print-llvm-passes"];
 
+/// Beginnings of `-C` options with which a place may be in what is written although its names are mapped, or cannot be looked
+/// for there.
+const UNMAPPED: &[&str] = &[
+    "embed-bitcode=y",
+    "instrument-coverage",
+    "linker-plugin-lto",
+    "llvm-args",
+    "lto",
+    "passes",
+    "profile-",
+    "remark",
+    "save-temps",
+    "split-debuginfo=p",
+    "split-debuginfo=u",
+];
+
+/// What is printed of rustc and of the target alone.
+const PLACELESS: &[&str] = &[
+    "cfg",
+    "check-cfg",
+    "crate-name",
+    "file-names",
+    "host-tuple",
+    "split-debuginfo",
+    "sysroot",
+    "target-libdir",
+];
+
 /// What a command line says.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "what was typed: a flag for each flag")]
 struct TypedRustc {
     sources: Vec<PathBuf>,
     is_question: bool,
+    /// The question is not one of those whose answer is known to say nothing of the working directory.
+    asks_for_more: bool,
     asks_for_help: bool,
     unsupported: bool,
     unparsed: bool,
@@ -65,6 +95,9 @@ struct TypedRustc {
     output: Option<PathBuf>,
     depfile: Option<PathBuf>,
     incremental: Option<PathBuf>,
+    output_directory: Option<PathBuf>,
+    /// Whether maps of names would not hide a place in what it writes, or the user gives maps himself.
+    unmapped: bool,
     /// Search directories for other things than crates that are named here, each as often as rustc lists it.
     unlisted: Vec<PathBuf>,
     /// Search directories as they were said: rustc lists each once, however often the same is said.
@@ -126,13 +159,19 @@ pub fn judge(args: &[OsString]) -> Decision {
     if let Some(reason) = typed.why_not() {
         return Decision::PassThrough(reason);
     }
-    let standard_input = typed.reads_input();
+    let (standard_input, takes_maps) = (typed.reads_input(), typed.takes_maps());
+    let is_same_everywhere = typed.is_question && !typed.asks_for_more;
+    let shows_directory =
+        if is_same_everywhere { ShowsDirectory::Never } else { ShowsDirectory::Perhaps };
     Decision::Cache(Policy {
         sources: typed.sources,
         primary_output: typed.output,
         depfile: typed.depfile,
         depends_on_cpu: typed.cpu,
         standard_input,
+        takes_maps,
+        shows_directory,
+        output_directory: typed.output_directory,
         is_question: typed.is_question,
         private_trees: typed.incremental.into_iter().collect(),
         unlisted: typed.unlisted,
@@ -169,13 +208,47 @@ fn lines(file: &Path) -> Result<Vec<OsString>, PassReason> {
     Ok(text.split(|byte| *byte == b'\n').map(|bytes| OsString::from_vec(line(bytes))).collect())
 }
 
+/// Where in a word a path begins, if the word is one, or an option with one; `before` is the word before it.
+pub fn path_at(before: &[u8], word: &[u8]) -> Option<usize> {
+    /// Where it begins in the value of an option: behind the name of a crate, or the kind of a directory.
+    fn in_value(option: &[u8], value: &[u8]) -> Option<usize> {
+        let behind = |mark: u8| value.iter().position(|byte| *byte == mark).map(|at| at + 1);
+        match option {
+            b"--out-dir" | b"-o" => Some(0),
+            b"--extern" => behind(b'='),
+            b"-L" => Some(behind(b'=').unwrap_or(0)),
+            b"-C" | b"--codegen" => value.starts_with(b"incremental=").then(|| behind(b'='))?,
+            _ => None,
+        }
+    }
+    let is_value = match before {
+        [b'-', b'-', name @ ..] => LONG_WITH_VALUE.iter().any(|option| option.as_bytes() == name),
+        [b'-', letter] => SHORT_WITH_VALUE.contains(letter),
+        _ => false,
+    };
+    if is_value {
+        return in_value(before, word);
+    }
+    match word {
+        [b'-', b'-', ..] => {
+            let at = word.iter().position(|byte| *byte == b'=')? + 1;
+            Some(at + in_value(&word[..at - 1], &word[at..])?)
+        }
+        [b'-', _, ..] => Some(2 + in_value(&word[..2], &word[2..])?),
+        _ => Some(0),
+    }
+}
+
 impl TypedRustc {
     fn read(args: &[OsString]) -> TypedRustc {
         let mut typed = TypedRustc::default();
         let mut words = args.iter();
         while let Some(word) = words.next() {
             match word.as_bytes() {
-                b"--" => words.by_ref().for_each(|word| typed.source(word)),
+                b"--" => {
+                    typed.unmapped = true;
+                    words.by_ref().for_each(|word| typed.source(word));
+                }
                 [b'-', b'-', long @ ..] => {
                     let mut halves = long.splitn(2, |byte| *byte == b'=');
                     let name = String::from_utf8_lossy(halves.next().unwrap_or_default());
@@ -268,6 +341,7 @@ impl TypedRustc {
             "warn" | "codegen" | "unstable" if text == "help" => self.asks_for_help = true,
             "codegen" => {
                 self.cpu |= text.contains("=native");
+                self.unmapped |= UNMAPPED.iter().any(|start| text.starts_with(start));
                 self.incremental =
                     rest("incremental=").map(PathBuf::from).or(self.incremental.take());
             }
@@ -275,7 +349,10 @@ impl TypedRustc {
                 self.cpu |= text.contains("=native");
                 let text = text.replace('_', "-");
                 self.unsupported |= UNREPEATABLE.iter().any(|start| text.starts_with(start));
+                self.unmapped = true;
             }
+            "remap-path-prefix" | "remap-path-scope" => self.unmapped = true,
+            "out-dir" => self.output_directory = Some(value.into()),
             "target" => self.cpu |= Path::new(text).extension().is_some_and(|e| e == "json"),
             "library-path" if self.searched.insert(value.to_owned()) => {
                 let kinds = ["dependency=", "native=", "framework="];
@@ -283,6 +360,7 @@ impl TypedRustc {
             }
             "print" => {
                 self.is_question = true;
+                self.asks_for_more |= !PLACELESS.contains(&text);
                 self.standard_output |= text.ends_with("=-");
             }
             "emit" => self.emit(text),
@@ -294,8 +372,19 @@ impl TypedRustc {
         }
     }
 
+    /// Whether it compiles one crate to files that maps of names keep free of places.
+    fn takes_maps(&self) -> bool {
+        self.sources.len() == 1
+            && self.standard_input.is_none()
+            && self.output_directory.is_some()
+            && !self.is_question
+            && !self.unmapped
+    }
+
     /// `--emit KIND[=FILE],…`.
     fn emit(&mut self, kinds: &str) {
+        let is_known = |kind: &str| matches!(kind, "dep-info" | "metadata" | "link");
+        self.unmapped |= !kinds.split(',').all(is_known);
         for (kind, file) in kinds.split(',').filter_map(|kind| kind.split_once('=')) {
             self.standard_output |= is_no_file(Path::new(file));
             if kind == "dep-info" {
@@ -314,5 +403,33 @@ impl TypedRustc {
             (self.sources.is_empty() && !self.is_question, PassReason::NoSource),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path_at;
+
+    #[test]
+    fn words_that_are_paths() {
+        for (before, word, at) in [
+            ("--crate-name", "/p/x", None),
+            ("x", "/p/src/lib.rs", Some(0)),
+            ("--out-dir", "/p/target", Some(0)),
+            ("x", "--out-dir=/p/target", Some(10)),
+            ("--extern", "a=/p/liba.rlib", Some(2)),
+            ("--extern", "/p", None),
+            ("x", "--extern=a=/p/liba.rlib", Some(11)),
+            ("-L", "dependency=/p", Some(11)),
+            ("-L", "/p", Some(0)),
+            ("x", "-Lnative=/p", Some(9)),
+            ("-C", "incremental=/p", Some(12)),
+            ("x", "-Cincremental=/p", Some(14)),
+            ("-C", "link-arg=/p", None),
+            ("--cfg", "/p", None),
+            ("x", "--cfg=x=\"/p\"", None),
+        ] {
+            assert_eq!(path_at(before.as_bytes(), word.as_bytes()), at, "{before} {word}");
+        }
     }
 }

@@ -48,11 +48,13 @@ pub struct Observation {
     pub directories: Vec<MadeDirectory>,
     /// Names of variables that were asked for.
     pub variables: BTreeSet<OsString>,
-    /// How often one was asked for by name, where it is known by which image: of the job server's variables each time,
-    /// of others once a process.
+    /// How often one was asked for by name, where it is known by which image: of the job server's variables and of `OUT_DIR`
+    /// each time, of others once a process.
     pub questions: BTreeMap<(OsString, PathBuf), u32>,
     /// Shared objects that were loaded into a program when it was running already (a plugin, a proc macro).
     pub plugins: BTreeSet<PathBuf>,
+    /// Variables that one of the `plugins` asked for.
+    pub plugin_variables: BTreeSet<OsString>,
     /// Files, by device and inode, whose state one of the `plugins` asked for: of an open one, otherwise than to read all of it.
     pub states: BTreeSet<((u64, u64), PathBuf)>,
     /// Images (as the kernel names them, `/proc/self/exe`) of all programs that were run, the tool's own first.
@@ -204,4 +206,6 @@ pub enum Fact {
     UnseenVariables,
     /// What the tool loaded when it was running already could not be seen, nor what that asked.
     UnseenPlugins,
+    /// One of the plugins asked for the working directory.
+    PluginDirectory,
 }

@@ -116,31 +116,56 @@ pub fn sysv_hash(name: &[u8]) -> u32 {
     })
 }
 
-/// Whether bytes are a 64-bit object for a linker, all of whose sections can be read as they are: none is compressed, or holds a
-/// compiler's intermediate code.
+/// Whether bytes are a 64-bit object, program or library none of whose sections is compressed, or has an `unreadable` name.
 #[cfg(feature = "std")]
-pub fn is_plain_object(bytes: &[u8]) -> bool {
-    const RELOCATABLE: u16 = 1;
-    const SECTION_LEN_BYTES: usize = 64;
+pub fn is_plain(bytes: &[u8], unreadable: impl Fn(&[u8]) -> bool) -> bool {
     const COMPRESSED: u64 = 1 << 11;
-    let sections = || -> Option<&[u8]> {
-        let at = usize::try_from(u64_at(bytes, 40)?).ok()?;
-        let sections = bytes.get(at..)?;
-        // A count that does not fit stands in the first section's length.
-        let count = match u16_at(bytes, 60)? {
-            0 => usize::try_from(u64_at(sections, 32)?).ok()?,
-            count => usize::from(count),
-        };
-        sections.get(..count.checked_mul(SECTION_LEN_BYTES)?)
+    let is_plain = |name: &[u8], header: &[u8]| {
+        (u64_at(header, 8)? & COMPRESSED == 0 && !unreadable(name)).then_some(())
     };
-    let is_plain = |section: &[u8]| u64_at(section, 8).is_some_and(|flags| flags & COMPRESSED == 0);
-    bytes.starts_with(b"\x7fELF\x02\x01")
-        && u16_at(bytes, 16) == Some(RELOCATABLE)
-        && u16_at(bytes, 58).map(usize::from) == Some(SECTION_LEN_BYTES)
-        && sections().is_some_and(|all| all.chunks(SECTION_LEN_BYTES).all(is_plain))
-        && [&b".zdebug_"[..], b".gnu.lto_", b".llvmbc", b".llvm.lto"]
-            .iter()
-            .all(|name| memchr::memmem::find(bytes, name).is_none())
+    each_section(bytes, is_plain).is_some()
+}
+
+/// Visits all sections of a 64-bit file: what begins with the name, and the header. `None` if that is no such file, or once
+/// a visit gives that.
+#[cfg(feature = "std")]
+fn each_section<'b>(
+    bytes: &'b [u8],
+    mut visit: impl FnMut(&'b [u8], &'b [u8]) -> Option<()>,
+) -> Option<()> {
+    const HEADER_LEN_BYTES: usize = 64;
+    let is_known = bytes.starts_with(b"\x7fELF\x02\x01")
+        && u16_at(bytes, 58).map(usize::from) == Some(HEADER_LEN_BYTES);
+    let headers = bytes.get(usize::try_from(u64_at(bytes, 40)?).ok().filter(|_| is_known)?..)?;
+    // Numbers that do not fit stand in the first section: how many there are, and which has the names.
+    let count = match u16_at(bytes, 60)? {
+        0 => usize::try_from(u64_at(headers, 32)?).ok()?,
+        count => usize::from(count),
+    };
+    let names = match u16_at(bytes, 62)? {
+        0xffff => usize::try_from(u32_at(headers, 40)?).ok()?,
+        number => usize::from(number),
+    };
+    let names = headers.get(names.checked_mul(HEADER_LEN_BYTES)?..)?;
+    let names = bytes.get(usize::try_from(u64_at(names, 24)?).ok()?..)?;
+    let headers = headers.get(..count.checked_mul(HEADER_LEN_BYTES)?)?;
+    headers.chunks(HEADER_LEN_BYTES).try_for_each(|header| {
+        visit(names.get(usize::try_from(u32_at(header, 0)?).ok()?..)?, header)
+    })
+}
+
+/// The bytes of the section of this name in a 64-bit file; `None` if it has none.
+#[cfg(feature = "std")]
+pub fn section<'b>(bytes: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
+    let mut found = None;
+    each_section(bytes, |section_name, header| {
+        if section_name.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0)) {
+            found = Some((u64_at(header, 24)?, u64_at(header, 32)?));
+        }
+        Some(())
+    })?;
+    let (at, len) = found?;
+    bytes.get(usize::try_from(at).ok()?..)?.get(..usize::try_from(len).ok()?)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -230,6 +230,8 @@ impl CommandText<'_> {
 
 /// Where the root stands among [`fields`].
 pub const ROOT: usize = 0;
+/// Where the setting that remaps names stands among [`fields`].
+pub const REMAP: usize = 1;
 /// Where the working directory stands among [`fields`].
 pub const DIRECTORY: usize = 2;
 /// Where the tool stands among [`fields`]; its arguments follow.

@@ -138,6 +138,8 @@ pub const NAMES_DIRECTORY: u32 = 8;
 pub const HOST: u32 = 16;
 /// Not one variable (the name is empty) but all of the dynamic loader, whose names begin with `LD_`.
 pub const LOADER: u32 = 32;
+/// The value names places as paths: in another place it names that.
+pub const VALUE_NAMES_PLACES: u32 = 64;
 
 /// A file, link or directory that the result depends on.
 #[repr(C)]

@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::append::{NewEntry, now_s};
-use super::draft::{Draft, DraftInput, is_searched};
+use super::draft::{Draft, DraftInput, DraftVariable, is_searched};
 use super::{Kind, Store};
 use crate::error::StoreError;
 use crate::index::{ENTRIES_PER_KEY, candidates};
@@ -43,8 +43,11 @@ fn has_value(name: &CStr, flags: u32) -> bool {
 }
 
 impl PathSet {
-    /// That of a record, and what its names contained.
-    pub fn of(draft: &Draft) -> (PathSet, Vec<[u8; 32]>) {
+    /// That of a record, and what its names contained; `value` says what counts for a variable.
+    pub fn of(
+        draft: &Draft,
+        value: impl Fn(&DraftVariable) -> Option<[u8; 16]>,
+    ) -> (PathSet, Vec<[u8; 32]>) {
         let inputs = draft.inputs.iter().filter(|input| has_content(input));
         let variables = draft.variables.iter().filter(|v| has_value(&v.name, v.flags));
         let mut set = PathSet {
@@ -57,7 +60,7 @@ impl PathSet {
         };
         set.own_key = key_of(&set.encode());
         let contents = inputs.map(|input| input.digest);
-        (set, contents.chain(variables.map(|v| of_value(v.value))).collect())
+        (set, contents.chain(variables.map(|v| of_value(value(v)))).collect())
     }
 
     /// The same with other names for its inputs; `None` if these do not lead back to the old ones.
@@ -243,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(PathSet::decode(&set(1).encode()), Some(set(1)));
-        let (none, _) = PathSet::of(&Draft::default());
+        let (none, _) = PathSet::of(&Draft::default(), |variable| variable.value);
         assert_eq!(PathSet::decode(&none.encode()), Some(none));
         let bytes = set(1).encode();
         for len in 0..bytes.len() {

@@ -204,7 +204,7 @@ impl Invocation {
     fn args_of(&self, step: &Step) -> Vec<OsString> {
         let Request { places, command, .. } = &step.request;
         let maps = step.policy.maps(places.iter(), command.directory());
-        maps.into_iter().chain(self.args.iter().cloned()).collect()
+        step.policy.with_maps(maps, &self.args)
     }
 
     /// Replaces this process by the tool; comes back only if that fails.

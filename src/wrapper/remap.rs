@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::request::Request;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::Places;
-use crate::builder::root::places;
+use crate::builder::root::{places, places_of_crate};
 use crate::compilers::Policy;
 use crate::os::run::is_silent;
 use crate::probe::command::{ROOT, fields};
@@ -24,7 +24,11 @@ pub fn places_of(store: &Store, program: &Path, policy: &Policy, request: &Reque
     let wanted = || {
         let source = policy.sources.first().filter(|_| policy.takes_maps)?;
         let root = fields(request.command.bytes()).nth(ROOT)?;
-        let found = places(root, request.command.directory(), source)?;
+        let directory = request.command.directory();
+        let found = match &policy.output_directory {
+            Some(output) => places_of_crate(root, directory, source, output),
+            None => places(root, directory, source),
+        }?;
         takes_maps(store, program, policy).then_some(found)
     };
     wanted().unwrap_or_default()
@@ -32,6 +36,7 @@ pub fn places_of(store: &Store, program: &Path, policy: &Policy, request: &Reque
 
 /// Whether this image takes maps without a word: tried out when it is not known.
 fn takes_maps(store: &Store, program: &Path, policy: &Policy) -> bool {
+    let Some(trial) = policy.trial_of_maps() else { return true };
     let Some(state) = c_path(program).and_then(|path| raw::stat(&path).ok()) else { return false };
     let image = xxh3_64(&[program.as_os_str().as_bytes(), &state.stat.stamp().0].concat());
     if let Some(takes) = audits::takes_maps(store.directory(), image) {
@@ -39,8 +44,7 @@ fn takes_maps(store: &Store, program: &Path, policy: &Policy) -> bool {
     }
     let place = b"/ibid/no/such/place";
     let maps = policy.maps(std::iter::once(&place[..]), place);
-    let line = ["-fsyntax-only", "-x", "c", "/dev/null"].map(OsString::from);
-    let args: Vec<OsString> = maps.into_iter().chain(line).collect();
+    let args: Vec<OsString> = maps.into_iter().chain(trial.map(OsString::from)).collect();
     let takes = is_silent(program, &args).unwrap_or(false);
     // Failing costs the next one a trial more.
     let _ = audits::note_maps(store.directory(), image, takes);

@@ -108,7 +108,13 @@ impl Request {
     /// What the look-up by content looks for.
     pub fn wanted(&self, store: &Store, policy: &Policy) -> Wanted<'_> {
         let Request { command, environment, places, .. } = self;
-        Wanted { command, environment, places, content_key: self.content_key(store, policy) }
+        Wanted {
+            command,
+            environment,
+            places,
+            content_key: self.content_key(store, policy),
+            is_repeatable: policy.private_trees.is_empty(),
+        }
     }
 
     /// Puts the source back where the tool finds it.

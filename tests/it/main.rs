@@ -53,6 +53,7 @@ mod places;
 mod projects;
 mod read_only;
 mod remapped;
+mod remapped_rust;
 mod restricted;
 mod rust_hunt;
 mod rustc;

@@ -269,9 +269,11 @@ fn two_places_and_a_named_root() {
                 let mut call = Call::new(&cache, &object, line.split(' '))
                     .env("PWD", object.to_str().unwrap());
                 call = if is_named {
-                    call.env("IBID_ROOT", top.to_str().unwrap()).bare_args(maps(&top, &object))
+                    call.env("IBID_ROOT", top.to_str().unwrap())
+                        .bare_args(maps(tool, &top, &object))
                 } else {
-                    call.bare_args(maps(&repo, &object)).bare_args(maps(&object, &object))
+                    call.bare_args(maps(tool, &repo, &object))
+                        .bare_args(maps(tool, &object, &object))
                 };
                 let seen = call.check();
                 assert_eq!(
@@ -315,9 +317,128 @@ fn names_of_places() {
                     .bytes()
                     .all(|byte| byte.is_ascii_graphic() && byte != b'\'')
                 {
-                    call = call.bare_args(maps(&here, &here));
+                    call = call.bare_args(maps(tool, &here, &here));
                 }
                 let _compared = call.check();
+            }
+        }
+    }
+}
+
+/// Two checkouts that CMake configures, by Ninja and by make: the second compiles nothing, and nothing is left to do then.
+#[test]
+fn a_cmake_project_in_two_checkouts() {
+    if !["cmake", "ninja", "make", "g++"].iter().all(|tool| tools::have(tool)) {
+        return;
+    }
+    let lists = "cmake_minimum_required(VERSION 3.13)\nproject(p C CXX)\nadd_subdirectory(lib)\nadd_executable(app src/main.cc)\n\
+         target_link_libraries(app lib)\n";
+    for generator in ["Ninja", "Unix Makefiles"] {
+        let (mut cache, project) = (Cache::new(), Project::new());
+        cache.set("IBID_REMAP", "auto");
+        for (number, place) in PLACES[..3].iter().enumerate() {
+            for (name, text) in [
+                ("CMakeLists.txt", lists),
+                (
+                    "lib/CMakeLists.txt",
+                    "add_library(lib lib.c)\ntarget_include_directories(lib PUBLIC inc)\n",
+                ),
+                (
+                    "lib/inc/lib.h",
+                    "#ifdef __cplusplus\nextern \"C\"\n#endif\nconst char *lib(int x);\n",
+                ),
+                (
+                    "lib/lib.c",
+                    "#include <lib.h>\n#include <assert.h>\nconst char *lib(int x) { assert(x); return __FILE__; }\n",
+                ),
+                (
+                    "src/main.cc",
+                    "#include <lib.h>\n#include <iostream>\nint main() { std::cout << lib(1) << __FILE__; }\n",
+                ),
+            ] {
+                project.write(&format!("{place}/{name}"), text);
+            }
+            project.mkdir(&format!("{place}/.git"));
+            let here = project.at(place).canonicalize().unwrap();
+            let run = |words: &[&str]| {
+                let done = cache.command(words[0]).args(&words[1..]).current_dir(&here).output();
+                let done = done.unwrap();
+                assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+                String::from_utf8_lossy(&done.stdout).into_owned()
+            };
+            let launcher = tools::ibid().to_str().unwrap();
+            let flag = |language: &str| format!("-DCMAKE_{language}_COMPILER_LAUNCHER={launcher}");
+            let (c, cxx) = (flag("C"), flag("CXX"));
+            run(&[
+                "cmake",
+                "-S",
+                ".",
+                "-B",
+                "build",
+                "-G",
+                generator,
+                "-DCMAKE_BUILD_TYPE=Debug",
+                &c,
+                &cxx,
+            ]);
+            let counted = cache.count(|| drop(run(&["cmake", "--build", "build"])));
+            let expected = if number == 0 { ("misses", 2) } else { ("portable_hits", 2) };
+            assert_eq!(counted.get(expected.0), expected.1, "{generator} {place}: {counted:?}");
+            assert_eq!(counted.outcomes(), 2, "{generator} {place}: {counted:?}");
+            let again = cache.count(|| drop(run(&["cmake", "--build", "build"])));
+            assert_eq!(again.outcomes(), 0, "{generator} {place}: {again:?}");
+            assert_eq!(run(&["build/app"]), "./lib/lib.c./src/main.cc");
+            // What depends on a header is compiled when that changes.
+            project.write(&format!("{place}/lib/inc/lib.h"), format!("#ifdef __cplusplus\nextern \"C\"\n#endif\nconst char *lib(int x);\n// {number}\n"));
+            let edited = cache.count(|| drop(run(&["cmake", "--build", "build"])));
+            assert_eq!(edited.outcomes(), 2, "{generator} {place}: {edited:?}");
+        }
+    }
+}
+
+/// From where `docs/places.md` says, a debugger finds the source in each place.
+#[test]
+fn debuggers_find_the_sources() {
+    if !tools::have("gdb") {
+        return;
+    }
+    let files = [
+        ("src/a.c", "int f(int x) {\n  return x + 1;\n}\nint main(void) { return f(1); }\n"),
+        ("build/keep", ""),
+    ];
+    for (tool, name) in [("gcc", "."), ("clang", "/proc/self/cwd")] {
+        if !tools::have(tool) {
+            continue;
+        }
+        for source in ["../src/a.c", "{here}/src/a.c"] {
+            let scene = Scene::mapped(&files);
+            for place in PLACES {
+                let _compared =
+                    scene.call(place, &format!("build: {tool} -g -O0 -c {source} -o a.o")).check();
+                let here = scene.at(place);
+                let build = here.join("build");
+                let linked =
+                    scene.cache.command(tool).args(["a.o", "-o", "a"]).current_dir(&build).status();
+                assert!(linked.unwrap().success());
+                let list = |directory: &Path, first: &str| {
+                    let mut gdb = scene.cache.command("gdb");
+                    let done = gdb
+                        .args(["-batch", "-nx", "-ex", first, "-ex", "list f"])
+                        .arg(build.join("a"))
+                        .current_dir(directory)
+                        .output();
+                    String::from_utf8_lossy(&done.unwrap().stdout).into_owned()
+                };
+                let rule = format!("set substitute-path {name} {}", here.display());
+                for (directory, first) in
+                    [(here.as_path(), "echo"), (Path::new("/"), rule.as_str())]
+                {
+                    let listed = list(directory, first);
+                    assert!(
+                        listed.contains("return x + 1"),
+                        "{tool} {source} {place} {first}: {listed}"
+                    );
+                }
             }
         }
     }

@@ -65,12 +65,13 @@ impl Scene {
             .replace("{here}", here.to_str().unwrap())
             .replace("{base}", base.to_str().unwrap());
         let directory = here.join(below).canonicalize().unwrap();
+        let tool = line.split_whitespace().next().unwrap();
         let mut call = Call::new(&self.cache, &directory, line.split_whitespace())
             .env("PWD", directory.to_str().unwrap());
         if self.is_mapped {
             let outside = Some(&directory).filter(|directory| !directory.starts_with(&here));
             for place in std::iter::once(&here).chain(outside) {
-                call = call.bare_args(maps(place, &directory));
+                call = call.bare_args(maps(tool, place, &directory));
             }
         }
         call
@@ -78,8 +79,17 @@ impl Scene {
 }
 
 /// The maps of a place for a tool that runs in `directory`.
-pub fn maps(place: &Path, directory: &Path) -> Vec<String> {
-    let place_itself = format!("-ffile-prefix-map={}=.", place.display());
-    let below = format!("-ffile-prefix-map={}/=./", place.display());
-    if place == directory { vec![place_itself, below] } else { vec![below] }
+pub fn maps(tool: &str, place: &Path, directory: &Path) -> Vec<String> {
+    let options: &[_] = if tool.contains("clang") {
+        &[("-fdebug-prefix-map", "/proc/self/cwd"), ("-fmacro-prefix-map", ".")]
+    } else {
+        &[("-ffile-prefix-map", ".")]
+    };
+    let place_name = place.display();
+    let mut maps = Vec::new();
+    for (option, name) in options {
+        let itself = Some(format!("{option}={place_name}={name}")).filter(|_| place == directory);
+        maps.extend(itself.into_iter().chain([format!("{option}={place_name}/={name}/")]));
+    }
+    maps
 }

@@ -48,6 +48,8 @@ tail_calls! {
     fn clock_gettime => "mov rdx, [rsp]\njmp {then}", "mov x2, x30\nb {then}", clock_gettime_for;
     fn gettimeofday => "mov rdx, [rsp]\njmp {then}", "mov x2, x30\nb {then}", gettimeofday_for;
     fn getpid => "mov rdi, [rsp]\njmp {then}", "mov x0, x30\nb {then}", getpid_for;
+    fn getcwd => "mov rdx, [rsp]\njmp {then}", "mov x2, x30\nb {then}", getcwd_for;
+    fn getenv => "mov rsi, [rsp]\njmp {then}", "mov x1, x30\nb {then}", getenv_for;
     fn dlopen =>
         "push rdi\npush rsi\nsub rsp, 8\ncall {then}\nadd rsp, 8\npop rsi\npop rdi\njmp rax",
         "stp x0, x1, [sp, #-32]!\nstr x30, [sp, #16]\nbl {then}\nmov x16, x0\nldr x30, [sp, #16]\nldp x0, x1, [sp], #32\nbr x16",
@@ -74,6 +76,17 @@ unsafe extern "C" fn gettimeofday_for(out: Any, zone: Any, caller: usize) -> i32
 unsafe extern "C" fn getpid_for(caller: usize) -> i32 {
     note::fact_for(fact::PROCESS, caller);
     real!(getpid() -> i32)
+}
+
+unsafe extern "C" fn getcwd_for(out: *mut u8, len: usize, caller: usize) -> *mut u8 {
+    note::directory_for(caller);
+    real!(getcwd(out: *mut u8, len: usize) -> *mut u8)
+}
+
+unsafe extern "C" fn getenv_for(name: CText, caller: usize) -> *mut u8 {
+    // SAFETY: a C string, by the contract of getenv.
+    unsafe { note::variable_for(name, caller) };
+    real!(getenv(name: CText) -> *mut u8)
 }
 
 /// `time` of a caller that is not known.
@@ -111,7 +124,6 @@ after! {
 }
 
 before! {
-    fn getenv(name: CText) -> *mut u8, note::variable(name);
     fn secure_getenv(name: CText) -> *mut u8, note::variable(name);
     fn __secure_getenv(name: CText) -> *mut u8, note::variable(name);
     fn setlocale(category: i32, name: CText) -> *mut u8, locale(name);
@@ -127,7 +139,9 @@ before! {
     fn getopt(count: i32, arguments: Any, options: CText) -> i32, posix();
     fn getopt_long(count: i32, arguments: Any, options: CText, long: Any, index: Any) -> i32, posix();
     fn getopt_long_only(count: i32, arguments: Any, options: CText, long: Any, index: Any) -> i32, posix();
-    fn get_current_dir_name() -> *mut u8, note::variable(c"PWD".as_ptr().cast());
+    fn get_current_dir_name() -> *mut u8, { note::variable(c"PWD".as_ptr().cast()); note::directory_for(note::UNKNOWN) };
+    fn getwd(out: *mut u8) -> *mut u8, note::directory_for(note::UNKNOWN);
+    fn __getcwd_chk(out: *mut u8, len: usize, room: usize) -> *mut u8, note::directory_for(note::UNKNOWN);
     fn localtime(time: Any) -> Any, note::fact(fact::LOCAL_TIME);
     fn localtime_r(time: Any, out: Any) -> Any, note::fact(fact::LOCAL_TIME);
     fn ctime(time: Any) -> *mut u8, note::fact(fact::LOCAL_TIME);

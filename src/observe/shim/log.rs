@@ -79,11 +79,27 @@ pub enum What {
     Random,
     Process { plugin: Option<PathBuf> },
     System,
-    State { plugin: PathBuf, file: FileStat },
+    Plugin(PluginQuestion),
     LocaleName { name: OsString },
     Load { name: OsString },
     TextDomain { domain: OsString, directory: PathBuf },
     Incomplete { reason: String },
+}
+
+/// What a plugin asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginQuestion {
+    /// The state of a file.
+    State {
+        /// The plugin.
+        plugin: PathBuf,
+        /// The file.
+        file: FileStat,
+    },
+    /// The working directory.
+    Directory,
+    /// A variable of this name.
+    Variable(OsString),
 }
 
 impl ShimLog {
@@ -240,7 +256,9 @@ fn what(kind: u16, raw: Raw) -> Option<What> {
             fact::PROCESS => What::Process { plugin: plugin(path) },
             fact::SYSTEM => What::System,
             fact::ZONE => What::Zone,
-            fact::STATE => What::State { plugin: path, file: stat? },
+            fact::STATE => What::Plugin(PluginQuestion::State { plugin: path, file: stat? }),
+            fact::DIRECTORY => What::Plugin(PluginQuestion::Directory),
+            fact::VARIABLE => What::Plugin(PluginQuestion::Variable(path.into_os_string())),
             _ => return None,
         },
         kind::TEXT_DOMAIN => What::TextDomain { domain: name, directory: second.into() },

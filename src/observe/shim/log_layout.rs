@@ -142,10 +142,14 @@ pub mod fact {
     pub const ZONE: u32 = 12;
     /// A plugin (the path) asked for the state of the file in stat.
     pub const STATE: u32 = 13;
+    /// A plugin (the path) asked for the working directory.
+    pub const DIRECTORY: u32 = 14;
+    /// A plugin asked for a variable, whose name is the path.
+    pub const VARIABLE: u32 = 15;
 
     /// Whether it comes with its process.
     pub const fn has_process(fact: u32) -> bool {
-        fact == TIME || fact == HOST || fact >= CLOCK && fact != STATE
+        fact == TIME || fact == HOST || fact >= CLOCK && fact < STATE
     }
 }
 

@@ -54,9 +54,6 @@ after! {
     fn __readlink_chk(path: CText, out: Any, len: usize, room: usize) -> isize, |r| look_link(AT_FDCWD, path, failure(r));
     fn readlinkat(dirfd: i32, path: CText, out: Any, len: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
     fn __readlinkat_chk(dirfd: i32, path: CText, out: Any, len: usize, room: usize) -> isize, |r| look_at_link(dirfd, path, failure(r));
-    fn realpath(path: CText, out: Any) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
-    fn __realpath_chk(path: CText, out: Any, room: usize) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
-    fn canonicalize_file_name(path: CText) -> *mut u8, |r| look(AT_FDCWD, path, failure(r));
     fn __statfs(path: CText, out: Any) -> i32, |r| looked_at_file_system(path, failure(r));
     fn pathconf(path: CText, what: i32) -> isize, |r| look_access(AT_FDCWD, path, failure(r));
     fn ftok(path: CText, number: i32) -> i32, |r| look(AT_FDCWD, path, failure(r));
@@ -70,6 +67,41 @@ after! {
     fn getdirentries(fd: i32, out: Any, len: usize, base: Any) -> isize, |r| { let _ = r; list(fd, c"".as_ptr().cast(), 0) };
     fn getdirentries64(fd: i32, out: Any, len: usize, base: Any) -> isize, |r| { let _ = r; list(fd, c"".as_ptr().cast(), 0) };
     fn getdents64(fd: i32, out: Any, len: usize) -> isize, |r| list(fd, c"".as_ptr().cast(), 0);
+}
+
+// What a relative path really is shows the working directory: whether a plugin asks for it counts.
+tail_calls! {
+    fn realpath => "mov rdx, [rsp]\njmp {then}", "mov x2, x30\nb {then}", realpath_for;
+    fn __realpath_chk => "mov rcx, [rsp]\njmp {then}", "mov x3, x30\nb {then}", realpath_chk_for;
+    fn canonicalize_file_name => "mov rsi, [rsp]\njmp {then}", "mov x1, x30\nb {then}", real_name_for;
+}
+
+unsafe extern "C" fn realpath_for(path: CText, out: Any, caller: usize) -> *mut u8 {
+    let real = real!(realpath(path: CText, out: Any) -> *mut u8);
+    // SAFETY: the path is null or a C string, by the contract of the real function.
+    unsafe { look_for(path, failure(real), caller) };
+    real
+}
+
+unsafe extern "C" fn realpath_chk_for(path: CText, out: Any, room: usize, caller: usize) -> *mut u8 {
+    let real = real!(__realpath_chk(path: CText, out: Any, room: usize) -> *mut u8);
+    // SAFETY: as above.
+    unsafe { look_for(path, failure(real), caller) };
+    real
+}
+
+unsafe extern "C" fn real_name_for(path: CText, caller: usize) -> *mut u8 {
+    let real = real!(canonicalize_file_name(path: CText) -> *mut u8);
+    // SAFETY: as above.
+    unsafe { look_for(path, failure(real), caller) };
+    real
+}
+
+/// Notes a question for the real name of a path.
+unsafe fn look_for(path: CText, errno: u16, caller: usize) {
+    note::directory_for(caller);
+    // SAFETY: the caller's path is null or a C string.
+    unsafe { look(AT_FDCWD, path, errno) };
 }
 
 unsafe fn look_at_link(dirfd: i32, path: CText, errno: u16) {

@@ -62,6 +62,10 @@ pub unsafe fn path(dirfd: i32, path: *const u8, entry: LogEntry) {
     // SAFETY: the caller's promise.
     let path = spell(dirfd, unsafe { raw::bytes(path) }, &mut room);
     append(&LogEntry { path, ..entry });
+    // A link or a file there may show the directory, arguments, or where objects lie; who asked is not known.
+    if path[0].starts_with(b"/proc/") {
+        directory_for(UNKNOWN);
+    }
 }
 
 /// Notes that a path was asked about.
@@ -123,6 +127,28 @@ pub fn state_for(plugin: &Object, stat: FileStat) {
         path: [plugin.path(), b"", b""],
         ..LogEntry::default()
     });
+}
+
+/// Notes that a plugin asked for the working directory, if `caller` is an address in one.
+#[inline(never)]
+pub fn directory_for(caller: usize) {
+    if log().is_some() && plugin_at(caller).is_some() {
+        fact_for(fact::DIRECTORY, caller);
+    }
+}
+
+/// Notes a variable that was asked for, and whether `caller` is an address in a plugin.
+///
+/// # Safety
+/// `name` is a C string.
+pub unsafe fn variable_for(name: *const u8, caller: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { variable(name) };
+    if log().is_some() && plugin_at(caller).is_some() {
+        // SAFETY: the caller's promise.
+        let path = [unsafe { raw::bytes(name) }, b"", b""];
+        append(&LogEntry { kind: kind::FACT, flags: fact::VARIABLE, path, ..LogEntry::default() });
+    }
 }
 
 /// Notes a fact with the plugin that it comes from, if `caller` is an address in one.
@@ -254,8 +280,9 @@ pub unsafe fn variable(name: *const u8) {
     }
     // SAFETY: the caller's promise.
     let name = unsafe { raw::bytes(name) };
-    // Of the job server's variables each question is noted: rustc asks once, the crate may ask again.
-    if is_new(&KNOWN, name) || name.ends_with(b"FLAGS") {
+    // Of the job server's variables each question is noted (rustc asks once, the crate may ask again), and of the one that
+    // names what a build script has made: each should be for a file there.
+    if is_new(&KNOWN, name) || name.ends_with(b"FLAGS") || name == b"OUT_DIR" {
         append(&LogEntry { kind: kind::GETENV, path: [name, b"", b""], ..LogEntry::default() });
     }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::observe::known::{clocks, pseudo};
-use crate::observe::shim::log::{Event, What};
+use crate::observe::shim::log::{Event, PluginQuestion, What};
 use crate::observe::shim::log_layout::FileStat;
 use crate::observe::{Fact, LeftOut, Made, Observation, Unsteady};
 use crate::shm::stat::Stat;
@@ -402,10 +402,10 @@ impl Trace {
             What::Network => self.fact(Fact::Network),
             What::Session => self.fact(Fact::UnrepeatableInput),
             What::Locale => self.fact(Fact::Locale),
-            What::State { plugin, file } => self.asked_state(plugin, file),
             What::Incomplete { reason } => {
                 self.seen.incomplete.get_or_insert_with(|| reason.clone());
             }
+            What::Plugin(question) => self.plugin_asked(question),
             // Those of `unsteady`, of the loader and libc, and those of `Programs`.
             What::Clock { .. } | What::Random | What::Process { .. } | What::System => {}
             What::Users
@@ -466,8 +466,16 @@ impl Trace {
         self.images.get(&process).is_some_and(|image| clocks::is_idle_program(image))
     }
 
-    fn asked_state(&mut self, plugin: &Path, file: &FileStat) {
-        self.seen.states.insert((inode(file), plugin.to_owned()));
+    fn plugin_asked(&mut self, question: &PluginQuestion) {
+        match question {
+            PluginQuestion::State { plugin, file } => {
+                self.seen.states.insert((inode(file), plugin.clone()));
+            }
+            PluginQuestion::Variable(name) => {
+                self.seen.plugin_variables.insert(name.clone());
+            }
+            PluginQuestion::Directory => self.fact(Fact::PluginDirectory),
+        }
     }
 
     fn asked(&mut self, process: u32, name: &OsString) {

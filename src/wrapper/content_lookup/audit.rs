@@ -3,9 +3,11 @@
 //! The first such hit of a class of commands is compared, and one in 64 after it. A difference ends the sharing between
 //! directories for that class. Read next: `store/audits.rs`, `docs/places.md`.
 
+use std::collections::BTreeSet;
+
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::probe::command::{Command, TOOL, fields};
+use crate::probe::command::{Command, REMAP, TOOL, fields};
 use crate::store::Store;
 use crate::store::audits::{Audited, audited, note};
 use crate::store::draft::Draft;
@@ -24,11 +26,11 @@ pub enum Standing {
     Refuse,
 }
 
-/// What is done with this record here; `keep` says whether a comparison can be noted.
-pub fn standing(store: &Store, command: &Command, draft: &Draft, keep: bool) -> Standing {
+/// What is done with this record here; `may_compare` is false where a comparison cannot be noted, or says nothing.
+pub fn standing(store: &Store, command: &Command, draft: &Draft, may_compare: bool) -> Standing {
     match audited(store.directory(), class(command)) {
         Audited::Differs => Standing::Refuse,
-        _ if !keep => Standing::Serve,
+        _ if !may_compare => Standing::Serve,
         Audited::Never => Standing::Compare,
         Audited::Same if drawn(command, draft) => Standing::Compare,
         Audited::Same => Standing::Serve,
@@ -53,15 +55,33 @@ fn texts(draft: &Draft) -> [Option<[u8; 32]>; 2] {
     [&draft.stdout, &draft.stderr].map(|text| text.as_ref().map(|blob| blob.digest))
 }
 
-/// Commands of one tool with the same options, whatever they compile: names and macros do not count.
+/// Options that only say what things are called, where they are, or what the program's own code asks for.
+const NAMING: [&[u8]; 8] = [
+    b"--cap-lints",
+    b"--cfg",
+    b"--check-cfg",
+    b"--crate-name",
+    b"--edition",
+    b"--extern",
+    b"-L",
+    b"-l",
+];
+
+/// Commands of one tool with the same options, in whatever order, whatever they compile: names and macros do not count. Of a
+/// crate its type does.
 fn class(command: &Command) -> u64 {
-    let mut hasher = Xxh3::new();
-    let words = fields(command.bytes()).skip(TOOL);
+    let words: Vec<&[u8]> = fields(command.bytes()).skip(TOOL).collect();
     let is_name = |word: &[u8]| {
-        !word.starts_with(b"-") || word.get(1).is_some_and(|letter| b"DUIoiM".contains(letter))
+        !word.starts_with(b"-")
+            || word.get(1).is_some_and(|letter| b"DUIoiM".contains(letter))
+            || NAMING.iter().any(|option| word.starts_with(option))
     };
-    for (at, word) in words.enumerate().filter(|(at, word)| *at == 0 || !is_name(word)) {
-        hasher.update(&[u8::from(at == 0)]);
+    let types = words.windows(2).filter(|pair| pair[0] == b"--crate-type").map(|pair| pair[1]);
+    let options = words.iter().skip(1).copied().filter(|word| !is_name(word)).chain(types);
+    let options: BTreeSet<&[u8]> = options.collect();
+    let mut hasher = Xxh3::new();
+    let is_mapped = fields(command.bytes()).nth(REMAP).unwrap_or_default();
+    for word in words.first().into_iter().chain([&is_mapped]).chain(&options) {
         hasher.update(word);
         hasher.update(&[0]);
     }
@@ -96,6 +116,11 @@ mod tests {
         assert_eq!(of("gcc -O2 -c a.c -o a.o"), of("gcc -O2 -DX -Ib -c b.c -o b.o"));
         assert_ne!(of("gcc -O2 -c a.c"), of("gcc -O3 -c a.c"));
         assert_ne!(of("gcc -O2 -c a.c"), of("clang -O2 -c a.c"));
+        assert_eq!(
+            of("rustc --crate-name a --crate-type lib --cfg x --cfg y -L p -C opt-level=3"),
+            of("rustc --crate-name b --crate-type lib -C opt-level=3 --extern a=b")
+        );
+        assert_ne!(of("rustc --crate-type lib a.rs"), of("rustc --crate-type bin a.rs"));
     }
 
     #[test]

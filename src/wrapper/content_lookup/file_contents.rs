@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::builder::file_states::FileStates;
 use crate::builder::library_answers::Libraries;
-use crate::builder::places::Places;
+use crate::builder::places::{Places, hidden_digest};
 use crate::builder::search::search;
 use crate::probe::command::Command;
 use crate::probe::judge::Environment;
@@ -53,7 +53,12 @@ impl<'a> FileContents<'a> {
             contents.push(self.digest(&places.show_path(path), *kind)?);
         }
         for (name, flags) in &set.variables {
-            contents.push(of_value(self.environment.digest(name.to_bytes(), *flags)));
+            let value = if flags & record::VALUE_NAMES_PLACES == 0 {
+                self.environment.digest(name.to_bytes(), *flags)
+            } else {
+                hidden_digest(self.environment, name, *flags, places)
+            };
+            contents.push(of_value(value));
         }
         Some(contents)
     }

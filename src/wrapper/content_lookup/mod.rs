@@ -51,6 +51,8 @@ pub struct Wanted<'a> {
     pub places: &'a Places,
     /// The key of the command's path sets.
     pub content_key: [u8; 16],
+    /// Whether two runs of the tool write the same, so that results of other directories can be compared with its own.
+    pub is_repeatable: bool,
 }
 
 /// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's
@@ -77,7 +79,7 @@ pub fn look(
                 if way.retell(store, policy, &mut draft).is_none() {
                     return false;
                 }
-                match standing(store, command, &draft, keep) {
+                match standing(store, command, &draft, keep && wanted.is_repeatable) {
                     Standing::Serve => {}
                     Standing::Refuse => return false,
                     Standing::Compare => {
@@ -115,7 +117,8 @@ pub fn is_true(store: &Store, wanted: &Wanted, arena: &mut [u8]) -> bool {
     let now = FileContents::new(store, wanted.command, wanted.environment);
     each_true(now, wanted, arena, |_, found, _| {
         is_true = found.way.is_none()
-            || standing(store, wanted.command, &found.draft, true) == Standing::Serve;
+            || standing(store, wanted.command, &found.draft, wanted.is_repeatable)
+                == Standing::Serve;
         is_true
     });
     is_true

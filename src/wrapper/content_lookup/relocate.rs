@@ -12,7 +12,7 @@ use crate::probe::command::{Command, DIRECTORY, ROOT, fields};
 use crate::probe::judge::Environment;
 use crate::record::{self, BlobRef};
 use crate::store::Store;
-use crate::store::draft::{Draft, DraftDirectory, DraftInput};
+use crate::store::draft::{Draft, DraftDirectory, DraftInput, DraftVariable};
 
 /// From one place to another.
 #[derive(Debug)]
@@ -133,12 +133,15 @@ pub fn relocated(
         }
         variable.value = environment.digest(b"PWD", variable.flags);
     }
-    let is_named = |name: &CStr| {
-        let value = environment.value(name.to_bytes()).unwrap_or_default();
-        !matches!(name.to_bytes(), b"PWD" | b"PATH") && way.is_mapped && way.now.occur_in(value)
-    };
-    if draft.variables.iter().any(|variable| is_named(&variable.name)) {
-        return None;
+    for variable in &mut draft.variables {
+        let DraftVariable { name, value, flags } = variable;
+        if *flags & record::VALUE_NAMES_PLACES != 0 {
+            // That it is the same but for its places is in the result key.
+            *value = environment.digest(name.to_bytes(), *flags);
+        } else if !matches!(name.to_bytes(), b"PWD" | b"PATH") && way.is_mapped {
+            let value = environment.value(name.to_bytes()).unwrap_or_default();
+            (!way.now.occur_in(value)).then_some(())?;
+        }
     }
     let inputs = std::mem::take(&mut draft.inputs).into_iter();
     draft.inputs = inputs

@@ -124,7 +124,7 @@ impl Scene {
             let digest = *blake3::hash(&fs::read(self.at(name)).expect("a file")).as_bytes();
             push(path, kind, state, digest);
         }
-        let (set, contents) = PathSet::of(&draft);
+        let (set, contents) = PathSet::of(&draft, |variable| variable.value);
         draft.result_key = set.result_key(&CONTENT_KEY, self.request.command.place(), &contents);
         self.store.put_path_set(&CONTENT_KEY, &set).expect("stored");
         draft
@@ -150,7 +150,11 @@ impl Scene {
                 verdict.map_err(drop::<Difference>)
             });
         let (places, content_key) = (&Places::default(), CONTENT_KEY);
-        let is_true = is_true(store, &Wanted { command, environment, places, content_key }, arena);
+        let is_true = is_true(
+            store,
+            &Wanted { command, environment, places, content_key, is_repeatable: true },
+            arena,
+        );
         (probed.expect("the record is there"), is_true)
     }
 }
