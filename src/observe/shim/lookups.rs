@@ -83,7 +83,12 @@ unsafe extern "C" fn realpath_for(path: CText, out: Any, caller: usize) -> *mut 
     real
 }
 
-unsafe extern "C" fn realpath_chk_for(path: CText, out: Any, room: usize, caller: usize) -> *mut u8 {
+unsafe extern "C" fn realpath_chk_for(
+    path: CText,
+    out: Any,
+    room: usize,
+    caller: usize,
+) -> *mut u8 {
     let real = real!(__realpath_chk(path: CText, out: Any, room: usize) -> *mut u8);
     // SAFETY: as above.
     unsafe { look_for(path, failure(real), caller) };
