@@ -38,6 +38,9 @@ impl RecordBuilder<'_> {
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
         }
+        if let Some(reason) = self.unlike_ending() {
+            return Err(reason);
+        }
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }
@@ -134,7 +137,7 @@ impl RecordBuilder<'_> {
         self.has_foreign_code() || self.runs_unknown_programs()
     }
 
-    fn runs_unknown_programs(&self) -> bool {
+    pub(super) fn runs_unknown_programs(&self) -> bool {
         self.observation.images.iter().any(|image| !reads_variables_by_name(image))
     }
 

@@ -69,6 +69,9 @@ pub const ASKS_STREAMS: u32 = 256;
 /// The result says nothing of where it was made: it serves every directory in which its inputs are the same.
 pub const ANYWHERE: u32 = 512;
 
+/// The tool failed: its exit status is 1. Such a record serves this machine only.
+pub const FAILS: u32 = 1024;
+
 /// The head of the hot part.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -232,6 +235,9 @@ pub const NAMED_WHOLE: u32 = 32;
 /// A directory, which is made where it is not there; it has no blob.
 pub const DIRECTORY: u32 = 64;
 
+/// The tool removes the file if it is there (with [`ONLY_IF_ABSENT`]: it may not be there); it has no blob.
+pub const REMOVED: u32 = 256;
+
 /// What the content look-up compares of an input (cold part).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -310,6 +316,11 @@ impl<'a> Record<'a> {
     /// The outputs, in the order in which they are to be written.
     pub fn outputs(&self) -> Table<'a, Output> {
         Table::new(self.bytes, self.head.outputs)
+    }
+
+    /// The tool's exit status.
+    pub fn status(&self) -> u8 {
+        u8::from(self.has(FAILS))
     }
 
     /// Whether a flag is set.

@@ -5,6 +5,7 @@
 
 pub mod content_lookup;
 mod explain;
+mod failure;
 mod log;
 mod plan;
 mod request;
@@ -17,8 +18,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::builder::lookahead::Lookahead;
-use crate::builder::record_builder::{RecordBuilder, StartState};
-use crate::builder::{driver, search};
+use crate::builder::record_builder::{Ending, RecordBuilder, StartState};
+use crate::builder::{driver, failing, search};
 use crate::compilers::{self, Decision};
 use crate::config::{self, Config, Observer};
 use crate::env;
@@ -99,8 +100,8 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
 /// How a look-up ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Looked {
-    /// All is delivered.
-    Hit,
+    /// All is delivered; the exit status.
+    Hit(u8),
     /// Nothing is.
     Missed,
     /// Something was found whose text cannot be written.
@@ -210,12 +211,15 @@ impl Invocation {
     /// Looks a step up, and runs it if it is not found; its status.
     fn run_step(&self, store: &Store, step: &mut Step, before: Before) -> u8 {
         let looked = match before {
-            _ if self.config.recache => Looked::Missed,
+            _ if self.config.recache => {
+                self.forget_failures(store, step);
+                Looked::Missed
+            }
             Before::Unwritable => Looked::Unwritable,
             _ => self.look(store, step, before),
         };
-        if looked == Looked::Hit {
-            return 0;
+        if let Looked::Hit(status) = looked {
+            return status;
         }
         if let Err(error) = step.request.give_source_back() {
             return self.cannot_run(&error);
@@ -237,11 +241,13 @@ impl Invocation {
         let mut arena = vec![0; ARENA_BYTES];
         let unread = match before {
             Before::Missed if source.is_none() => Answer::Miss,
-            _ => probe::look(&store.cache, command, environment, &mut arena, || {}),
+            _ => probe::look(&store.cache, command, environment, &mut arena, |_| {}),
         };
         let undelivered = match unread {
-            Answer::Hit(By::Stamps) => return self.was_hit("direct hit", request),
-            Answer::Hit(By::Content) => return self.was_hit("content hit", request),
+            Answer::Hit(By::Stamps, status) => return self.was_hit("direct hit", request, status),
+            Answer::Hit(By::Content, status) => {
+                return self.was_hit("content hit", request, status);
+            }
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
                 let key = request.content_key(store, policy);
@@ -249,7 +255,7 @@ impl Invocation {
                 let looked =
                     content_lookup::look(store, command, environment, &key, &mut arena, keep);
                 match looked {
-                    ByContent::Hit => return self.was_hit("content hit", request),
+                    ByContent::Hit(status) => return self.was_hit("content hit", request, status),
                     ByContent::Undelivered(why) => Some(why),
                     ByContent::Miss => None,
                     ByContent::Compare(draft) => {
@@ -280,10 +286,11 @@ impl Invocation {
         !self.config.readonly && !store.is_read_only()
     }
 
-    fn was_hit(&self, how: &str, request: &Request) -> Looked {
+    fn was_hit(&self, how: &str, request: &Request, status: u8) -> Looked {
         request.source.iter().for_each(Source::leave_behind);
-        self.log.line(format_args!("{how}: {}", self.subject()));
-        Looked::Hit
+        let of = if status == 0 { "" } else { " of a failing run" };
+        self.log.line(format_args!("{how}{of}: {}", self.subject()));
+        Looked::Hit(status)
     }
 
     fn observers<'a>(&'a self, store: &'a Store, step: &'a Step) -> Option<Observers<'a>> {
@@ -332,13 +339,12 @@ impl Invocation {
         self.log.line(format_args!("ran for {:.2} ms", ended.wall.as_secs_f64() * 1e3));
         if !ended.status.is_success() {
             store.count(Counter::TOOL_FAILURES);
-            self.log.line(format_args!("tool failed: {}", self.subject()));
-            drop(observers);
+            self.keep_failure(store, step, observers, &ended, (start_state, ahead));
             return end_like(ended.status);
         }
         store.count(Counter::MISSES);
         match self.store_result(store, step, observers, &ended, (start_state, ahead)) {
-            Ok(()) => {
+            Ok(_) => {
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.subject()));
             }
@@ -354,6 +360,7 @@ impl Invocation {
         0
     }
 
+    /// Stores what came of a run; false if a failing one is only noted.
     fn store_result(
         &self,
         store: &Store,
@@ -361,11 +368,11 @@ impl Invocation {
         observers: Observers,
         ended: &Ended,
         (start_state, ahead): (StartState, Lookahead),
-    ) -> Result<(), NotStored> {
+    ) -> Result<bool, NotStored> {
         if !self.may_store(store) {
             return Err(NotStored::ReadOnly);
         }
-        let observation = observers.finish(ended.wall);
+        let observation = observers.finish(ended);
         self.log.line(format_args!(
             "observed {} inputs, {} absences, {} outputs",
             observation.inputs.len(),
@@ -387,8 +394,17 @@ impl Invocation {
             start_state,
             source: step.request.source.as_ref(),
             log: &|line| self.log.line(line),
+            ending: if ended.status.is_success() { Ending::Success } else { Ending::FirstFailure },
         };
-        let draft = builder.build(ahead.into_absent())?;
+        let absent = ahead.into_absent();
+        let builder = match builder.ending {
+            Ending::FirstFailure if failing::is_repeated(&builder, absent.clone())? => {
+                RecordBuilder { ending: Ending::RepeatedFailure, ..builder }
+            }
+            Ending::FirstFailure => return Ok(false),
+            _ => builder,
+        };
+        let draft = builder.build(absent)?;
         self.log.line("record built");
         let elsewhere = step.elsewhere.as_ref();
         let is_other =
@@ -403,7 +419,8 @@ impl Invocation {
                 store.count_error(counted);
             }
             error.not_stored()
-        })
+        })?;
+        Ok(true)
     }
 }
 

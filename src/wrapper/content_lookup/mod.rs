@@ -20,6 +20,7 @@ use crate::record::{Cold, Record};
 use crate::shm::segments::Entry;
 use crate::store::Store;
 use crate::store::draft::Draft;
+use crate::store::path_set::PathSet;
 
 pub use audit::compare;
 use audit::{Standing, standing};
@@ -29,8 +30,8 @@ use relocate::relocated;
 
 /// How a look-up by content ended.
 pub enum ByContent {
-    /// Delivered and counted.
-    Hit,
+    /// Delivered and counted; the exit status.
+    Hit(u8),
     /// No record is true.
     Miss,
     /// One is, but could not be delivered.
@@ -74,7 +75,7 @@ pub fn look(
                         // Failing costs the next look-up some time, nothing else.
                         let _ = store.put_record(&draft);
                     }
-                    outcome = ByContent::Hit;
+                    outcome = ByContent::Hit(record.status());
                     true
                 }
                 Err(why) => {
@@ -87,22 +88,38 @@ pub fn look(
     outcome
 }
 
-/// Whether a record is true by content now; nothing is delivered.
+/// The exit status of a record that is true by content now; nothing is delivered.
 pub fn is_true(
     store: &Store,
     command: &Command,
     environment: &Environment,
     content_key: &[u8; 16],
     arena: &mut [u8],
-) -> bool {
-    let mut is_true = false;
+) -> Option<u8> {
+    let mut status = None;
     let now = FileContents::new(store, command, environment);
     each_true(now, content_key, arena, |_, found, _| {
-        is_true =
+        let is_served =
             !found.is_moved || standing(store, command, &found.draft, true) == Standing::Serve;
-        is_true
+        status = is_served.then(|| found.record.status());
+        is_served
     });
-    is_true
+    status
+}
+
+/// The keys under which results of this command, with what its files contain now, stand.
+pub fn result_keys(
+    store: &Store,
+    command: &Command,
+    environment: &Environment,
+    content_key: &[u8; 16],
+) -> Vec<[u8; 16]> {
+    let mut now = FileContents::new(store, command, environment);
+    let of_set = |set: &PathSet| {
+        let contents = now.of_set(set)?;
+        Some([command.place(), &[]].map(|place| set.result_key(content_key, place, &contents)))
+    };
+    store.path_sets(content_key).iter().filter_map(of_set).flatten().collect()
 }
 
 /// A record that is true by content.

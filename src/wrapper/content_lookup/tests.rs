@@ -147,9 +147,9 @@ impl Scene {
         let Request { command, environment, .. } = &*request;
         let probed =
             probe::first_difference(&store.cache, command, environment, arena, |verdict| {
-                verdict.map_err(drop::<Difference>)
+                verdict.map(|(by, _)| by).map_err(drop::<Difference>)
             });
-        let is_true = is_true(store, command, environment, &CONTENT_KEY, arena);
+        let is_true = is_true(store, command, environment, &CONTENT_KEY, arena).is_some();
         (probed.expect("the record is there"), is_true)
     }
 }
