@@ -211,8 +211,8 @@ fn probes(criterion: &mut Criterion) {
         scene.store.put_record(&draft).expect("stored");
         group.bench_function(BenchmarkId::new("hit", inputs), |bencher| {
             bencher.iter(|| {
-                let answer = look(cache, &command, &environment, &mut arena, || {});
-                assert_eq!(answer, Answer::Hit(By::Stamps));
+                let answer = look(cache, &command, &environment, &mut arena, |_| {});
+                assert_eq!(answer, Answer::Hit(By::Stamps, 0));
             });
         });
     }
@@ -220,7 +220,7 @@ fn probes(criterion: &mut Criterion) {
     let (command, environment) = (command(start), Environment(start));
     group.bench_function("miss", |bencher| {
         bencher.iter(|| {
-            let answer = look(cache, &command, &environment, &mut arena, || {});
+            let answer = look(cache, &command, &environment, &mut arena, |_| {});
             assert_eq!(answer, Answer::Miss);
         });
     });
@@ -247,7 +247,7 @@ fn portable_look_ups(criterion: &mut Criterion) {
             content_key,
             is_repeatable: true,
         };
-        let mut is_true = || content_lookup::is_true(&scene.store, &wanted, &mut arena);
+        let mut is_true = || content_lookup::is_true(&scene.store, &wanted, &mut arena).is_some();
         assert!(is_true(), "the record of {inputs} inputs is true");
         group.bench_function(BenchmarkId::new("look_up", inputs), |bencher| {
             bencher.iter(|| assert!(is_true()));

@@ -39,7 +39,7 @@ impl RecordBuilder<'_> {
         } else {
             !self.runs_unknown_code()
         };
-        if !runs_known_code || draft.flags & record::STAMPS_ONLY != 0 {
+        if self.is_failing() || !runs_known_code || draft.flags & record::STAMPS_ONLY != 0 {
             return Err(Binds::Command);
         }
         self.vet_arguments()?;

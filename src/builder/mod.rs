@@ -6,6 +6,7 @@
 
 pub mod driver;
 pub mod equal_contents;
+pub mod failing;
 pub mod file_states;
 mod inputs;
 pub mod library_answers;

@@ -172,6 +172,18 @@ pub fn split(path: &Path) -> Option<(&Path, &OsStr)> {
     Some((Path::new(OsStr::from_bytes(parent)), OsStr::from_bytes(name)))
 }
 
+/// A directory without the `/` or `/.` at its end, which change nothing.
+pub fn bare_directory(path: &Path) -> &Path {
+    let mut bytes = path.as_os_str().as_bytes();
+    while let Some(shorter) = bytes.strip_suffix(b"/.").or_else(|| bytes.strip_suffix(b"/")) {
+        if shorter.is_empty() {
+            break;
+        }
+        bytes = shorter;
+    }
+    Path::new(OsStr::from_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

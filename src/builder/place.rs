@@ -14,7 +14,7 @@ use std::path::{Component, Path};
 
 use super::path_walker::path_of;
 use super::places::{Places, hidden_digest, is_at_or_below};
-use super::record_builder::RecordBuilder;
+use super::record_builder::{Ending, RecordBuilder};
 use crate::compilers::{ShowsDirectory, holds_options};
 use crate::outcome::NotStored;
 use crate::record;
@@ -94,7 +94,7 @@ pub fn above(directory: &[u8], climb: u32) -> Option<&[u8]> {
 
 impl RecordBuilder<'_> {
     /// Gives a record the key under which it is found by content, in this place or, if it is free of it, in every place; its
-    /// path set goes into the store.
+    /// path set goes into the store, unless it is only noted.
     pub(super) fn set_result_key(&self, draft: &mut Draft) -> Result<(), NotStored> {
         let free = if self.places.is_empty() {
             self.free_of_place(draft)
@@ -123,6 +123,9 @@ impl RecordBuilder<'_> {
             return Ok(());
         };
         draft.result_key = set.result_key(&self.content_key, place, &contents);
+        if self.ending == Ending::FirstFailure {
+            return Ok(());
+        }
         let put = self.store.put_path_set(&self.content_key, &set);
         put.map_err(|error| error.not_stored())
     }
@@ -130,6 +133,7 @@ impl RecordBuilder<'_> {
     /// Makes a record one for every place, if its result is free of this one; what binds it if not.
     fn free_of_place(&self, draft: &mut Draft) -> Result<(), Binds> {
         let is_known = self.policy.shows_directory == ShowsDirectory::Never
+            && !self.is_failing()
             && !self.runs_unknown_code()
             && draft.flags & record::STAMPS_ONLY == 0;
         if !is_known {

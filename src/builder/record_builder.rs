@@ -18,7 +18,7 @@ use super::file_states::{
     Absences, Absent, FileStates, KnownAbsent, names_directory, now_ns, since_epoch_ns,
 };
 use super::inputs::Inputs;
-use super::path_walker::c_path;
+use super::path_walker::{bare_directory, c_path};
 use super::places::Places;
 use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};
@@ -66,6 +66,19 @@ pub struct RecordBuilder<'a> {
     pub source: Option<&'a Source>,
     /// Where it is said which file is a reason not to store.
     pub log: &'a dyn Fn(Arguments<'_>),
+    /// Whether the tool failed, and what of its blobs is to be done, see `failing.rs`.
+    pub ending: Ending,
+}
+
+/// How the run ended that a record is to be built of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The tool succeeded.
+    Success,
+    /// It failed. Nothing of it is stored: its outputs and its text are only named, to compare them with another run's.
+    FirstFailure,
+    /// It failed as the last time.
+    RepeatedFailure,
 }
 
 /// What is so when a tool is about to start.
@@ -140,6 +153,7 @@ impl RecordBuilder<'_> {
         let has_text = !is_silent(text);
         let asks = has_text || self.runs_unknown_code();
         when(has_text, record::HAS_TEXT)
+            | when(self.is_failing(), record::FAILS)
             | when(has_text && self.start_state.streams.merged, record::MERGED)
             | when(asks && self.start_state.streams.out_terminal, record::OUT_TERMINAL)
             | when(asks && self.start_state.streams.err_terminal, record::ERR_TERMINAL)
@@ -147,13 +161,6 @@ impl RecordBuilder<'_> {
             | when(self.is_judged_by_stamps_only(), record::STAMPS_ONLY)
             | when(self.reads_standard_input(), self.start_state.standard_input)
             | when(self.runs_unknown_code(), record::ASKS_STREAMS)
-    }
-
-    fn blob(&self, bytes: &[u8]) -> Result<Option<BlobRef>, NotStored> {
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        self.store.put_blob(bytes).map(Some).map_err(|error| error.not_stored())
     }
 
     fn variables(&self) -> Result<Vec<DraftVariable>, NotStored> {
@@ -226,12 +233,13 @@ impl RecordBuilder<'_> {
         for output in &self.observation.outputs {
             outputs.push(self.output(files, output).inspect_err(self.naming(&output.path))?);
         }
-        if self.observation.outputs.is_empty() && !self.policy.is_question {
+        if self.observation.outputs.is_empty() && !self.policy.is_question && !self.is_failing() {
             return Err(NotStored::NoOutput);
         }
         // What a build tool waits for comes last: if we are killed in between, it is missing, and is made again.
         let primary = self.policy.primary_output.as_deref().and_then(c_path);
         outputs.sort_by_key(|output| primary.as_ref() == Some(&output.path));
+        outputs.extend(self.removed()?);
         Ok(outputs)
     }
 
@@ -287,7 +295,7 @@ impl RecordBuilder<'_> {
             return Err(NotStored::OutputChanged);
         }
         let file = std::fs::File::open(&seen.path).map_err(|_| NotStored::OutputChanged)?;
-        let blob = self.store.put_file(&file).map_err(|error| error.not_stored())?;
+        let blob = self.keep_file(&file)?;
         if raw::lstat(&path).map(|now| now.stat) != Ok(state.stat) {
             return Err(NotStored::OutputChanged);
         }
@@ -304,7 +312,11 @@ impl RecordBuilder<'_> {
             | when(seen.how == Made::Renamed, record::NAMED_WHOLE)
             | when(may_ask && seen.existed_before, record::ONLY_IF_PRESENT)
             | when(may_ask && !seen.existed_before, record::ONLY_IF_ABSENT);
-        Ok(DraftOutput { path, create_mode: seen.create_mode, mode, flags, blob })
+        let output = DraftOutput { path, create_mode: seen.create_mode, mode, flags, blob };
+        if self.may_be_short(&output) {
+            return Err(NotStored::UnrepeatableInput);
+        }
+        Ok(output)
     }
 
     /// Whether an output that a program may have had open at its end has not changed since the tool's.
@@ -339,11 +351,12 @@ impl RecordBuilder<'_> {
         };
         let outputs = self.observation.outputs.iter().map(|output| &*output.path);
         let made = self.observation.directories.iter().map(|made| &*made.path);
-        outputs.chain(made).filter_map(directory_of).collect()
+        let removed = self.observation.removed.iter().map(|removed| &*removed.path);
+        outputs.chain(made).chain(removed).filter_map(directory_of).collect()
     }
 
     /// Says which file a reason is about.
-    fn naming<'p>(&'p self, path: &'p Path) -> impl Fn(&NotStored) + 'p {
+    pub(super) fn naming<'p>(&'p self, path: &'p Path) -> impl Fn(&NotStored) + 'p {
         move |reason| (self.log)(format_args!("{}: {}", reason.name(), path.display()))
     }
 
@@ -478,18 +491,6 @@ fn has_default_acl(path: &Path) -> bool {
 
 fn when(condition: bool, flag: u32) -> u32 {
     if condition { flag } else { 0 }
-}
-
-/// A directory without the `/` or `/.` at its end, which change nothing.
-fn bare_directory(path: &Path) -> &Path {
-    let mut bytes = path.as_os_str().as_bytes();
-    while let Some(shorter) = bytes.strip_suffix(b"/.").or_else(|| bytes.strip_suffix(b"/")) {
-        if shorter.is_empty() {
-            break;
-        }
-        bytes = shorter;
-    }
-    Path::new(OsStr::from_bytes(bytes))
 }
 
 fn is_silent(text: &Text) -> bool {

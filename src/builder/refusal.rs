@@ -42,6 +42,9 @@ impl RecordBuilder<'_> {
         if let Some(reason) = self.observation.facts.iter().copied().find_map(refused) {
             return Err(reason);
         }
+        if let Some(reason) = self.unlike_ending() {
+            return Err(reason);
+        }
         if let Some(reason) = self.unsteady() {
             return Err(reason);
         }

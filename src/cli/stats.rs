@@ -74,6 +74,7 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
         "not_stored": reasons(&not_stored),
         "passed_through": reasons(&passed),
         "tool_failures": sum(Counter::TOOL_FAILURES),
+        "failure_hits": sum(Counter::FAILURE_HITS),
         "internal_errors": errors,
         "evictions": sum(Counter::EVICTIONS),
         "records": records,
@@ -118,6 +119,9 @@ fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     show_reasons(figures, "not_stored", "  not stored       ", out)?;
     show_reasons(figures, "passed_through", "passed through     ", out)?;
     writeln!(out, "failed compiles    {}", number("tool_failures"))?;
+    if number("failure_hits") > 0 {
+        writeln!(out, "  from the cache   {}", number("failure_hits"))?;
+    }
     show_reasons(figures, "internal_errors", "internal errors    ", out)?;
     writeln!(out, "time saved         {}", duration(number("time_saved_ms")))?;
     let (used, max) = (number("bytes_used"), number("bytes_max"));

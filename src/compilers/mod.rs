@@ -17,6 +17,7 @@ mod clang;
 mod command;
 mod crates;
 mod depfile;
+mod diagnostics;
 mod gcc;
 mod names;
 mod placed;
@@ -164,6 +165,11 @@ impl Policy {
         self.family == Family::Rustc && !self.is_text_output(output)
     }
 
+    /// Whether the tool says nothing if it could not write all of this output: rustc of its dep-info.
+    pub fn hides_write_errors(&self, output: &Path) -> bool {
+        self.family == Family::Rustc && self.is_text_output(output)
+    }
+
     /// Whether two files of equal content are told apart by the tool, as a compiler does that honours `#pragma once`.
     pub fn equal_contents_matter(&self) -> bool {
         !matches!(self.family, Family::Rustc | Family::Archiver | Family::Linker | Family::Copier)
@@ -188,6 +194,12 @@ impl Policy {
     /// Whether the tool loads code of the project (proc macros) while it runs, without an option that says so.
     pub fn loads_macros(&self) -> bool {
         self.family == Family::Rustc
+    }
+
+    /// Whether what the tool printed when it failed shows an error in its sources, which it finds again in the same ones.
+    pub fn shows_source_error(&self, stdout: &[u8], stderr: &[u8]) -> bool {
+        let is_known = self.driver.is_none() && !self.runs_foreign_code;
+        is_known && diagnostics::shows_source_error(self.family, stdout, stderr)
     }
 
     /// Whether an unknown program in the tool's tree may compare file times that the tool itself does not look at: a

@@ -39,6 +39,9 @@ pub fn before() -> Before {
     }
 }
 
+/// The exit status of what is delivered.
+static STATUS: Word = Word::new(0);
+
 /// The initial stack pointer, for going on at `_start` after a fault.
 static INITIAL_STACK: Word = Word::new(0);
 
@@ -115,12 +118,13 @@ unsafe extern "C" fn ibid_probe(stack: *const usize) {
     unsafe { net::arm(ibid_resume) };
     // SAFETY: nobody else uses the arena: the entry runs once.
     let arena = unsafe { &mut *ARENA.0.get() };
-    let answer = probe::before_libc(start, arena, || {
+    let answer = probe::before_libc(start, arena, |status| {
+        STATUS.store(u64::from(status), Ordering::Relaxed);
         // SAFETY: there is one thread, and `ibid_end` does not return.
         unsafe { net::arm_for_the_end(ibid_end) };
     });
     let before = match answer {
-        Some(Answer::Hit(_)) => raw::exit(0),
+        Some(Answer::Hit(_, status)) => raw::exit(i32::from(status)),
         Some(Answer::Undelivered(Undelivered::Unwritable)) => Before::Unwritable,
         Some(Answer::Miss | Answer::Undelivered(_)) => Before::Missed,
         None => Before::NotLooked,
@@ -131,7 +135,7 @@ unsafe extern "C" fn ibid_probe(stack: *const usize) {
 
 /// A fault when all is delivered: only counting is left, and the tool must not run as well.
 unsafe extern "C" fn ibid_end() {
-    raw::exit(0);
+    raw::exit(i32::from(STATUS.load(Ordering::Relaxed) != 0));
 }
 
 extern "C" fn ibid_disarm() {

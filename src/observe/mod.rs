@@ -44,6 +44,8 @@ pub struct Observation {
     pub outputs: Vec<SeenOutput>,
     /// Names at which something was made and is no more at the end, and those that were wanted away.
     pub temporaries: Vec<PathBuf>,
+    /// Files that are gone at the end by the tool's doing, and would be whether or not something was there before.
+    pub removed: Vec<Removed>,
     /// Directories that were made, or were to be made and were there; each exists at the end.
     pub directories: Vec<MadeDirectory>,
     /// Names of variables that were asked for.
@@ -168,6 +170,15 @@ pub struct MadeDirectory {
     pub by: PathBuf,
 }
 
+/// A file that the tool removed: one that was there before, or one that it had made where it would have replaced one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// As spelled by the tool.
+    pub path: PathBuf,
+    /// Whether something was there before the tool.
+    pub was_there: bool,
+}
+
 /// How an output came to its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Made {
@@ -194,9 +205,9 @@ pub enum Fact {
     /// A device, pipe, socket or pseudo file that is not on the list of harmless ones was read; or a file could not be used
     /// for a reason of that moment.
     UnrepeatableInput,
-    /// A symlink, a directory, a hard link or a device was made and still exists, or something was removed that the
-    /// tool tree had not made, or mode, owner, times or attributes were set of a file that is not an output; of an
-    /// output, explicit times, attributes or another group.
+    /// A symlink, a directory, a hard link or a device was made and still exists, or mode, owner, times or attributes were
+    /// set of a file that is not an output; of an output, explicit times, attributes or another group. (What was removed:
+    /// see [`Observation::removed`].)
     SideEffect,
     /// A file was read and later written in place.
     InputModified,

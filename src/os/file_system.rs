@@ -2,10 +2,10 @@
 //!
 //! Only what is known to work is trusted; everything else is the caller's to refuse. Source: `statfs(2)`.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -14,6 +14,7 @@ use linux_raw_sys::general::{
     FUSE_SUPER_MAGIC, MSDOS_SUPER_MAGIC, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC as OVERLAY,
     RAMFS_MAGIC, SMB2_SUPER_MAGIC, TMPFS_MAGIC, V9FS_MAGIC, XFS_SUPER_MAGIC,
 };
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::shm::clock;
@@ -69,6 +70,20 @@ pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
         at += len as u64;
     }
     Ok(())
+}
+
+/// Whether so many bytes can be written to files in `directory` now; nothing is left there.
+pub fn has_room(directory: &Path, bytes: u64) -> bool {
+    let flags = OFlags::TMPFILE.bits().cast_signed();
+    let file = OpenOptions::new().write(true).mode(0o600).custom_flags(flags).open(directory);
+    if let Ok(file) = file {
+        return reserve(&file, bytes).is_ok();
+    }
+    // Not all have files without a name; what they say of themselves knows no quota.
+    rustix::fs::statvfs(directory).is_ok_and(|state| {
+        let has_names = state.f_favail > 0 || state.f_files == 0;
+        has_names && state.f_bavail.saturating_mul(state.f_frsize) >= bytes
+    })
 }
 
 /// How large the file system of `directory` is.

@@ -225,6 +225,12 @@ fn write_outputs(
             }
             continue;
         }
+        if output.flags & record::REMOVED != 0 {
+            if is_occupied {
+                remove(record, &output)?;
+            }
+            continue;
+        }
         (spot.device, spot.inode) =
             write_output(record, &output, is_occupied, blobs, creation_mask, &mut *scratch)?;
     }
@@ -237,6 +243,15 @@ fn make_directory(record: &Record<'_>, output: &Output) -> Result<(), Undelivere
     let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
     match raw::make_directory(path, output.create_mode) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(Undelivered::Failed(error)),
+    }
+}
+
+/// Removes what the tool removes. It stays so if the delivery fails: the tool removes it, too.
+fn remove(record: &Record<'_>, output: &Output) -> Result<(), Undelivered> {
+    let path = record.string(output.path).ok_or(Undelivered::Corrupt)?;
+    match raw::unlink(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(Undelivered::Failed(error)),
     }
 }
@@ -277,6 +292,18 @@ fn remove_outputs(record: &Record<'_>, spots: &[Spot]) {
 /// What stands at an output's place: nothing, or a plain file such as the tool itself would have left there.
 fn is_occupied(path: &CStr, output: &Output) -> Result<bool, Undelivered> {
     let appends = output.flags & record::ONLY_IF_ABSENT != 0;
+    if output.flags & record::REMOVED != 0 {
+        // Some tools cut a file before they remove it, which a second name would show.
+        let is_plain = |state: &raw::FileState| {
+            let is_ours = state.is_regular() && state.uid == raw::user();
+            is_ours && state.links == 1 && state.mode & 0o200 != 0
+        };
+        return match raw::lstat(path) {
+            Err(Errno::NOENT) => Ok(false),
+            Ok(state) if is_plain(&state) && !appends => Ok(true),
+            _ => Err(Undelivered::Special),
+        };
+    }
     if output.flags & record::DIRECTORY != 0 {
         // Where a link leads shows in what the tool writes.
         return match raw::lstat(path) {

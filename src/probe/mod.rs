@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
 use crate::index::cache::Cache;
-use crate::record::{Cold, Record};
+use crate::record::{self, Cold, Record};
 use crate::shm::counters::Counter;
 use crate::shm::segments::Entry;
 use crate::shm::start::Start;
@@ -30,8 +30,8 @@ use settings::Settings;
 /// How a look-up by what is known of files without reading them ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Delivered and counted.
-    Hit(By),
+    /// Delivered and counted: by what the record is true, and the exit status.
+    Hit(By, u8),
     /// The tool must run.
     Miss,
     /// A record was true, but its outputs could not be delivered.
@@ -63,13 +63,13 @@ pub fn cold_part<'a>(
     is_right.then_some((Cold(cold), rest))
 }
 
-/// Looks a command up and delivers what is found. `delivered` is called when all is written.
+/// Looks a command up and delivers what is found. `delivered` is called with the exit status when all is written.
 pub fn look(
     cache: &Cache,
     command: &Command,
     environment: &Environment,
     arena: &mut [u8],
-    delivered: impl FnOnce(),
+    delivered: impl FnOnce(u8),
 ) -> Answer {
     let key = command.direct_key();
     let delivered = Cell::new(Some(delivered));
@@ -80,12 +80,12 @@ pub fn look(
         let Ok(by) = verdict else { continue };
         match deliver_record(cache, &record, command.creation_mask, rest, || {
             if let Some(delivered) = delivered.take() {
-                delivered();
+                delivered(record.status());
             }
         }) {
             Ok(()) => {
                 count_hit(cache, &record, by);
-                return Answer::Hit(by);
+                return Answer::Hit(by, record.status());
             }
             Err(Undelivered::Unwritable) => return Answer::Undelivered(Undelivered::Unwritable),
             Err(why) => answer = Answer::Undelivered(why),
@@ -123,6 +123,10 @@ pub fn deliver_record(
 /// Counts a hit and what it saved.
 pub fn count_hit(cache: &Cache, record: &Record<'_>, by: By) {
     let counter = match by {
+        _ if record.has(record::FAILS) => {
+            cache.volatile.add(Counter::FAILURE_HITS, 1);
+            Counter::TOOL_FAILURES
+        }
         By::Stamps => Counter::INVOCATION_HITS,
         By::Content => Counter::PORTABLE_HITS,
     };
@@ -130,18 +134,19 @@ pub fn count_hit(cache: &Cache, record: &Record<'_>, by: By) {
     cache.volatile.add(Counter::TIME_SAVED_US, record.head.tool_us);
 }
 
-/// The first difference of the newest record under the direct key, for `explain`.
+/// The first difference of the newest record under the direct key, or by what it is true and its exit status, for `explain`.
 pub fn first_difference<R>(
     cache: &Cache,
     command: &Command,
     environment: &Environment,
     arena: &mut [u8],
-    tell: impl FnOnce(Result<By, Difference<'_>>) -> R,
+    tell: impl FnOnce(Result<(By, u8), Difference<'_>>) -> R,
 ) -> Option<R> {
     let key = command.direct_key();
     let (_, entry) = cache.records(&key).next()?;
     let (record, rest) = hot_part(&entry, arena)?;
-    Some(tell(judge_record(cache, (&entry, &record), rest, command, environment)))
+    let verdict = judge_record(cache, (&entry, &record), rest, command, environment);
+    Some(tell(verdict.map(|by| (by, record.status()))))
 }
 
 /// What happened before libc started.
@@ -158,9 +163,9 @@ pub enum Before {
     Unwritable = 3,
 }
 
-/// The whole hit, before libc starts; `None` if nothing could be looked up. `delivered` is called when all
-/// outputs and texts are written: from then on the tool must not run.
-pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce()) -> Option<Answer> {
+/// The whole hit, before libc starts; `None` if nothing could be looked up. `delivered` is called with the
+/// exit status when all outputs and texts are written: from then on the tool must not run.
+pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce(u8)) -> Option<Answer> {
     let call = Call::read(&start)?;
     let environment = Environment(start);
     // One by one: a table of names would be one more page to map.

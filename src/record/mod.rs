@@ -73,6 +73,9 @@ pub const MAPPED: u32 = 2048;
 /// Of [`MAPPED`]: what is printed names places as paths, and is written anew for others.
 pub const TEXT_NAMES_PLACES: u32 = 4096;
 
+/// The tool failed: its exit status is 1. Such a record serves this machine only.
+pub const FAILS: u32 = 1024;
+
 /// The head of the hot part.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -239,6 +242,8 @@ pub const DIRECTORY: u32 = 64;
 
 /// A text that names places as paths, and is written anew for others.
 pub const NAMES_PLACES: u32 = 128;
+/// The tool removes the file if it is there (with [`ONLY_IF_ABSENT`]: it may not be there); it has no blob.
+pub const REMOVED: u32 = 256;
 
 /// What the content look-up compares of an input (cold part).
 #[repr(C)]
@@ -318,6 +323,11 @@ impl<'a> Record<'a> {
     /// The outputs, in the order in which they are to be written.
     pub fn outputs(&self) -> Table<'a, Output> {
         Table::new(self.bytes, self.head.outputs)
+    }
+
+    /// The tool's exit status.
+    pub fn status(&self) -> u8 {
+        u8::from(self.has(FAILS))
     }
 
     /// Whether a flag is set.

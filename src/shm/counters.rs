@@ -36,12 +36,14 @@ impl Counter {
     pub const MISSES: Counter = Counter(2);
     /// Results stored.
     pub const STORED: Counter = Counter(3);
-    /// The tool ran and failed.
+    /// The tool failed, or a failing run was served.
     pub const TOOL_FAILURES: Counter = Counter(4);
     /// Microseconds of tool time that hits saved.
     pub const TIME_SAVED_US: Counter = Counter(5);
     /// Segments evicted.
     pub const EVICTIONS: Counter = Counter(6);
+    /// Failing runs that were served; each of them is one of [`Counter::TOOL_FAILURES`], too.
+    pub const FAILURE_HITS: Counter = Counter(7);
 
     /// The counter of pass-through reason number `reason`.
     pub const fn passed_through(reason: usize) -> Counter {

@@ -118,6 +118,8 @@ pub enum Kind {
     Blob,
     /// Names whose contents find a record.
     PathSet,
+    /// What a failing run gave the last time, as a hash; no body.
+    Fingerprint,
 }
 
 /// The head of an entry, 128 bytes, at a multiple of [`UNIT_BYTES`].
@@ -126,7 +128,7 @@ pub enum Kind {
 pub struct EntryHeader {
     /// [`ENTRY_MAGIC`].
     pub magic: u32,
-    /// 1: record, 2: blob, 3: path set.
+    /// 1: record, 2: blob, 3: path set, 4: fingerprint.
     pub kind: u32,
     /// The segment's number (low 32 bits).
     pub seq: u32,
@@ -135,7 +137,7 @@ pub struct EntryHeader {
     /// The cache's identity.
     pub uuid: [u8; 16],
     /// A record: direct key, result key. A blob: BLAKE3 digest of the body. A path set: the key under which it is found, the
-    /// set's own.
+    /// set's own. A fingerprint: its key, zeros.
     pub key: [u8; 32],
     /// Length of the body, which follows at once.
     pub body_bytes: u64,
@@ -145,7 +147,7 @@ pub struct EntryHeader {
     pub stored_s: u32,
     /// XXH3-128 of the hot part (record) or of the body.
     pub sum: [u8; 16],
-    /// A record: hash of all that its content look-up compares and gives. Others: 0.
+    /// A record: hash of all that its content look-up compares and gives. A fingerprint: hash of the outcome. Others: 0.
     pub identity: [u8; 16],
     /// A record: hash of the environment it is true of. Others: 0.
     pub circumstances: u64,
@@ -204,6 +206,7 @@ impl EntryHeader {
             1 => Some(Kind::Record),
             2 => Some(Kind::Blob),
             3 => Some(Kind::PathSet),
+            4 => Some(Kind::Fingerprint),
             _ => None,
         }
     }
@@ -216,6 +219,7 @@ impl Kind {
             Kind::Record => 1,
             Kind::Blob => 2,
             Kind::PathSet => 3,
+            Kind::Fingerprint => 4,
         }
     }
 }

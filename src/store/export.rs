@@ -1,7 +1,7 @@
 //! Writes what a cache holds as one stream of bytes, for another cache to read.
 //!
 //! Written is what the index leads to and what is whole: records that can be true in another place or at another time,
-//! the blobs that they name, and all entries of other kinds. Damage and what is evicted meanwhile are left out.
+//! the blobs that they name, and all path sets. Failing runs, damage and what is evicted meanwhile are left out.
 //! Read next: `export_format.rs`, `import.rs`.
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub struct Exported {
     pub blobs: u64,
     /// All bytes.
     pub bytes: u64,
-    /// Records that were left out: damaged, with a blob that is gone, or true only by the stats of files.
+    /// Records that were left out: damaged, with a blob that is gone, true only by the stats of files, or of failing runs.
     pub left_out: u64,
 }
 
@@ -80,11 +80,11 @@ impl Selection {
             let Some(kind) = entry.header.kind() else { return };
             if kind == Kind::Blob {
                 found.insert(entry.header.key, place);
-            } else if kind != Kind::Record {
+            } else if kind == Kind::PathSet {
                 // What a record may need to be found, whenever that was stored.
                 selection.add(place, entry, false, Vec::new());
-            } else if u64::from(entry.header.stored_s) >= since_s {
-                match record_of(entry).filter(can_be_judged_by_content) {
+            } else if kind == Kind::Record && u64::from(entry.header.stored_s) >= since_s {
+                match record_of(entry).filter(is_of_use_elsewhere) {
                     Some(draft) => selection.add_record(place, entry, &draft, &mut numbers),
                     None => selection.left_out += 1,
                 }
@@ -193,9 +193,10 @@ pub(super) fn is_whole(header: &EntryHeader, body: &[u8]) -> bool {
     summed.is_some_and(|summed| xxh3_128(summed).to_le_bytes() == header.sum)
 }
 
-/// Whether a record can be true of other files with the same content. Another cache never believes a stamp of this one.
-pub(super) fn can_be_judged_by_content(draft: &Draft) -> bool {
-    draft.flags & record::STAMPS_ONLY == 0
+/// Whether a record can be true of other files with the same content, and may be true on another machine, as failing runs may
+/// not. Another cache never believes a stamp of this one.
+pub(super) fn is_of_use_elsewhere(draft: &Draft) -> bool {
+    draft.flags & (record::STAMPS_ONLY | record::FAILS) == 0
         && draft.inputs.iter().all(|input| input.kind != record::METADATA)
 }
 

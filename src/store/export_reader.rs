@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::export::{can_be_judged_by_content, is_whole};
+use super::export::{is_of_use_elsewhere, is_whole};
 use super::export_format::{FileHeader, MAGIC, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer};
 use super::verify::{blobs_of, decode_record};
 use crate::error::StoreError;
@@ -273,9 +273,10 @@ impl<'r> Reader<'r> {
         self.fill_whole(&mut body)?;
         if header.kind() != Some(Kind::Record) {
             let item = Item { header, at, blobs: Vec::new() };
-            return if is_whole(&header, &body) { Ok(item) } else { Err(damaged) };
+            let is_right = header.kind() == Some(Kind::PathSet) && is_whole(&header, &body);
+            return if is_right { Ok(item) } else { Err(damaged) };
         }
-        let Some(draft) = decode_record(&header, &body).filter(can_be_judged_by_content) else {
+        let Some(draft) = decode_record(&header, &body).filter(is_of_use_elsewhere) else {
             return Err(damaged);
         };
         if draft.identity() != header.identity {

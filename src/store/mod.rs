@@ -32,6 +32,7 @@ pub mod export;
 mod export_format;
 mod export_reader;
 mod files;
+pub mod fingerprint;
 pub mod gc;
 pub mod import;
 mod large;
@@ -183,13 +184,7 @@ impl Store {
 
     /// Stores bytes once; gives the name by which a record refers to them.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<BlobRef, StoreError> {
-        let digest = *blake3::hash(bytes).as_bytes();
-        let mut blob = BlobRef {
-            digest,
-            sum: xxhash_rust::xxh3::xxh3_128(bytes).to_le_bytes(),
-            len_bytes: bytes.len() as u64,
-            hint: 0,
-        };
+        let mut blob = name_blob(bytes);
         if bytes.is_empty() {
             return Ok(blob);
         }
@@ -308,6 +303,16 @@ impl Store {
     /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.
     pub fn clear(self) -> Result<(), StoreError> {
         create::clear(&self.directory)
+    }
+}
+
+/// The name that bytes have as a blob, wherever it stands.
+pub fn name_blob(bytes: &[u8]) -> BlobRef {
+    BlobRef {
+        digest: *blake3::hash(bytes).as_bytes(),
+        sum: xxhash_rust::xxh3::xxh3_128(bytes).to_le_bytes(),
+        len_bytes: bytes.len() as u64,
+        hint: 0,
     }
 }
 

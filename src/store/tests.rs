@@ -9,6 +9,7 @@ use super::*;
 use crate::shm::layout::UNIT_BYTES;
 
 mod crash;
+mod fingerprint;
 mod gc;
 mod power;
 mod reference;

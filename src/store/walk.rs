@@ -83,7 +83,7 @@ impl Store {
         self.each_entry(|entry| match entry.header.kind() {
             Some(Kind::Record) => records += 1,
             Some(Kind::Blob) => blobs += 1,
-            Some(Kind::PathSet) | None => {}
+            Some(Kind::PathSet | Kind::Fingerprint) | None => {}
         });
         (records, blobs)
     }

@@ -83,15 +83,24 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     let told = probe::first_difference(&store.cache, command, environment, &mut arena, |verdict| {
         verdict.map_err(describe)
     });
-    if told == Some(Ok(By::Stamps)) {
-        return Explanation::hit("(a direct hit): every input has its recorded stamp");
-    }
-    if told == Some(Ok(By::Content))
-        || content_lookup::is_true(&store, &request.wanted(&store, &policy), &mut arena)
-    {
-        return Explanation::hit(
-            "(a content hit): every input has its recorded content; stamps, PATH or PWD differ",
-        );
+    let found = match told {
+        Some(Ok((by, status))) => Some((by, status)),
+        _ => content_lookup::is_true(&store, &request.wanted(&store, &policy), &mut arena)
+            .map(|status| (By::Content, status)),
+    };
+    if let Some((by, status)) = found {
+        return Explanation::hit(match (by, status) {
+            (By::Stamps, 0) => "(a direct hit): every input has its recorded stamp",
+            (By::Stamps, _) => {
+                "(a direct hit of a failing run): every input has its recorded stamp"
+            }
+            (By::Content, 0) => {
+                "(a content hit): every input has its recorded content; stamps, PATH or PWD differ"
+            }
+            (By::Content, _) => {
+                "(a content hit of a failing run): every input has its recorded content"
+            }
+        });
     }
     Explanation::miss(match told {
         Some(Err(difference)) => difference,

@@ -5,6 +5,7 @@
 
 pub mod content_lookup;
 mod explain;
+mod failure;
 mod log;
 mod plan;
 mod remap;
@@ -18,8 +19,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::builder::lookahead::Lookahead;
-use crate::builder::record_builder::{RecordBuilder, StartState};
-use crate::builder::{driver, search};
+use crate::builder::record_builder::{Ending, RecordBuilder, StartState};
+use crate::builder::{driver, failing, search};
 use crate::compilers::{self, Decision};
 use crate::config::{self, Config, Observer, Remap};
 use crate::env;
@@ -100,8 +101,8 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
 /// How a look-up ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Looked {
-    /// All is delivered.
-    Hit,
+    /// All is delivered; the exit status.
+    Hit(u8),
     /// Nothing is.
     Missed,
     /// Something was found whose text cannot be written.
@@ -114,6 +115,8 @@ enum Stored {
     New,
     /// That of another directory, which it was compared with.
     Confirmed,
+    /// Nothing yet: a run that failed for the first time.
+    Noted,
 }
 
 /// A tool that was asked for, found.
@@ -234,12 +237,15 @@ impl Invocation {
     /// Looks a step up, and runs it if it is not found; its status.
     fn run_step(&self, store: &Store, step: &mut Step, before: Before) -> u8 {
         let looked = match before {
-            _ if self.config.recache => Looked::Missed,
+            _ if self.config.recache => {
+                self.forget_failures(store, step);
+                Looked::Missed
+            }
             Before::Unwritable => Looked::Unwritable,
             _ => self.look(store, step, before),
         };
-        if looked == Looked::Hit {
-            return 0;
+        if let Looked::Hit(status) = looked {
+            return status;
         }
         if let Err(error) = step.request.give_source_back() {
             return self.cannot_run(&error);
@@ -261,16 +267,18 @@ impl Invocation {
         let mut arena = vec![0; ARENA_BYTES];
         let unread = match before {
             Before::Missed if source.is_none() => Answer::Miss,
-            _ => probe::look(&store.cache, command, environment, &mut arena, || {}),
+            _ => probe::look(&store.cache, command, environment, &mut arena, |_| {}),
         };
         let undelivered = match unread {
-            Answer::Hit(By::Stamps) => return self.was_hit("direct hit", request),
-            Answer::Hit(By::Content) => return self.was_hit("content hit", request),
+            Answer::Hit(By::Stamps, status) => return self.was_hit("direct hit", request, status),
+            Answer::Hit(By::Content, status) => {
+                return self.was_hit("content hit", request, status);
+            }
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
                 let (wanted, keep) = (request.wanted(store, policy), self.may_store(store));
                 match content_lookup::look(store, &wanted, policy, &mut arena, keep) {
-                    ByContent::Hit => return self.was_hit("content hit", request),
+                    ByContent::Hit(status) => return self.was_hit("content hit", request, status),
                     ByContent::Undelivered(why) => Some(why),
                     ByContent::Miss => None,
                     ByContent::Compare(draft) => {
@@ -301,10 +309,11 @@ impl Invocation {
         !self.config.readonly && !store.is_read_only()
     }
 
-    fn was_hit(&self, how: &str, request: &Request) -> Looked {
+    fn was_hit(&self, how: &str, request: &Request, status: u8) -> Looked {
         request.source.iter().for_each(Source::leave_behind);
-        self.log.line(format_args!("{how}: {}", self.subject()));
-        Looked::Hit
+        let of = if status == 0 { "" } else { " of a failing run" };
+        self.log.line(format_args!("{how}{of}: {}", self.subject()));
+        Looked::Hit(status)
     }
 
     fn observers<'a>(&'a self, store: &'a Store, step: &'a Step) -> Option<Observers<'a>> {
@@ -353,8 +362,7 @@ impl Invocation {
         self.log.line(format_args!("ran for {:.2} ms", ended.wall.as_secs_f64() * 1e3));
         if !ended.status.is_success() {
             store.count(Counter::TOOL_FAILURES);
-            self.log.line(format_args!("tool failed: {}", self.subject()));
-            drop(observers);
+            self.keep_failure(store, step, observers, &ended, (start_state, ahead));
             return end_like(ended.status);
         }
         match self.store_result(store, step, observers, &ended, (start_state, ahead)) {
@@ -362,7 +370,7 @@ impl Invocation {
                 store.count(Counter::PORTABLE_HITS);
                 self.log.line(format_args!("content hit, compared: {}", self.subject()));
             }
-            Ok(Stored::New) => {
+            Ok(_) => {
                 store.count(Counter::MISSES);
                 store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.subject()));
@@ -380,6 +388,7 @@ impl Invocation {
         0
     }
 
+    /// Stores what came of a run; false if a failing one is only noted.
     fn store_result(
         &self,
         store: &Store,
@@ -391,7 +400,7 @@ impl Invocation {
         if !self.may_store(store) {
             return Err(NotStored::ReadOnly);
         }
-        let observation = observers.finish(ended.wall);
+        let observation = observers.finish(ended);
         self.log.line(format_args!(
             "observed {} inputs, {} absences, {} outputs",
             observation.inputs.len(),
@@ -414,8 +423,17 @@ impl Invocation {
             start_state,
             source: step.request.source.as_ref(),
             log: &|line| self.log.line(line),
+            ending: if ended.status.is_success() { Ending::Success } else { Ending::FirstFailure },
         };
-        let draft = builder.build(ahead.into_absent())?;
+        let absent = ahead.into_absent();
+        let builder = match builder.ending {
+            Ending::FirstFailure if failing::is_repeated(&builder, absent.clone())? => {
+                RecordBuilder { ending: Ending::RepeatedFailure, ..builder }
+            }
+            Ending::FirstFailure => return Ok(Stored::Noted),
+            _ => builder,
+        };
+        let draft = builder.build(absent)?;
         self.log.line("record built");
         let elsewhere = step.elsewhere.as_ref();
         let compared = elsewhere.map(|other| compare(store, &step.request.command, other, &draft));

@@ -24,6 +24,7 @@ use crate::observe::seccomp::{Missed, WATCHED_ALREADY, WATCHES_ITSELF, Watch};
 use crate::observe::{Fact, LeftOut, Observation, libraries};
 use crate::os::elf::is_elf;
 use crate::os::library_cache;
+use crate::os::run::Ended;
 use crate::os::watch::{Filter, Privileges};
 use crate::shm::raw::{self, Limited};
 use crate::store::Store;
@@ -76,6 +77,8 @@ pub struct Observers<'a> {
     has_shim: bool,
     /// The tool's address space is limited: the log, which the shim maps, might be what it then lacks.
     is_cramped: bool,
+    /// The tool failed: it did a part only of what it can do, so that nothing is found out about its programs.
+    has_failed: bool,
     preload: Option<Preload>,
     watch: Option<Watch>,
     filter: Option<Filter>,
@@ -121,6 +124,7 @@ impl<'a> Observers<'a> {
             part,
             has_shim: true,
             is_cramped: raw::limit(Limited::AddressBytes) != u64::MAX,
+            has_failed: false,
             preload: Some(preload),
             watch: None,
             filter: None,
@@ -187,8 +191,10 @@ impl<'a> Observers<'a> {
         }
     }
 
-    /// What the tool, which ended well after `wall`, was seen to do.
-    pub fn finish(mut self, wall: Duration) -> Observation {
+    /// What the tool was seen to do.
+    pub fn finish(mut self, ended: &Ended) -> Observation {
+        let wall = ended.wall;
+        self.has_failed = !ended.status.is_success();
         let Some(preload) = self.preload.take() else { return Observation::default() };
         let Some(watch) = self.watch.take() else {
             let mut seen = preload.finish();
@@ -356,6 +362,9 @@ impl<'a> Observers<'a> {
     }
 
     fn record(&self, image: &Path, seen: &Observation, trust: Trust, reason: String, part: &str) {
+        if self.has_failed && trust != Trust::Unproven {
+            return;
+        }
         self.log.line(format_args!("{}: {trust:?}: {reason}", image.display()));
         let mut libraries = libraries(image, seen);
         if trust == Trust::Preload && !self.policy.loads_macros() {

@@ -112,6 +112,8 @@ pub enum Outcome {
     NotStored(String),
     PassedThrough(String),
     ToolFailure,
+    /// A failing run that was served.
+    FailureHit,
     /// Nothing was counted.
     Uncounted,
 }
@@ -192,6 +194,9 @@ impl Counters {
             Outcome::InvocationHit
         } else if self.get("portable_hits") == 1 {
             Outcome::PortableHit
+        } else if self.get("failure_hits") == 1 {
+            assert_eq!(self.get("tool_failures"), 1, "{self:?}");
+            Outcome::FailureHit
         } else if self.get("tool_failures") == 1 {
             Outcome::ToolFailure
         } else if let Some(reason) = reason("passed_through") {

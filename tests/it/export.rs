@@ -127,6 +127,27 @@ fn another_cache_hits_with_the_very_bytes() {
     is_whole(&third);
 }
 
+/// What failed for a reason that nobody saw fails here only.
+#[test]
+fn failing_runs_are_never_exported() {
+    let project = Project::with(&[("a.c", "int a = nothing;\n"), ("b.c", "int b;\n")]);
+    for tool in tools::present(&["gcc", "clang"]) {
+        let (cache, to) = (Cache::new(), Cache::new());
+        let [broken, good] = ["a.c", "b.c"].map(|source| format!("{tool} -c {source} -o a.o"));
+        project.call(&cache, &good).check().expect(&Outcome::Miss);
+        for outcome in [Outcome::ToolFailure, Outcome::ToolFailure, Outcome::FailureHit] {
+            project.call(&cache, &broken).check().expect(&outcome);
+        }
+        let said = import(&to, &export(&cache));
+        assert!(said.starts_with("imported 1 records and "), "{said}");
+        project.call(&to, &good).check().expect(&Outcome::PortableHit);
+        // Not even what is known of the first time goes along.
+        for outcome in [Outcome::ToolFailure, Outcome::ToolFailure, Outcome::FailureHit] {
+            project.call(&to, &broken).check().expect(&outcome);
+        }
+    }
+}
+
 /// The sources come from elsewhere to the same place: other times, other inodes; and HOME is another one, too.
 #[test]
 fn copied_sources_in_the_same_place() {

@@ -153,7 +153,7 @@ fn an_unknown_tool_that_asks_for_the_local_time() {
 }
 
 #[test]
-fn failures_are_the_tools_and_are_not_stored() {
+fn failures_are_the_tools() {
     for tool in tools::present(ALL) {
         let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a = ;\n")]));
         let call = project.call(&cache, &format!("{tool} -MD -c a.c -o a.o"));
@@ -451,6 +451,7 @@ fn stats_has_every_key() {
         "misses",
         "stored",
         "tool_failures",
+        "failure_hits",
         "evictions",
         "records",
         "blobs",

@@ -395,7 +395,7 @@ fn an_incremental_directory_is_neither_input_nor_output() {
 }
 
 #[test]
-fn failures_are_the_tools_own_and_never_kept() {
+fn failures_are_the_tools_own() {
     let broken = Scene::new("fn main() { 1 }\n", "");
     let panics = Scene::with_macro("panic!(\"no\")", SHOWS_MACRO);
     let dies = Scene::with_macro("std::process::abort()", SHOWS_MACRO);

@@ -87,7 +87,7 @@ fn order_of_one_pipe() {
     }
 }
 
-/// Errors are the tool's, on a terminal as well, and never come from the cache.
+/// Errors are the tool's, on a terminal as well; the first two are not served.
 #[test]
 fn errors_on_a_terminal() {
     for tool in tools::present(ALL) {

@@ -63,6 +63,12 @@ pub fn missed(places: &Places, whole: &Observation, shim: &Observation) -> Vec<M
     for directory in &whole.directories {
         check("made", &directory.path, known.is_there(&directory.path));
     }
+    let cwd = places.cwd();
+    for removed in whole.removed.iter().filter(|removed| removed.was_there) {
+        let is_same = |path: &Path| spelled(cwd, path) == spelled(cwd, &removed.path);
+        let is_known = shim.removed.iter().any(|seen| seen.was_there && is_same(&seen.path));
+        check("removed", &removed.path, is_known);
+    }
     for output in &whole.outputs {
         check("wrote", &output.path, known.is_written(&output.path));
     }

@@ -8,7 +8,9 @@ use super::{ENOENT, Inode, Own, OwnKind, Trace, TracedFile};
 use crate::observe::shim::log::Event;
 use crate::observe::trace::places::Key;
 use crate::observe::trace::programs::Programs;
-use crate::observe::{Fact, Made, MadeDirectory, Observation, SeenAbsence, SeenInput, SeenOutput};
+use crate::observe::{
+    Fact, Made, MadeDirectory, Observation, Removed, SeenAbsence, SeenInput, SeenOutput,
+};
 
 impl Trace {
     /// What all of it means where the events are system calls, those of the loader and of libc among them. For those of a
@@ -36,6 +38,8 @@ impl Trace {
         };
         let listed = self.files.iter().filter(|(_, file)| file.listed);
         let listed: FxHashSet<Key> = listed.map(|(key, _)| key.clone()).collect();
+        let made = self.files.iter().filter(|(_, file)| file.touched == Some(false));
+        let made: FxHashSet<Key> = made.map(|(key, _)| key.clone()).collect();
         for (key, mut file) in std::mem::take(&mut self.files) {
             if file.was_read {
                 let (path, stat) = (file.path.clone(), file.stat);
@@ -61,11 +65,7 @@ impl Trace {
                         self.seen.absences.push(SeenAbsence { path: file.path, errno });
                     }
                 }
-                (Some(true), None) => self.fact(Fact::SideEffect),
-                (Some(false), None) if file.must_be_absent => {
-                    self.seen.absences.push(SeenAbsence { path: file.path, errno: ENOENT });
-                }
-                (Some(false), None) => self.seen.temporaries.push(file.path),
+                (Some(was_there), None) => self.gone(&key, *file, was_there, &made),
                 (Some(false), Some(own))
                     if own.kind == OwnKind::Directory
                         && own.how == Made::Created
@@ -94,6 +94,22 @@ impl Trace {
         outputs.sort_by_key(|(order, _)| *order);
         self.seen.outputs = outputs.into_iter().map(|(_, output)| output).collect();
         self.seen
+    }
+
+    /// Nothing is at a name any longer by the tree's doing; `made` are the names at which nothing was before.
+    fn gone(&mut self, key: &[u8], file: TracedFile, was_there: bool, made: &FxHashSet<Key>) {
+        let path = file.path;
+        if !was_there && file.must_be_absent {
+            return self.seen.absences.push(SeenAbsence { path, errno: ENOENT });
+        }
+        if !was_there {
+            self.seen.temporaries.push(path.clone());
+        }
+        // In a directory of the tree's own nothing can have been.
+        let is_inside = directory_of(key).is_some_and(|above| made.contains(above));
+        if was_there || file.would_replace && !is_inside {
+            self.seen.removed.push(Removed { path, was_there });
+        }
     }
 }
 

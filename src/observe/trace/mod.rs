@@ -62,6 +62,8 @@ struct TracedFile {
     was_cleared: bool,
     /// Whether something was there showed by the outcome of a call that would have failed otherwise.
     was_shown: bool,
+    /// The tree made it in a way that would have replaced what was there.
+    would_replace: bool,
     /// Once the tree has made, renamed or removed it: whether something was there before that.
     touched: Option<bool>,
     /// The image that tried to make it as a directory when it was there, and the mode argument.

@@ -98,6 +98,7 @@ impl Trace {
         let how = if !existed && is_cleared { Made::Created } else { how };
         if file.own.is_none() {
             file.must_be_absent |= how == Made::Modified && !existed;
+            file.would_replace |= flags & O_EXCL == 0;
             let mut own = Own::new(OwnKind::File, how, mode);
             own.inode = stat.map(inode);
             self.make(&path, existed, own);
@@ -178,6 +179,7 @@ impl Trace {
         own.stat = stat.map(shown);
         own.order = self.order;
         self.make(to, existed, own);
+        self.file(to).would_replace = true;
         if !is_file {
             self.moved_below(&from_key, to);
         }

@@ -7,13 +7,15 @@ use std::path::PathBuf;
 use bytemuck::Zeroable;
 
 use super::{Scratch, draft, records};
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::shm::layout::{Checked, EntryHeader, Kind, SEGMENT_BYTES};
 use crate::shm::words::Words;
+use crate::store::draft::Draft;
 use crate::store::export::{Exported, export};
 use crate::store::export_format::{
     FileHeader, MAGIC, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer,
 };
+use crate::store::fingerprint::Fingerprint;
 use crate::store::import::{ImportError, ImportFrom, Imported, import};
 use crate::store::verify::verify;
 use crate::store::{MAX_BYTES_DEFAULT, Store};
@@ -127,7 +129,7 @@ fn what_is_of_no_use_elsewhere_is_left_out() {
     let store = filled(&scratch, 1..2);
     let blob = store.put_blob(b"text").expect("stored");
     let mut by_stats = draft(9, blob);
-    by_stats.flags = crate::record::STAMPS_ONLY;
+    by_stats.flags = record::STAMPS_ONLY;
     store.put_record(&by_stats).expect("stored");
     store.put_blob(b"named by nobody").expect("stored");
     let mut gone = store.put_blob(b"gone").expect("stored");
@@ -135,6 +137,21 @@ fn what_is_of_no_use_elsewhere_is_left_out() {
     store.put_record(&draft(8, gone)).expect("stored");
     let (_, written) = exported(&store, 0);
     assert_eq!((written.records, written.blobs, written.left_out), (1, 1, 2));
+}
+
+/// What failed on one machine fails on that one only, for all that is known.
+#[test]
+fn failing_runs_stay() {
+    let scratch = Scratch::new();
+    let store = filled(&scratch, 1..2);
+    let failing =
+        Draft { flags: record::FAILS, ..draft(9, store.put_blob(b"text").expect("stored")) };
+    store.put_record(&failing).expect("stored");
+    store.note_outcome(&Fingerprint { made_from: [9; 16], outcome: [7; 16] }).expect("noted");
+    let (bytes, written) = exported(&store, 0);
+    assert_eq!((written.records, written.blobs, written.left_out), (1, 1, 1));
+    let written: Vec<_> = entries(&bytes).iter().map(|(header, _)| header.kind()).collect();
+    assert_eq!(written, [Some(Kind::Blob), Some(Kind::Record)]);
 }
 
 /// Each byte, and each length.
@@ -222,6 +239,12 @@ fn forged_files_are_seen_through() {
         entries[0].0.key = *blake3::hash(&entries[0].1).as_bytes();
     });
     refused("an unknown kind", &|entries| entries[2].0.kind = 77);
+    refused("a fingerprint of a failing run", &|entries| {
+        entries[2] =
+            (EntryHeader { kind: Kind::Fingerprint.number(), ..EntryHeader::zeroed() }, vec![]);
+        entries[2].0.magic = crate::shm::layout::ENTRY_MAGIC;
+        entries[2].0.sum = xxhash_rust::xxh3::xxh3_128(&[]).to_le_bytes();
+    });
     refused("a record as a blob", &|entries| entries[2].0.kind = Kind::Blob.number());
     refused("a blob as a record", &|entries| entries[0].0.kind = Kind::Record.number());
     refused("a record that says something else", &|entries| entries[2].0.identity[0] ^= 1);

@@ -22,6 +22,7 @@ use crate::record::{Cold, Record};
 use crate::shm::segments::Entry;
 use crate::store::Store;
 use crate::store::draft::Draft;
+use crate::store::path_set::PathSet;
 
 pub use audit::compare;
 use audit::{Standing, standing};
@@ -31,8 +32,8 @@ use relocate::{Way, relocated};
 
 /// How a look-up by content ended.
 pub enum ByContent {
-    /// Delivered and counted.
-    Hit,
+    /// Delivered and counted; the exit status.
+    Hit(u8),
     /// No record is true.
     Miss,
     /// One is, but could not be delivered.
@@ -98,7 +99,7 @@ pub fn look(
                         // Failing costs the next look-up some time, nothing else.
                         let _ = store.put_record(&draft);
                     }
-                    outcome = ByContent::Hit;
+                    outcome = ByContent::Hit(record.status());
                     true
                 }
                 Err(why) => {
@@ -111,17 +112,29 @@ pub fn look(
     outcome
 }
 
-/// Whether a record is true by content now; nothing is delivered.
-pub fn is_true(store: &Store, wanted: &Wanted, arena: &mut [u8]) -> bool {
-    let mut is_true = false;
+/// The exit status of a record that is true by content now; nothing is delivered.
+pub fn is_true(store: &Store, wanted: &Wanted, arena: &mut [u8]) -> Option<u8> {
+    let mut status = None;
     let now = FileContents::new(store, wanted.command, wanted.environment);
     each_true(now, wanted, arena, |_, found, _| {
-        is_true = found.way.is_none()
+        let is_served = found.way.is_none()
             || standing(store, wanted.command, &found.draft, wanted.is_repeatable)
                 == Standing::Serve;
-        is_true
+        status = is_served.then(|| found.record.status());
+        is_served
     });
-    is_true
+    status
+}
+
+/// The keys under which results of this command, with what its files contain now, stand.
+pub fn result_keys(store: &Store, wanted: &Wanted) -> Vec<[u8; 16]> {
+    let mut now = FileContents::new(store, wanted.command, wanted.environment);
+    let of_set = |set: &PathSet| {
+        let contents = now.of_set(set, wanted.places)?;
+        let key = |place| set.result_key(&wanted.content_key, place, &contents);
+        Some([wanted.command.place(), &[]].map(key))
+    };
+    store.path_sets(&wanted.content_key).iter().filter_map(of_set).flatten().collect()
 }
 
 /// A record that is true by content.

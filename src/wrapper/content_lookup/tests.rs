@@ -147,14 +147,11 @@ impl Scene {
         let Request { command, environment, .. } = &*request;
         let probed =
             probe::first_difference(&store.cache, command, environment, arena, |verdict| {
-                verdict.map_err(drop::<Difference>)
+                verdict.map(|(by, _)| by).map_err(drop::<Difference>)
             });
         let (places, content_key) = (&Places::default(), CONTENT_KEY);
-        let is_true = is_true(
-            store,
-            &Wanted { command, environment, places, content_key, is_repeatable: true },
-            arena,
-        );
+        let wanted = Wanted { command, environment, places, content_key, is_repeatable: true };
+        let is_true = is_true(store, &wanted, arena).is_some();
         (probed.expect("the record is there"), is_true)
     }
 }
