@@ -105,6 +105,9 @@ impl RecordBuilder<'_> {
             Ok(()) => &[][..],
             Err(binds) => {
                 (self.log)(format_args!("bound to this directory: {binds}"));
+                let may_hide = self.places.is_empty() && self.policy.takes_maps;
+                let hint = if may_hide { " (IBID_REMAP=auto may hide it)" } else { "" };
+                draft.places = CString::new(format!("{binds}{hint}")).unwrap_or_default();
                 self.command.place()
             }
         };

@@ -89,7 +89,8 @@ pub struct Head {
     /// How long the tool took, microseconds.
     pub tool_us: u64,
     /// Of [`ANYWHERE`]: the directories that say where the result was made, see `builder/places.rs`. Of [`MAPPED`] those of which
-    /// the tool was given maps; else the highest one to which a relative path leads.
+    /// the tool was given maps; else the highest one to which a relative path leads. Of other results what binds them to
+    /// their place, in words.
     pub places: Span,
     /// XXH3-128 of the cold part.
     pub cold_sum: [u8; 16],

@@ -21,7 +21,7 @@ pub struct Draft {
     pub cpu: u64,
     /// How long the tool took, microseconds.
     pub tool_us: u64,
-    /// The places of a result that serves others, if [`record::ANYWHERE`]; see [`Head::places`].
+    /// The places of a result that serves others, if [`record::ANYWHERE`], or what binds it to its own; see [`Head::places`].
     pub places: CString,
     /// The command's bytes.
     pub command: Vec<u8>,

@@ -10,8 +10,9 @@ use crate::config::Remap;
 use crate::env;
 use crate::outcome::PassReason;
 use crate::probe;
-use crate::probe::command::{Call, Command, TOOL, has_source};
+use crate::probe::command::{Call, Command, DIRECTORY, TOOL, has_source};
 use crate::probe::judge::{By, Difference};
+use crate::record::{self, Record};
 use crate::shm::layout::Kind;
 use crate::shm::start::start_from;
 use crate::store::Store;
@@ -259,6 +260,15 @@ fn is_same_option(one: &[u8], other: &[u8]) -> bool {
     name(one) == name(other)
 }
 
+/// What binds a record to its place, as the end of a sentence; empty if nothing does.
+fn bound(record: &Record) -> String {
+    let why = record.string(record.head.places).filter(|why| !why.is_empty());
+    let is_free = record.has(record::ANYWHERE);
+    why.filter(|_| !is_free).map_or_else(String::new, |why| {
+        format!("; that result serves its own place only: {}", why.to_string_lossy())
+    })
+}
+
 /// Compares with the nearest of all records of the tool, the newest of equals.
 fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
     let ours = PastedWords::of(command.bytes());
@@ -272,7 +282,11 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
         let distance = ours.distance(&recorded);
         let is_nearer = best.as_ref().is_none_or(|(least, _)| distance <= *least);
         if is_nearer && recorded.head.get(TOOL) == ours.head.get(TOOL) {
-            best = Some((distance, ours.first_difference(&recorded)));
+            let mut difference = ours.first_difference(&recorded);
+            if recorded.head.get(DIRECTORY) != ours.head.get(DIRECTORY) {
+                difference += &bound(&record);
+            }
+            best = Some((distance, difference));
         }
     });
     best.map_or_else(|| "nothing is stored for this tool".into(), |(_, difference)| difference)

@@ -402,3 +402,25 @@ fn names_of_places() {
         }
     }
 }
+
+/// `explain` says what binds a result to its place, and what would help.
+#[test]
+fn explained() {
+    for tool in tools::present(&["gcc", "clang"]) {
+        let scene = Scene::new(FILES);
+        for (options, why) in [
+            ("-g -Iother -c src/a.c -o a.o", "IBID_REMAP=auto may hide it"),
+            ("-Iother -c {here}/src/a.c -o a.o", "IBID_REMAP=auto may hide it"),
+            ("-flto -Iother -c src/a.c -o a.o", "may be in what this command writes"),
+        ] {
+            let line = format!("{tool} {options}");
+            scene.call(PLACES[0], &line).check().expect_miss();
+            let line = line.replace("{here}", scene.at(PLACES[0]).to_str().unwrap());
+            let mut explain = scene.cache.ibid(["explain", "--"]);
+            explain.args(line.split(' ')).current_dir(scene.at(PLACES[1]));
+            let said = String::from_utf8(explain.output().unwrap().stdout).unwrap();
+            assert!(said.starts_with("miss the working directory is"), "{said}");
+            assert!(said.contains("serves its own place only") && said.contains(why), "{said}");
+        }
+    }
+}

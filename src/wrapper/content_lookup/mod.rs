@@ -112,14 +112,14 @@ pub fn look(
     outcome
 }
 
-/// The exit status of a record that is true by content now; nothing is delivered.
+/// The exit status of a record that is true by content now; nothing is delivered. One that would be compared counts.
 pub fn is_true(store: &Store, wanted: &Wanted, arena: &mut [u8]) -> Option<u8> {
     let mut status = None;
     let now = FileContents::new(store, wanted.command, wanted.environment);
     each_true(now, wanted, arena, |_, found, _| {
         let is_served = found.way.is_none()
             || standing(store, wanted.command, &found.draft, wanted.is_repeatable)
-                == Standing::Serve;
+                != Standing::Refuse;
         status = is_served.then(|| found.record.status());
         is_served
     });
