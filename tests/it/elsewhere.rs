@@ -411,7 +411,7 @@ fn explained() {
         for (options, why) in [
             ("-g -Iother -c src/a.c -o a.o", "IBID_REMAP=auto may hide it"),
             ("-Iother -c {here}/src/a.c -o a.o", "IBID_REMAP=auto may hide it"),
-            ("-flto -Iother -c src/a.c -o a.o", "may be in what this command writes"),
+            ("-fstack-usage -Iother -c src/a.c -o a.o", "may be in what this command writes"),
         ] {
             let line = format!("{tool} {options}");
             scene.call(PLACES[0], &line).check().expect_miss();
