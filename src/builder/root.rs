@@ -49,7 +49,7 @@ fn root(set: &[u8], directory: &Path, source: &Path) -> Option<PathBuf> {
         let root = repository(parent).or_else(|| common(directory, parent))?;
         return Some(root).filter(|root| !is_above_home(root));
     }
-    let set = Path::new(OsStr::from_bytes(set)).to_path_buf();
+    let set = plain(Path::new(OsStr::from_bytes(set)));
     let real = set.canonicalize().ok();
     let holds_one = |root: &PathBuf| directory.starts_with(root) || source.starts_with(root);
     Some(set).into_iter().chain(real).find(holds_one)
@@ -145,6 +145,8 @@ mod tests {
             ("", "plain/build", "/plain/src/a.c", "plain"),
             ("", "odd/x", "a.c", "odd/x"),
             ("repo", "repo/inner", "a.c", "repo"),
+            ("repo/", "repo/inner", "a.c", "repo"),
+            ("./repo/x/..", "repo/inner", "a.c", "repo"),
             ("", "repo/inner", "/repo/a.c", "repo"),
         ] {
             assert_eq!(

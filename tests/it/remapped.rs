@@ -443,3 +443,30 @@ fn debuggers_find_the_sources() {
         }
     }
 }
+
+/// What one cache exports serves another place in a new cache; so does a copy of the cache's directory.
+#[test]
+fn an_exported_cache_serves_other_places() {
+    for (tool, source) in compilers() {
+        let scene = Scene::mapped(FILES);
+        let line = format!("{tool} -g -MD -I{{here}}/inc -c {{here}}/src/{source} -o a.o");
+        scene.call(PLACES[0], &line).check().expect(&Outcome::Miss);
+        let file = scene.cache.root().join("export");
+        scene.cache.say(&["export", file.to_str().unwrap()]);
+        for place in &PLACES[1..] {
+            let mut other = Scene::mapped(FILES);
+            if *place == PLACES[1] {
+                other.cache.say(&["import", file.to_str().unwrap()]);
+            } else {
+                let copied = std::process::Command::new("cp")
+                    .arg("-r")
+                    .args([scene.cache.dir(), other.cache.dir()])
+                    .status();
+                assert!(copied.unwrap().success());
+            }
+            other.cache.set("HOME", "/nowhere");
+            other.expect_shared(place, &line, true);
+            other.call(place, &line).check().expect(&Outcome::InvocationHit);
+        }
+    }
+}
