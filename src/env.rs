@@ -27,6 +27,8 @@ pub const IBID_OBSERVER: &str = "IBID_OBSERVER";
 pub const IBID_LOG: &str = "IBID_LOG";
 /// The configuration file.
 pub const IBID_CONFIG: &str = "IBID_CONFIG";
+/// A name for this build, under which its calls are found again.
+pub const IBID_BUILD: &str = "IBID_BUILD";
 /// Other wrappers that ibid, called by a tool's name, has run already; set by itself.
 pub const IBID_TRIED: &str = "IBID_TRIED";
 /// All that a user may set, to name the nearest to a misspelt one.
@@ -42,6 +44,7 @@ pub static VARIABLES: &[&str] = &[
     IBID_OBSERVER,
     IBID_LOG,
     IBID_CONFIG,
+    IBID_BUILD,
 ];
 /// Where caches live by the XDG base directory specification.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";

@@ -105,6 +105,50 @@ named! {
 }
 
 named! {
+    /// Why a command that can be looked up was no hit.
+    Cause {
+        /// There was no record of this command in this directory; a reader of events finds out more, see below.
+        NoRecord = "no_record",
+        /// A file that was read has another content, or is gone.
+        FileChanged = "file_changed",
+        /// A file is there that was looked for in vain.
+        FileAppeared = "file_appeared",
+        /// Something that was only asked about is gone, or of another kind.
+        FileGone = "file_gone",
+        /// A symlink leads elsewhere.
+        LinkChanged = "link_changed",
+        /// A directory that was listed has other names in it.
+        ListingChanged = "listing_changed",
+        /// A variable has another value.
+        Variable = "variable",
+        /// The environment of a program that may read all of it is another one.
+        Environment = "environment",
+        /// The text would go to another kind of terminal or file.
+        Terminal = "terminal",
+        /// Another CPU.
+        Cpu = "cpu",
+        /// Standard input is another one.
+        InputStream = "input_stream",
+        /// The record is damaged.
+        Damaged = "damaged",
+        /// A record was true and could not be delivered, or came to be only while the tool ran.
+        NotDelivered = "not_delivered",
+        /// `IBID_RECACHE=1`.
+        Recache = "recache",
+        /// The result of another directory was compared with what the tool makes here.
+        Compared = "compared",
+        /// No compile of this source was stored before.
+        NewSource = "new_source",
+        /// An option or another argument is new, or gone.
+        NewArgument = "new_argument",
+        /// The same was stored in another directory.
+        OtherDirectory = "other_directory",
+        /// `root` or `remap` have another value.
+        OtherSetting = "other_setting",
+    }
+}
+
+named! {
     /// Something of ours that did not work; no build fails for it.
     InternalError {
         /// The cache directory cannot be made or used.

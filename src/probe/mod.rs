@@ -10,6 +10,7 @@ use core::mem::ManuallyDrop;
 use crate::index::cache::Cache;
 use crate::record::{self, Cold, Record};
 use crate::shm::counters::Counter;
+use crate::shm::events::{Ending, Event};
 use crate::shm::segments::Entry;
 use crate::shm::start::Start;
 
@@ -18,6 +19,7 @@ pub mod content;
 pub mod deliver;
 mod difference;
 mod environment;
+pub mod event;
 pub mod judge;
 pub mod settings;
 
@@ -74,7 +76,7 @@ pub fn look(
     let key = command.direct_key();
     let delivered = Cell::new(Some(delivered));
     let mut answer = Answer::Miss;
-    for (_, entry) in cache.records(&key) {
+    for (place, entry) in cache.records(&key) {
         let Some((record, rest)) = hot_part(&entry, arena) else { continue };
         let verdict = judge_record(cache, (&entry, &record), &mut *rest, command, environment);
         let Ok(by) = verdict else { continue };
@@ -84,7 +86,7 @@ pub fn look(
             }
         }) {
             Ok(()) => {
-                count_hit(cache, &record, by);
+                count_hit(cache, &mut event::of_hit(environment, &record, place, by), &record);
                 return Answer::Hit(by, record.status());
             }
             Err(Undelivered::Unwritable) => return Answer::Undelivered(Undelivered::Unwritable),
@@ -120,18 +122,18 @@ pub fn deliver_record(
     deliver::deliver(record, blobs, creation_mask, scratch, delivered)
 }
 
-/// Counts a hit and what it saved.
-pub fn count_hit(cache: &Cache, record: &Record<'_>, by: By) {
-    let counter = match by {
-        _ if record.has(record::FAILS) => {
-            cache.volatile.add(Counter::FAILURE_HITS, 1);
-            Counter::TOOL_FAILURES
-        }
-        By::Stamps => Counter::INVOCATION_HITS,
-        By::Content => Counter::PORTABLE_HITS,
+/// Counts a hit and what it saved, and writes its event.
+pub fn count_hit(cache: &Cache, event: &mut Event, record: &Record<'_>) {
+    let fails = record.has(record::FAILS);
+    let counter = match event.ending() {
+        _ if fails => Counter::TOOL_FAILURES,
+        Some(Ending::DirectHit) => Counter::INVOCATION_HITS,
+        _ => Counter::PORTABLE_HITS,
     };
-    cache.volatile.add(counter, 1);
-    cache.volatile.add(Counter::TIME_SAVED_US, record.head.tool_us);
+    let saved = (Counter::TIME_SAVED_US, record.head.tool_us);
+    let counters = [(counter, 1), saved, (Counter::FAILURE_HITS, 1)];
+    let counted = if fails { 3 } else { 2 };
+    cache.volatile.count(counters.get(..counted).unwrap_or(&counters), event);
 }
 
 /// The first difference of the newest record under the direct key, or by what it is true and its exit status, for `explain`.

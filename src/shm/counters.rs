@@ -1,10 +1,11 @@
-//! The volatile segment: counters and the digest table, in memory that may vanish at any time.
+//! The volatile segment: counters, the digest table and event rings, in memory that may vanish at any time.
 //!
-//! Nothing but figures and speed depends on it. Read next: `digests.rs`, `outcome.rs` (the names of the counters).
+//! Nothing but figures and speed depends on it. Read next: `digests.rs`, `events.rs`, `outcome.rs` (the names of the counters).
 
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
+use super::events::{EVENT_WORDS, Event, Ring};
 use super::layout::{Checked, VOLATILE_MAGIC, VolatileHeader};
 use super::map::MapMut;
 use super::raw;
@@ -20,8 +21,17 @@ pub const COUNTERS: usize = 256;
 pub const DIGESTS_OFFSET: usize = COUNTERS_OFFSET + SHARDS * COUNTERS * 8;
 /// Entries of the digest table, 64 bytes each.
 pub const DIGESTS: usize = 8192;
+/// Where the event rings begin. A segment without them is too short for this version. Versions that do not know them use a
+/// longer one as theirs, and leave the rings alone.
+const EVENTS_OFFSET: usize = DIGESTS_OFFSET + DIGESTS * 64;
+/// Events in the ring of a shard. Shards fill at different rates: all rings together hold the last 16,384 events and some more.
+const EVENTS: usize = 1280;
+/// Words of a ring.
+const RING_WORDS: usize = EVENTS * EVENT_WORDS;
 /// Length of the volatile segment.
-pub const VOLATILE_BYTES: usize = DIGESTS_OFFSET + DIGESTS * 64;
+pub const VOLATILE_BYTES: usize = EVENTS_OFFSET + SHARDS * RING_WORDS * 8;
+/// The last counter of a shard counts the events of its ring.
+const EVENTS_WRITTEN: usize = COUNTERS - 1;
 
 /// A counter's number. Append, never reorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,11 +111,42 @@ impl Volatile {
 
     /// Adds to a counter.
     pub fn add(&self, counter: Counter, amount: u64) {
-        let shard = raw::process_number() % SHARDS;
+        self.add_in(own_shard(), counter, amount);
+    }
+
+    fn add_in(&self, shard: usize, counter: Counter, amount: u64) {
         let offset = COUNTERS_OFFSET + (shard * COUNTERS + counter.0) * 8;
         if let [word] = self.words(offset, 1) {
             word.fetch_add(amount, Ordering::Relaxed);
         }
+    }
+
+    /// Adds to counters and writes an event, in which it enters this process: over the one of this process that has its
+    /// number, if it has one.
+    pub fn count(&self, counters: &[(Counter, u64)], event: &mut Event) {
+        let process = raw::process_number();
+        let shard = shard_of(process);
+        for (counter, amount) in counters {
+            self.add_in(shard, *counter, *amount);
+        }
+        event.process = u32::try_from(process).unwrap_or(0);
+        if let Some(ring) = self.ring(shard) {
+            ring.write_over(event.number, event);
+        }
+    }
+
+    /// Visits the events that are whole, in no particular order.
+    pub fn each_event(&self, mut visit: impl FnMut(&Event)) {
+        for ring in (0..SHARDS).filter_map(|shard| self.ring(shard)) {
+            ring.each(&mut visit);
+        }
+    }
+
+    fn ring(&self, shard: usize) -> Option<Ring<'_>> {
+        let written = COUNTERS_OFFSET + (shard * COUNTERS + EVENTS_WRITTEN) * 8;
+        let [written] = self.words(written, 1) else { return None };
+        let slots = self.words(EVENTS_OFFSET + shard * RING_WORDS * 8, RING_WORDS);
+        Some(Ring::new(written, slots))
     }
 
     /// A counter's sum over all shards.
@@ -117,15 +158,51 @@ impl Volatile {
             .fold(0, |sum, word| sum.wrapping_add(word.load(Ordering::Relaxed)))
     }
 
-    /// Sets all counters to zero.
+    /// Sets all counters to zero, and removes all events: their numbers go on.
     pub fn zero(&self) {
-        for word in self.words(COUNTERS_OFFSET, SHARDS * COUNTERS) {
-            word.store(0, Ordering::Relaxed);
+        for shard in self.words(COUNTERS_OFFSET, SHARDS * COUNTERS).chunks_exact(COUNTERS) {
+            for word in shard.iter().take(EVENTS_WRITTEN) {
+                word.store(0, Ordering::Relaxed);
+            }
         }
+        (0..SHARDS).filter_map(|shard| self.ring(shard)).for_each(|ring| ring.clear());
     }
 
     /// The digest table.
     pub fn digests(&self) -> super::digests::DigestTable<'_> {
         super::digests::DigestTable::new(self.words(DIGESTS_OFFSET, DIGESTS * 8))
+    }
+}
+
+fn own_shard() -> usize {
+    shard_of(raw::process_number())
+}
+
+/// The shard of a process. Builds number their processes in equal steps (a compiler, its parts), so the low bits alone would
+/// leave shards unused.
+fn shard_of(process: usize) -> usize {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (process as u64).wrapping_mul(GOLDEN_RATIO) >> 32;
+    usize::try_from(mixed).unwrap_or(0) % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_step_between_processes_leaves_shards_unused() {
+        for step in 1..=64 {
+            let mut counts = [0u32; SHARDS];
+            (0..16_384).for_each(|i| counts[shard_of(1000 + i * step)] += 1);
+            assert!(counts.iter().all(|count| (700..=1280).contains(count)), "{step}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_slot_lies_in_one_page() {
+        assert_eq!((EVENTS_OFFSET % 4096, 4096 % (EVENT_WORDS * 8)), (0, 0));
+        assert_eq!(VOLATILE_BYTES % 4096, 0);
+        assert_eq!((EVENTS_OFFSET, EVENT_WORDS), (561_152, 32));
     }
 }

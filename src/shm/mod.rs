@@ -8,6 +8,7 @@ pub mod clock;
 pub mod counters;
 pub mod cpu;
 pub mod digests;
+pub mod events;
 pub mod fault;
 pub mod layout;
 pub mod map;

@@ -6,8 +6,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    __NR_close, __NR_exit_group, __NR_getcwd, __NR_getgroups, __NR_statx, S_IFCHR, S_IFDIR,
-    S_IFLNK, S_IFMT, S_IFREG,
+    __NR_clock_gettime, __NR_close, __NR_exit_group, __NR_getcwd, __NR_getgroups, __NR_statx,
+    CLOCK_REALTIME, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::fd::{AsFd, BorrowedFd};
@@ -455,6 +455,30 @@ pub fn outgrows(limit_bytes: u64, file: BorrowedFd<'_>, more_bytes: u64) -> bool
 /// A number that no other process has that runs now.
 pub fn process_number() -> usize {
     usize::try_from(rustix::process::getpid().as_raw_nonzero().get()).unwrap_or(0)
+}
+
+/// The process that started this one, or has taken it over.
+pub fn parent() -> u32 {
+    rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get().cast_unsigned())
+}
+
+/// The session of this process.
+pub fn session() -> u32 {
+    rustix::process::getsid(None)
+        .map_or(0, |session| session.as_raw_nonzero().get().cast_unsigned())
+}
+
+/// The time, ns since the epoch. A plain call: what the kernel maps for it would have to be searched first.
+pub fn now_ns() -> u64 {
+    let mut time = [0u64; 2];
+    // SAFETY: the call writes two words (seconds, ns) to where it is told, which are ours.
+    let result = unsafe {
+        syscall::call(
+            __NR_clock_gettime,
+            [CLOCK_REALTIME as usize, time.as_mut_ptr() as usize, 0, 0, 0],
+        )
+    };
+    if result == 0 { time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1]) } else { 0 }
 }
 
 /// Ends the process.

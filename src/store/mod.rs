@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::index::cache::{Cache, index_key_of_blob};
 use crate::index::{self, Window};
 use crate::os::map::FileMapMut;
-use crate::outcome::{InternalError, NotStored, PassReason};
+use crate::outcome::InternalError;
 use crate::record::BlobRef;
 use crate::shm::counters::Counter;
 use crate::shm::fault;
@@ -167,16 +167,6 @@ impl Store {
         self.cache.volatile.add(counter, 1);
     }
 
-    /// Counts a command that was handed through.
-    pub fn count_passed_through(&self, reason: PassReason) {
-        self.count(Counter::passed_through(reason as usize));
-    }
-
-    /// Counts a result that was not stored.
-    pub fn count_not_stored(&self, reason: NotStored) {
-        self.count(Counter::not_stored(reason as usize));
-    }
-
     /// Counts something of ours that did not work.
     pub fn count_error(&self, error: InternalError) {
         self.count(Counter::internal_error(error as usize));
@@ -233,8 +223,8 @@ impl Store {
         self.publish(&index_key_of_blob(&blob.digest), place, is_same)
     }
 
-    /// Stores a record under both of its keys.
-    pub fn put_record(&self, draft: &Draft) -> Result<(), StoreError> {
+    /// Stores a record under both of its keys; where it stands.
+    pub fn put_record(&self, draft: &Draft) -> Result<Place, StoreError> {
         let place = self.append_record(draft, now_s())?;
         self.publish_by_content(draft, place)?;
         let (identity, circumstances) = (draft.identity(), draft.circumstances());
@@ -242,7 +232,8 @@ impl Store {
             self.cache.segments.entry(old).is_some_and(|old| {
                 old.header.identity == identity && old.header.circumstances == circumstances
             })
-        })
+        })?;
+        Ok(place)
     }
 
     /// Appends a record that was stored first at `stored_s`.

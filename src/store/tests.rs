@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::draft::{Draft, DraftOutput};
 use super::*;
+use crate::shm::events::{Ending, Event, Text};
 use crate::shm::layout::UNIT_BYTES;
 
 mod crash;
@@ -365,4 +366,44 @@ fn many_threads_store_and_find() {
     let (_, blobs) = scratch.open().count_entries();
     // Two threads that store the same bytes at once may both append them.
     assert!((400..=800).contains(&blobs), "{blobs}");
+}
+
+#[test]
+fn a_segment_without_rings_is_made_anew() {
+    const BYTES_WITHOUT_RINGS: u64 = 561_152;
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    store.count(Counter::MISSES);
+    let path = create::shared_memory_path(store.cache.index.header());
+    let file = std::fs::File::options().write(true).open(&path).expect("it is there");
+    drop(store);
+    file.set_len(BYTES_WITHOUT_RINGS).expect("cut");
+    let store = scratch.open();
+    assert_eq!(store.cache.volatile.sum(Counter::MISSES), 0, "another segment");
+    store.cache.volatile.count(&[(Counter::MISSES, 2)], &mut Event::new(Ending::Miss));
+    assert_eq!(store.cache.volatile.sum(Counter::MISSES), 2);
+    let mut seen = 0;
+    store.cache.volatile.each_event(|_| seen += 1);
+    assert_eq!(seen, 1);
+}
+
+/// The newest stay, none of them torn, and counters are not written over.
+#[test]
+fn events_that_are_more_than_a_ring_holds() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    for time_ns in 1..=5000 {
+        let mut event = Event { time_ns, ..Event::new(Ending::DirectHit) };
+        event.push(Text::What, &[b'x'; 200][..usize::try_from(time_ns % 200).expect("small")]);
+        store.cache.volatile.count(&[(Counter::INVOCATION_HITS, 1)], &mut event);
+    }
+    let mut times = Vec::new();
+    store.cache.volatile.each_event(|event| times.push(event.time_ns));
+    times.sort_unstable();
+    // One process has one ring.
+    assert_eq!(times, (5000 - 1280 + 1..=5000).collect::<Vec<u64>>());
+    assert_eq!(store.cache.volatile.sum(Counter::INVOCATION_HITS), 5000);
+    store.cache.volatile.zero();
+    store.cache.volatile.each_event(|_| panic!("zero removes events"));
+    assert_eq!(store.cache.volatile.sum(Counter::INVOCATION_HITS), 0);
 }

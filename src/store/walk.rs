@@ -64,7 +64,7 @@ impl Store {
     }
 
     /// The same, with the places, in their order.
-    pub(super) fn each_place(&self, mut visit: impl FnMut(Place, &Entry<'_>)) {
+    pub fn each_place(&self, mut visit: impl FnMut(Place, &Entry<'_>)) {
         let (mut named, _) = self.named();
         named.dedup_by_key(|named| named.place);
         for run in named.chunk_by(|a, b| a.place.seq == b.place.seq) {

@@ -8,7 +8,7 @@ use super::{ARENA_BYTES, Invocation, Request, content_lookup, remap};
 use crate::compilers::Decision;
 use crate::config::Remap;
 use crate::env;
-use crate::outcome::PassReason;
+use crate::outcome::{Cause, PassReason};
 use crate::probe;
 use crate::probe::command::{Call, Command, DIRECTORY, TOOL, has_source};
 use crate::probe::judge::{By, Difference};
@@ -103,8 +103,11 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
             }
         });
     }
-    Explanation::miss(match told {
-        Some(Err(difference)) => difference,
+    // Of stamps the first that differs may be that of a file that was only touched.
+    let by_content = |judged: Result<By, Difference<'_>>| judged.map_err(describe).err();
+    let by_content = content_lookup::first_difference(&store, command, environment, by_content);
+    Explanation::miss(match (by_content.flatten(), told) {
+        (Some(difference), _) | (None, Some(Err(difference))) => difference,
         _ => nearest(&store, command, &mut arena),
     })
 }
@@ -166,7 +169,7 @@ fn describe(difference: Difference<'_>) -> String {
 }
 
 /// The words of a command, as a record has them.
-struct PastedWords<'a> {
+pub struct PastedWords<'a> {
     /// Root, remap, directory, tool.
     head: Vec<&'a [u8]>,
     args: Vec<&'a [u8]>,
@@ -178,7 +181,8 @@ struct PastedWords<'a> {
 const HEAD: usize = TOOL + 1;
 
 impl<'a> PastedWords<'a> {
-    fn of(bytes: &'a [u8]) -> PastedWords<'a> {
+    /// Those in a record's command.
+    pub fn of(bytes: &'a [u8]) -> PastedWords<'a> {
         let mut fields: Vec<&[u8]> = probe::command::fields(bytes).collect();
         let source = if has_source(bytes) { fields.pop() } else { None };
         let args = fields.split_off(fields.len().min(HEAD));
@@ -186,7 +190,7 @@ impl<'a> PastedWords<'a> {
     }
 
     /// How many words are in one of the two only; a record of another source is far away.
-    fn distance(&self, other: &PastedWords) -> usize {
+    pub fn distance(&self, other: &PastedWords) -> usize {
         let (new, gone) = self.differences(other);
         let heads = self.head.iter().zip(&other.head).filter(|(one, other)| one != other).count();
         let is_source = |word: &&&[u8]| names_a_source(word);
@@ -205,8 +209,8 @@ impl<'a> PastedWords<'a> {
         (new, gone)
     }
 
-    /// What differs first from the `recorded` ones.
-    fn first_difference(&self, recorded: &PastedWords) -> String {
+    /// What differs first from the `recorded` ones, as a cause and in words.
+    pub fn first_difference(&self, recorded: &PastedWords) -> (Cause, String) {
         let show = |word: &[u8]| OsStr::from_bytes(word).display().to_string();
         let shown = |word: Option<&&[u8]>| match word {
             None | Some([]) => "not set".to_owned(),
@@ -216,13 +220,16 @@ impl<'a> PastedWords<'a> {
         for (at, name) in names.into_iter().enumerate() {
             let (now, then) = (self.head.get(at), recorded.head.get(at));
             if now != then {
-                return format!("{name} is {}, it was {}", shown(now), shown(then));
+                let cause =
+                    if at == DIRECTORY { Cause::OtherDirectory } else { Cause::OtherSetting };
+                return (cause, format!("{name} is {}, it was {}", shown(now), shown(then)));
             }
         }
         let (new, gone) = self.differences(recorded);
-        match (new.first(), gone.first()) {
+        let words = match (new.first(), gone.first()) {
             (Some(new), _) if names_a_source(new) => {
-                format!("no such compile of {} is stored", show(new))
+                let words = format!("no such compile of {} is stored", show(new));
+                return (Cause::NewSource, words);
             }
             (Some(new), Some(gone)) if is_same_option(new, gone) => {
                 format!("`{}` is new, it was `{}`", show(new), show(gone))
@@ -232,9 +239,15 @@ impl<'a> PastedWords<'a> {
             (None, None) if self.args != recorded.args => {
                 "the arguments are in another order".into()
             }
-            (None, None) if self.source != recorded.source => "standard input differs".into(),
-            (None, None) => "the umask differs, or the way in which ibid was called".into(),
-        }
+            (None, None) if self.source != recorded.source => {
+                return (Cause::InputStream, "standard input differs".into());
+            }
+            (None, None) => {
+                let words = "the umask differs, or the way in which ibid was called";
+                return (Cause::OtherSetting, words.into());
+            }
+        };
+        (Cause::NewArgument, words)
     }
 }
 
@@ -282,7 +295,7 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
         let distance = ours.distance(&recorded);
         let is_nearer = best.as_ref().is_none_or(|(least, _)| distance <= *least);
         if is_nearer && recorded.head.get(TOOL) == ours.head.get(TOOL) {
-            let mut difference = ours.first_difference(&recorded);
+            let mut difference = ours.first_difference(&recorded).1;
             if recorded.head.get(DIRECTORY) != ours.head.get(DIRECTORY) {
                 difference += &bound(&record);
             }
@@ -316,10 +329,11 @@ mod tests {
             ("/p gcc -c b.c", "/p gcc -c a.c", "no such compile of b.c is stored"),
             ("/q gcc -c a.c", "/p gcc -c a.c", "the working directory is /q, it was /p"),
         ] {
-            assert_eq!(words(now, None).first_difference(&words(then, None)), expected);
+            let (_, said) = words(now, None).first_difference(&words(then, None));
+            assert_eq!(said, expected);
         }
         let (now, then) = (words("/p gcc -c -", Some(b"1")), words("/p gcc -c -", Some(b"2")));
-        assert_eq!(now.first_difference(&then), "standard input differs");
+        assert_eq!(now.first_difference(&then).1, "standard input differs");
     }
 
     #[test]

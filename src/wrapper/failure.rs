@@ -27,7 +27,7 @@ impl Invocation {
             return self.log.line(format_args!("tool failed: {shown}"));
         }
         match self.store_result(store, step, observers, ended, seen) {
-            Ok(Stored::New | Stored::Confirmed) => {
+            Ok(Stored::New(_) | Stored::Confirmed(_)) => {
                 self.log.line(format_args!("tool failed as the last time, stored: {shown}"));
             }
             Ok(Stored::Noted) => self.log.line(format_args!("tool failed, noted: {shown}")),

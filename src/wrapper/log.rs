@@ -68,6 +68,11 @@ impl Display for Subject<'_> {
     }
 }
 
+/// The hour, minute and second (UTC) of a time in ns since the epoch, with colons.
+pub fn time_of_day(time_ns: u64) -> String {
+    utc(time_ns / 1_000_000_000, 0).chars().skip(11).take(8).collect()
+}
+
 /// A time as ISO 8601 writes it.
 fn utc(seconds: u64, ms: u32) -> String {
     const DAY_S: u64 = 24 * 60 * 60;

@@ -4,8 +4,11 @@
 //! Read next: `builder/record_builder.rs` (what a miss stores), `content_lookup.rs` (the look-up by content).
 
 pub mod content_lookup;
+mod end;
+mod event;
 mod explain;
 mod failure;
+pub mod history;
 mod log;
 mod plan;
 mod remap;
@@ -13,6 +16,7 @@ mod request;
 mod trust;
 mod tryout;
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
@@ -34,14 +38,19 @@ use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::probe::command::Call;
 use crate::probe::deliver::Undelivered;
-use crate::probe::judge::By;
+use crate::probe::judge::{By, Environment};
 use crate::probe::{self, Answer, Before};
 use crate::shm::counters::Counter;
+use crate::shm::events;
+use crate::shm::segments::Place;
 use crate::shm::start::Start;
 use crate::store::Store;
 
 use content_lookup::{ByContent, compare};
+use end::End;
+use event::Meanwhile;
 pub use explain::{Explanation, explain};
+pub use log::time_of_day;
 use log::{Log, Subject};
 use plan::{Plan, Step};
 use request::Request;
@@ -109,12 +118,12 @@ enum Looked {
     Unwritable,
 }
 
-/// What a stored result is.
+/// What a stored result is, and where its record stands.
 enum Stored {
     /// Nothing like it was known.
-    New,
+    New(Place),
     /// That of another directory, which it was compared with.
-    Confirmed,
+    Confirmed(Place),
     /// Nothing yet: a run that failed for the first time.
     Noted,
 }
@@ -122,11 +131,14 @@ enum Stored {
 /// A tool that was asked for, found.
 struct Invocation {
     call: Call,
+    environment: Environment,
     config: Config,
     found: Found,
     program: PathBuf,
     args: Vec<OsString>,
     log: Log,
+    /// The number of the event that says that the tool runs; 0 if there is none yet.
+    noted: Cell<u64>,
 }
 
 impl Invocation {
@@ -148,7 +160,8 @@ impl Invocation {
         let log = Log::new(config.log.clone());
         let arg = |arg: &std::ffi::CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
         let args = start.args().skip(call.first).map(arg).collect();
-        Invocation { call, config, found, program, args, log }
+        let (environment, noted) = (Environment(start), Cell::new(0));
+        Invocation { call, environment, config, found, program, args, log, noted }
     }
 
     fn tool(&self) -> &OsStr {
@@ -223,7 +236,12 @@ impl Invocation {
     }
 
     fn pass_through(&self, store: &Store, reason: PassReason) -> u8 {
-        store.count_passed_through(reason);
+        let counter = Counter::passed_through(reason as usize);
+        let end = End {
+            reason: event::number(reason as usize),
+            ..End::of(events::Ending::PassedThrough)
+        };
+        self.note(store, &[(counter, 1)], &end, &Meanwhile::default());
         if reason == PassReason::Nested {
             let searched = Some(self.tool()).filter(|tool| !tool.as_bytes().contains(&b'/'));
             let absent =
@@ -332,6 +350,8 @@ impl Invocation {
     /// Runs the tool and stores its result.
     fn miss(&self, store: &Store, step: &Step, mut observers: Observers) -> u8 {
         self.log.line("run");
+        let mut meanwhile = Meanwhile::default();
+        self.note(store, &[], &End::of(events::Ending::Running), &meanwhile);
         let start_state = StartState::now(&step.request.command);
         let filter = observers.take_filter();
         let env = observers.environment().into_iter().map(|(name, value)| (name, Some(value)));
@@ -345,7 +365,10 @@ impl Invocation {
             keep_max_bytes: TEXT_BYTES_MAX,
         };
         let mut ahead = Lookahead::new(store);
-        let ended = run_tool(&spec, &mut || observers.attend(&mut ahead));
+        let ended = run_tool(&spec, &mut || {
+            self.look_around(store, step, &mut meanwhile);
+            observers.attend(&mut ahead);
+        });
         drop(filter);
         let ended = match ended {
             Ok(ended) => ended,
@@ -360,24 +383,24 @@ impl Invocation {
             }
         };
         self.log.line(format_args!("ran for {:.2} ms", ended.wall.as_secs_f64() * 1e3));
+        self.look_around(store, step, &mut meanwhile);
+        let took = ended.wall;
         if !ended.status.is_success() {
-            store.count(Counter::TOOL_FAILURES);
+            let end = End { took, ..End::of(events::Ending::ToolFailure) };
+            self.note(store, &[(Counter::TOOL_FAILURES, 1)], &end, &meanwhile);
             self.keep_failure(store, step, observers, &ended, (start_state, ahead));
             return end_like(ended.status);
         }
-        match self.store_result(store, step, observers, &ended, (start_state, ahead)) {
-            Ok(Stored::Confirmed) => {
-                store.count(Counter::PORTABLE_HITS);
+        let stored = self.store_result(store, step, observers, &ended, (start_state, ahead));
+        self.note_result(store, &stored, took, &meanwhile);
+        match stored {
+            Ok(Stored::Confirmed(_)) => {
                 self.log.line(format_args!("content hit, compared: {}", self.subject()));
             }
             Ok(_) => {
-                store.count(Counter::MISSES);
-                store.count(Counter::STORED);
                 self.log.line(format_args!("miss, stored: {}", self.subject()));
             }
             Err(reason) => {
-                store.count(Counter::MISSES);
-                store.count_not_stored(reason);
                 self.log.line(format_args!(
                     "miss, not stored, {}: {}",
                     reason.name(),
@@ -441,14 +464,14 @@ impl Invocation {
             self.log.line("another directory's result differs from this one");
             store.count_error(InternalError::Audit);
         }
-        store.put_record(&draft).map_err(|error| {
+        let place = store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));
             if let Some(counted) = error.counted() {
                 store.count_error(counted);
             }
             error.not_stored()
         })?;
-        Ok(if compared == Some(true) { Stored::Confirmed } else { Stored::New })
+        Ok(if compared == Some(true) { Stored::Confirmed(place) } else { Stored::New(place) })
     }
 }
 

@@ -64,6 +64,8 @@ fn what_differs_in_words() {
         said.starts_with("miss the working directory is ") && said.contains("it was"),
         "{said}"
     );
+    // Touched only: that is no difference.
+    place.project.touch("a.c");
     place.project.write("h.h", "#define H 2\n");
     let said = place.explain("", "gcc -DA=1 -c a.c -o a.o", &[]);
     assert!(said.starts_with("miss ") && said.ends_with("h.h has changed"), "{said}");

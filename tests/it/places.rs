@@ -79,9 +79,9 @@ fn shared_memory_of_a_container() {
 fn shared_memory_that_is_filled_up_later() {
     let (cache, project) = (Cache::new(), Project::with(HELLO));
     let script = format!(
-        "mount -t tmpfs -o size=2m ibid-test /dev/shm || exit 9
+        "mount -t tmpfs -o size=8m ibid-test /dev/shm || exit 9
         $ibid gcc -c b.c -o b.o || exit 1
-        head -c 3000000 /dev/zero > /dev/shm/full 2>/dev/null && exit 2
+        head -c 9000000 /dev/zero > /dev/shm/full 2>/dev/null && exit 2
         {COMPILES}"
     );
     let Some(done) = in_namespace(&cache, &project, &script) else { return };

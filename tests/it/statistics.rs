@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use ibid::outcome::{InternalError, NotStored, PassReason};
+use ibid::outcome::{Cause, InternalError, NotStored, PassReason};
 use serde_json::Value;
 
 use crate::cache::Cache;
 use crate::project::Project;
 
-fn page(name: &str) -> String {
+pub fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
 }
 
@@ -36,7 +36,9 @@ fn every_outcome_is_explained() {
     let errors = InternalError::ALL.iter().map(|error| error.name());
     let outcomes =
         ["invocation_hits", "portable_hits", "misses", "passed_through", "tool_failures"];
-    let names: Vec<&str> = passed.chain(not_stored).chain(errors).chain(outcomes).collect();
+    let causes = Cause::ALL.iter().map(|cause| cause.name());
+    let names = passed.chain(not_stored).chain(errors).chain(outcomes).chain(causes);
+    let names: Vec<&str> = names.collect();
     for name in &names {
         let found: Vec<_> = rows.iter().filter(|row| row.split('`').next() == Some(name)).collect();
         assert_eq!(found.len(), 1, "{name} is explained once");
@@ -50,7 +52,7 @@ fn every_outcome_is_explained() {
 }
 
 /// Whether `value` is what `schema` describes: the words of JSON Schema that ours uses.
-fn check(value: &Value, schema: &Value, all: &Value, at: &str) {
+pub fn check(value: &Value, schema: &Value, all: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
         let pointer = reference.strip_prefix('#').unwrap();
         return check(value, all.pointer(pointer).unwrap(), all, at);
@@ -70,6 +72,11 @@ fn check(value: &Value, schema: &Value, all: &Value, at: &str) {
                 let known = schema["properties"].get(name).or(schema.get("additionalProperties"));
                 let known = known.unwrap_or_else(|| panic!("{at}/{name} is not described"));
                 check(value, known, all, &format!("{at}/{name}"));
+            }
+        }
+        "array" => {
+            for (number, value) in value.as_array().unwrap().iter().enumerate() {
+                check(value, &schema["items"], all, &format!("{at}/{number}"));
             }
         }
         other => panic!("{at}: unknown type {other}"),

@@ -67,7 +67,7 @@ fn draft_of(number: u8, blob: BlobRef) -> Draft {
 /// Stores entry `number`, its object first, as a compile does.
 pub(super) fn insert(store: &Store, number: u8) -> Result<(), StoreError> {
     let blob = store.put_blob(&bytes_of(number))?;
-    store.put_record(&draft_of(number, blob))
+    store.put_record(&draft_of(number, blob)).map(drop)
 }
 
 /// Looks entry `number` up as a hit does; whether it is there. What passes the checks of a hit must be right in

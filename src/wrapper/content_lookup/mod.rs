@@ -16,14 +16,15 @@ use crate::builder::places::Places;
 use crate::compilers::Policy;
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
-use crate::probe::judge::{self, By, Environment};
+use crate::probe::judge::{self, By, Difference, Environment};
 use crate::probe::{self, cold_part, hot_part};
 use crate::record::{Cold, Record};
-use crate::shm::segments::Entry;
+use crate::shm::segments::{Entry, Place};
 use crate::store::Store;
 use crate::store::draft::Draft;
 use crate::store::path_set::PathSet;
 
+use super::event;
 pub use audit::compare;
 use audit::{Standing, standing};
 use evidence::Reading;
@@ -73,7 +74,7 @@ pub fn look(
         wanted,
         arena,
         |now, found, scratch| {
-            let TrueRecord { record, mut draft, way } = found;
+            let TrueRecord { record, place, mut draft, way } = found;
             let encoded;
             let mut record = record;
             if let Some(way) = &way {
@@ -94,7 +95,10 @@ pub fn look(
             }
             match probe::deliver_record(&store.cache, &record, mask, scratch, || {}) {
                 Ok(()) => {
-                    probe::count_hit(&store.cache, &record, By::Content);
+                    let by = By::Content;
+                    let mut event = probe::event::of_hit(wanted.environment, &record, place, by);
+                    event::put_names(&mut event, command);
+                    probe::count_hit(&store.cache, &mut event, &record);
                     if keep && now.refresh(&mut draft, way.is_some()) == Some(true) {
                         // Failing costs the next look-up some time, nothing else.
                         let _ = store.put_record(&draft);
@@ -140,6 +144,7 @@ pub fn result_keys(store: &Store, wanted: &Wanted) -> Vec<[u8; 16]> {
 /// A record that is true by content.
 struct TrueRecord<'a> {
     record: Record<'a>,
+    place: Place,
     draft: Draft,
     /// The way from the place where it was made, if that is another one.
     way: Option<Way>,
@@ -157,8 +162,8 @@ fn each_true(
         let Some(contents) = now.of_set(&set, wanted.places) else { continue };
         for place in [wanted.command.place(), &[]] {
             let key = set.result_key(&wanted.content_key, place, &contents);
-            for (_, entry) in store.cache.records(&key) {
-                if visit_if_true(&mut now, wanted.places, &entry, arena, &mut visit) == Some(true) {
+            for found in store.cache.records(&key) {
+                if visit_if_true(&mut now, wanted.places, &found, arena, &mut visit) == Some(true) {
                     return;
                 }
             }
@@ -170,7 +175,7 @@ fn each_true(
 fn visit_if_true(
     now: &mut FileContents,
     places: &Places,
-    entry: &Entry<'_>,
+    (place, entry): &(Place, Entry<'_>),
     arena: &mut [u8],
     visit: &mut impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) -> Option<bool> {
@@ -188,7 +193,25 @@ fn visit_if_true(
         (record, cold, draft, None)
     };
     judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
-    Some(visit(now, TrueRecord { record, draft, way }, rest))
+    Some(visit(now, TrueRecord { record, place: *place, draft, way }, rest))
+}
+
+/// What comes of the comparison, by contents, with the newest record of the very same command; `None` if there is none.
+pub fn first_difference<R>(
+    store: &Store,
+    command: &Command,
+    environment: &Environment,
+    tell: impl FnOnce(Result<By, Difference<'_>>) -> R,
+) -> Option<R> {
+    let key = command.direct_key();
+    let (_, entry) = store.cache.records(&key).next()?;
+    let mut arena = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
+    let (record, rest) = hot_part(&entry, &mut arena)?;
+    let (cold, _) = cold_part(&entry, &record, rest)?;
+    let draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    let mut now = FileContents::new(store, command, environment);
+    let mut evidence = Reading::new(&mut now, &draft, cold);
+    Some(tell(judge::judge(&record, command, environment, &mut evidence)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,54 @@
+//! Other processes, as `/proc` shows them.
+
+use std::fs;
+
+/// A process, as it was just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// The name of its program, cut to 15 bytes.
+    pub name: String,
+    /// What started it.
+    pub parent: u32,
+    /// Its session.
+    pub session: u32,
+    /// When it began, in ticks since the machine did.
+    pub started: u64,
+}
+
+/// The process of this number; `None` if there is none, or none that can be seen.
+pub fn process(number: u32) -> Option<Process> {
+    parse(&fs::read(format!("/proc/{number}/stat")).ok()?)
+}
+
+/// `number (name) state parent group session …`, the time of the start in the 22nd field; a name may hold anything.
+fn parse(line: &[u8]) -> Option<Process> {
+    let line = String::from_utf8_lossy(line);
+    let (begin, end) = (line.find('(')?, line.rfind(')')?);
+    let name = line.get(begin + 1..end)?.to_owned();
+    let fields: Vec<&str> = line.get(end + 1..)?.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let small = |at: usize| u32::try_from(number(at)?).ok();
+    Some(Process { name, parent: small(1)?, session: small(3)?, started: number(19)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Process, parse, process};
+
+    #[test]
+    fn a_line_of_proc() {
+        let line = b"42 (a) b) (c) S 7 42 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3\n";
+        let expected = Process { name: "a) b) (c".into(), parent: 7, session: 5, started: 98_765 };
+        assert_eq!(parse(line), Some(expected));
+        assert_eq!(parse(b""), None);
+        assert_eq!(parse(b"1 (x) S 1\n"), None);
+    }
+
+    #[test]
+    fn our_own() {
+        let ours = process(std::process::id()).expect("it is there");
+        assert_eq!(ours.parent, crate::shm::raw::parent());
+        assert_eq!(ours.session, crate::shm::raw::session());
+        assert_eq!(process(u32::MAX), None);
+    }
+}
