@@ -51,7 +51,7 @@ fn subcommand(words: &[OsString]) -> u8 {
         // Only with options that it does not have; a tool line has gone to the wrapper.
         Ok(SubcommandArgs::Exec(_)) => return cli::BAD_USAGE,
         Ok(SubcommandArgs::Stats(asked)) => cli::stats::run(&asked, &mut stdout, &mut stderr),
-        Ok(SubcommandArgs::Explain(asked)) => cli::explain::run(&asked, &mut stdout),
+        Ok(SubcommandArgs::Explain(asked)) => cli::explain::run(&asked, &mut stdout, &mut stderr),
         Ok(SubcommandArgs::Clear) => cli::clear::run(&mut stdout, &mut stderr),
         Ok(SubcommandArgs::Doctor(asked)) => cli::doctor::run(&asked, &mut stdout),
         Ok(SubcommandArgs::Gc(asked)) => cli::gc::run(&asked, &mut stdout, &mut stderr),

@@ -110,15 +110,33 @@ pub enum Format {
     Sccache,
 }
 
-/// `explain -- TOOL ARGS…`
+/// `explain -- TOOL ARGS…`, `explain --last [N]`, `explain --build [NAME]`
 #[derive(Debug, Args)]
 pub struct Explain {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Why the last N compiles missed [default: 100]
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = "100",
+        conflicts_with = "tool_line"
+    )]
+    pub last: Option<usize>,
+    /// Why the compiles of a build missed [default: the last build]
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with = "tool_line"
+    )]
+    pub build: Option<String>,
     /// The tool and its arguments
     #[arg(
-        required = true,
+        required_unless_present_any = ["last", "build"],
         trailing_var_arg = true,
         allow_hyphen_values = true,
         value_name = "TOOL"

@@ -1,4 +1,7 @@
-//! `ibid explain`: whether a command would be a hit, and if not, the first thing that differs. It compiles nothing.
+//! `ibid explain`: whether a command would be a hit, and if not, the first thing that differs; or why compiles of the past
+//! missed (`past.rs`). It compiles nothing.
+
+mod past;
 
 use std::io::{self, Write};
 
@@ -9,7 +12,10 @@ use super::reasons::in_short;
 use crate::wrapper::{self, Explanation};
 
 /// Prints one line, or one JSON object; the status is 0 for a hit and a miss alike.
-pub fn run(asked: &Explain, stdout: &mut dyn Write) -> io::Result<u8> {
+pub fn run(asked: &Explain, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    if asked.last.is_some() || asked.build.is_some() {
+        return past::run(asked, stdout, stderr);
+    }
     let Explanation { is_hit, because, reason } = wrapper::explain(asked.tool_line.clone());
     let verdict = if is_hit { "hit" } else { "miss" };
     if asked.json {

@@ -28,6 +28,7 @@ mod deliver;
 mod directories;
 mod doctor;
 mod elsewhere;
+mod events;
 mod explain;
 mod export;
 mod face;

@@ -1,0 +1,287 @@
+//! `ibid explain --last` and `--build`: why compiles of the past missed, grouped by cause, with what to do about it.
+//!
+//! `docs/explain.schema.json` is the schema of the object. Read next: `wrapper/history/mod.rs`, `docs/events.md`.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::super::args::Explain;
+use super::super::reasons::{in_short, what_to_do};
+use super::super::{BAD_USAGE, refuse};
+use crate::config;
+use crate::env;
+use crate::outcome::Cause;
+use crate::shm::events::Ending;
+use crate::store::Store;
+use crate::wrapper::history::{Entry, Explained, History};
+use crate::wrapper::time_of_day;
+
+/// How wide a line is at most.
+const COLUMNS: usize = 80;
+/// Where texts begin behind the count of a group.
+const INDENT: usize = 8;
+/// How many sources of a group are named.
+const NAMED_MAX: usize = 3;
+/// How many builds are named where one is not known.
+const BUILDS_MAX: usize = 4;
+
+/// Prints the groups; 2 if there is no such build.
+pub fn run(asked: &Explain, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    let store = match Store::open_configured(&config::load()) {
+        Ok(store) => store,
+        Err(error) => return refuse(&format_args!("nothing is cached: {error}"), stderr),
+    };
+    let history = History::read(&store);
+    let build = match asked.build.as_deref().map(|name| build_of(&history, name)) {
+        None => None,
+        Some(Ok(build)) => Some(build),
+        Some(Err(why)) => {
+            writeln!(stderr, "ibid: {why}")?;
+            return Ok(BAD_USAGE);
+        }
+    };
+    let calls: Vec<&Entry> = history.entries.iter().collect();
+    let calls: Vec<&Entry> =
+        calls.into_iter().filter(|entry| build.is_none_or(|build| entry.build == build)).collect();
+    let misses: Vec<&Entry> =
+        calls.iter().copied().filter(|entry| entry.ending == Ending::Miss).collect();
+    let from = misses.len().saturating_sub(asked.last.unwrap_or(usize::MAX));
+    let explained = history.explain(misses.get(from..).unwrap_or(&[]));
+    let groups = groups(&explained);
+    if asked.json {
+        let name = build.map_or("", |build| &history.builds[build].name);
+        writeln!(stdout, "{:#}", object(name, &calls, &explained, &groups, &history))?;
+        return Ok(0);
+    }
+    match build {
+        Some(build) => {
+            let build = &history.builds[build];
+            let (began, ended) = (time_of_day(build.began_ns), time_of_day(build.ended_ns));
+            writeln!(stdout, "build {}, {began} to {ended} UTC", build.name)?;
+            writeln!(stdout, "{}", counts(&calls))?;
+        }
+        None if explained.is_empty() => writeln!(stdout, "no miss is known")?,
+        None => writeln!(stdout, "the last {}", plural(explained.len(), "miss", "misses"))?,
+    }
+    groups.iter().try_for_each(|group| show(group, stdout))?;
+    Ok(0)
+}
+
+/// The build that is asked for; with no name the one in which we run, or else the last.
+fn build_of(history: &History, name: &str) -> Result<usize, String> {
+    let own = env::get_nonempty(env::IBID_BUILD).map(|name| name.to_string_lossy().into_owned());
+    let own = own.as_deref().and_then(|own| history.build(own));
+    if name.is_empty() {
+        return own.or(history.last_build()).ok_or_else(|| "no build is known yet".to_owned());
+    }
+    history.build(name).ok_or_else(|| {
+        let last = history.builds.iter().rev().take(BUILDS_MAX);
+        let last: Vec<String> = last.map(|build| format!("`{}`", build.name)).collect();
+        let known = match last.len() {
+            0 => "none is known yet".to_owned(),
+            _ => format!("the last are {}", last.join(", ")),
+        };
+        format!("no build `{}` is known; {known}", name.escape_debug())
+    })
+}
+
+/// Misses of one cause.
+struct Group<'e> {
+    /// The name of the cause, or of the reason why the result was not stored.
+    name: &'static str,
+    what: String,
+    misses: Vec<&'e Explained<'e>>,
+}
+
+/// The largest first.
+fn groups<'e>(explained: &'e [Explained<'e>]) -> Vec<Group<'e>> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    for miss in explained {
+        // What is not stored misses for that reason again, whatever the cause was.
+        let (name, what) = match (miss.entry.reason(), miss.cause) {
+            (Some(reason), _) => (reason, ""),
+            (None, Some(cause)) => (cause.name(), what_counts(cause, &miss.what)),
+            (None, None) => (Cause::NoRecord.name(), ""),
+        };
+        let at = *places.entry((name, what)).or_insert_with(|| {
+            groups.push(Group { name, what: what.to_owned(), misses: Vec::new() });
+            groups.len() - 1
+        });
+        groups[at].misses.push(miss);
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.misses.len()));
+    groups
+}
+
+/// By what misses of one cause are told apart.
+fn what_counts(cause: Cause, what: &str) -> &str {
+    match cause {
+        Cause::NewSource | Cause::OtherDirectory | Cause::NoRecord => "",
+        _ => what,
+    }
+}
+
+impl Group<'_> {
+    /// The cause in words.
+    fn heading(&self) -> String {
+        let what = &self.what;
+        match self.name {
+            "file_changed" if !what.is_empty() => format!("{what} has changed"),
+            "file_appeared" if !what.is_empty() => {
+                format!("{what} is new: it was not found before")
+            }
+            "file_gone" if !what.is_empty() => format!("{what} is gone or of another kind"),
+            "link_changed" if !what.is_empty() => format!("symlink {what} leads elsewhere"),
+            "listing_changed" if !what.is_empty() => {
+                format!("directory {what} has other names in it")
+            }
+            "variable" if !what.is_empty() => format!("variable {what} has another value"),
+            "new_argument" | "other_setting" | "input_stream" if !what.is_empty() => what.clone(),
+            name => in_short(name).unwrap_or_else(|| name.to_owned()),
+        }
+    }
+
+    fn tool_ms(&self) -> u64 {
+        let us = self.misses.iter().map(|miss| u64::from(miss.entry.event.took_us));
+        us.sum::<u64>() / 1000
+    }
+}
+
+fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    let heading = wrapped(&group.heading());
+    for (at, line) in heading.iter().enumerate() {
+        match at {
+            0 => writeln!(out, "{:>6}  {line}", group.misses.len())?,
+            _ => writeln!(out, "{:INDENT$}{line}", "")?,
+        }
+    }
+    let mut sources: Vec<String> = Vec::new();
+    for miss in &group.misses {
+        let name = source_of(miss);
+        if !sources.contains(&name) && sources.len() < NAMED_MAX && !name.is_empty() {
+            sources.push(name);
+        }
+    }
+    let more = group.misses.len() - sources.len();
+    let ms = group.tool_ms();
+    let time = format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let texts = [format!("{}{more}: {time}", sources.join(", "))];
+    let advice = what_to_do(group.name).filter(|advice| advice != "nothing");
+    for text in texts.into_iter().chain(advice.map(|advice| format!("-> {advice}"))) {
+        for line in wrapped(&text) {
+            writeln!(out, "{:INDENT$}{line}", "")?;
+        }
+    }
+    Ok(())
+}
+
+/// The source of a miss, and the directory if that is what differs.
+fn source_of(miss: &Explained) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+    let source = text(&miss.names.source);
+    let source = if source.is_empty() { text(&miss.names.tool) } else { source };
+    match miss.cause {
+        Some(Cause::OtherDirectory) => format!("{source} in {}", text(&miss.names.directory)),
+        _ => source,
+    }
+}
+
+/// Lines that fit behind the indentation. A word that does not loses its beginning.
+fn wrapped(text: &str) -> Vec<String> {
+    let room = COLUMNS - INDENT;
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let len = word.chars().count();
+        let word = if len <= room {
+            word.to_owned()
+        } else {
+            ['…'].into_iter().chain(word.chars().skip(len + 1 - room)).collect()
+        };
+        let line = lines.last_mut().expect("there is one");
+        if line.is_empty() {
+            *line = word;
+        } else if line.chars().count() + 1 + word.chars().count() <= room {
+            line.push(' ');
+            line.push_str(&word);
+        } else {
+            lines.push(word);
+        }
+    }
+    lines
+}
+
+/// How the calls ended.
+fn counts(calls: &[&Entry]) -> String {
+    let count =
+        |endings: &[Ending]| calls.iter().filter(|entry| endings.contains(&entry.ending)).count();
+    let parts = [
+        (plural(calls.len(), "call", "calls"), true),
+        (plural(count(&[Ending::DirectHit, Ending::ContentHit]), "hit", "hits"), true),
+        (plural(count(&[Ending::Miss]), "miss", "misses"), true),
+        (format!("{} passed through", count(&[Ending::PassedThrough])), false),
+        (format!("{} failed", count(&[Ending::ToolFailure])), false),
+    ];
+    let shown = parts.iter().filter(|(text, always)| *always || !text.starts_with("0 "));
+    shown.map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn plural(count: usize, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+/// The object of `--json`.
+fn object(
+    build: &str,
+    calls: &[&Entry],
+    explained: &[Explained],
+    groups: &[Group],
+    history: &History,
+) -> Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let count =
+        |endings: &[Ending]| calls.iter().filter(|entry| endings.contains(&entry.ending)).count();
+    let groups: Vec<Value> = groups
+        .iter()
+        .map(|group| {
+            json!({
+                "name": group.name,
+                "what": group.what,
+                "text": group.heading(),
+                "what_to_do": what_to_do(group.name).unwrap_or_default(),
+                "misses": group.misses.len(),
+                "tool_ms": group.tool_ms(),
+            })
+        })
+        .collect();
+    let last: Vec<Value> = explained
+        .iter()
+        .map(|miss| {
+            let event = &miss.entry.event;
+            json!({
+                "time_ms": event.time_ns / 1_000_000,
+                "build": history.builds[miss.entry.build].name,
+                "tool": text(&miss.names.tool),
+                "source": text(&miss.names.source),
+                "directory": text(&miss.names.directory),
+                "cause": miss.cause.map_or("", Cause::name),
+                "what": miss.what,
+                "not_stored": miss.entry.reason().unwrap_or_default(),
+                "tool_ms": event.took_us / 1000,
+            })
+        })
+        .collect();
+    json!({
+        "build": build,
+        "calls": calls.len(),
+        "hits": count(&[Ending::DirectHit, Ending::ContentHit]),
+        "passed_through": count(&[Ending::PassedThrough]),
+        "tool_failures": count(&[Ending::ToolFailure]),
+        "groups": groups,
+        "misses": last,
+    })
+}
