@@ -16,7 +16,10 @@ use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::shm::counters::Counter;
 use crate::store::Store;
 
+use spans::Spans;
+
 mod formats;
+mod spans;
 
 /// Shows, and with `--zero` resets afterwards.
 pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
@@ -29,7 +32,11 @@ pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io:
     match asked.format {
         _ if asked.json => writeln!(stdout, "{figures:#}")?,
         Format::Json => writeln!(stdout, "{figures:#}")?,
-        Format::Text => show(&figures, stdout)?,
+        Format::Text => {
+            show(&figures, stdout)?;
+            writeln!(stdout)?;
+            spans::show(&figures, stdout)?;
+        }
         Format::Prometheus => formats::prometheus(&figures, stdout)?,
         Format::Sccache => formats::sccache(&figures, stdout)?,
     }
@@ -63,6 +70,7 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
         // Where nothing can be counted, what keeps it from being counted is still told.
         errors.insert(error.name().into(), json!(1));
     }
+    let Spans { today, this_build, name } = Spans::of(store);
     let (records, blobs) = store.map_or((0, 0), Store::count_entries);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -82,6 +90,9 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
         "bytes_used": store.map_or(0, Store::bytes_used),
         "bytes_max": config.max_size_bytes,
         "time_saved_ms": sum(Counter::TIME_SAVED_US) / 1000,
+        "today": today,
+        "this_build": this_build,
+        "this_build_name": name,
     })
 }
 
@@ -172,7 +183,7 @@ pub fn bytes(count: u64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{bytes, duration, formats, show};
+    use super::{bytes, duration, formats, show, spans};
 
     /// Figures in which every line of every format has something to show.
     fn full() -> serde_json::Value {
@@ -193,6 +204,15 @@ mod tests {
             "bytes_used": 123_456_789,
             "bytes_max": 10_000_000_000_u64,
             "time_saved_ms": 754_321,
+            "today": {
+                "invocation_hits": 90, "portable_hits": 10, "misses": 25, "passed_through": 3,
+                "tool_failures": 2, "time_saved_ms": 61_500,
+            },
+            "this_build": {
+                "invocation_hits": 0, "portable_hits": 0, "misses": 0, "passed_through": 1,
+                "tool_failures": 0, "time_saved_ms": 0,
+            },
+            "this_build_name": "make-4242",
         })
     }
 
@@ -233,6 +253,20 @@ records, blobs     500, 800
 ";
         assert_eq!(printed(show, &full()), expected);
         assert!(printed(show, &json!({})).contains("hit rate           -\n"));
+    }
+
+    #[test]
+    fn today_and_this_build() {
+        let expected = "\x20                           today    this build           all
+calls                         130             1          2468
+hits                          100             0          2134
+misses                         25             0           300
+hit rate                   80.0 %             -        87.6 %
+time saved                   61 s         0.0 s   12 min 34 s
+this build         make-4242
+";
+        assert_eq!(printed(spans::show, &full()), expected);
+        assert!(!printed(spans::show, &json!({})).contains("this build    "));
     }
 
     #[test]
