@@ -32,7 +32,9 @@ fn without_links(text: &str) -> String {
         let page = part.split_once("](").and_then(|(_, rest)| rest.split_once(')'));
         let (before, page, rest) =
             page.map_or(("[", part, ""), |(page, rest)| ("docs/", page, rest));
-        [before, page, rest].into_iter().for_each(|piece| plain.push_str(piece));
+        for piece in [before, page, rest] {
+            plain.push_str(piece);
+        }
     }
     plain
 }

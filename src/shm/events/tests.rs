@@ -164,7 +164,9 @@ fn a_writer_and_a_reader_in_every_order() {
     builder.check(|| {
         race::<loom::sync::atomic::AtomicU64>(1, |work| {
             let threads: Vec<_> = work.into_iter().map(loom::thread::spawn).collect();
-            threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+            for thread in threads {
+                thread.join().expect("it ends");
+            }
         });
     });
 }
@@ -175,7 +177,9 @@ fn two_writers_and_a_reader_in_random_orders() {
     shuttle::Runner::new(scheduler, shuttle::Config::new()).run(|| {
         race::<shuttle::sync::atomic::AtomicU64>(2, |work| {
             let threads: Vec<_> = work.into_iter().map(shuttle::thread::spawn).collect();
-            threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+            for thread in threads {
+                thread.join().expect("it ends");
+            }
         });
     });
 }
