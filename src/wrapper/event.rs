@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::explain::names_a_source;
+use super::sources::names_a_source;
 use crate::os::processes::{Process, process};
 use crate::outcome::Cause;
 use crate::probe::command::{Command, DIRECTORY, TOOL, fields, has_source};

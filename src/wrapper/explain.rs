@@ -4,6 +4,7 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::sources::names_a_source;
 use super::{ARENA_BYTES, Invocation, Request, content_lookup, remap};
 use crate::compilers::Decision;
 use crate::config::Remap;
@@ -251,14 +252,6 @@ impl<'a> PastedWords<'a> {
     }
 }
 
-/// Whether a word looks like a source's name.
-pub fn names_a_source(word: &[u8]) -> bool {
-    const EXTENSIONS: [&[u8]; 11] =
-        [b"c", b"cc", b"cpp", b"cxx", b"C", b"c++", b"m", b"mm", b"rs", b"S", b"s"];
-    let extension = word.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
-    !word.starts_with(b"-") && extension.len() < word.len() && EXTENSIONS.contains(&extension)
-}
-
 /// Whether two words are one option with two values (`-O2` and `-O3`, `-DA=1` and `-DA=2`), or two values of one.
 fn is_same_option(one: &[u8], other: &[u8]) -> bool {
     let name = |word: &[u8]| match word {
@@ -307,7 +300,7 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{PastedWords, names_a_source, pasted};
+    use super::{PastedWords, pasted};
 
     fn words<'a>(line: &'a str, source: Option<&'a [u8]>) -> PastedWords<'a> {
         let mut words = line.split(' ').map(str::as_bytes);
@@ -357,14 +350,6 @@ mod tests {
         ] {
             let (variables, words) = pasted(owned(line));
             assert_eq!((variables.len(), words), (names, owned(rest)), "{line}");
-        }
-    }
-
-    #[test]
-    fn sources() {
-        for (word, is_one) in [("a.c", true), ("src/lib.rs", true), ("-Ia.c", false), ("c", false)]
-        {
-            assert_eq!(names_a_source(word.as_bytes()), is_one, "{word}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::explain::names_a_source;
+use super::sources::names_a_source;
 use crate::config::Log as Target;
 
 /// Where lines go, if they go anywhere.

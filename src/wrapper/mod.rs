@@ -13,6 +13,7 @@ mod log;
 mod plan;
 mod remap;
 mod request;
+mod sources;
 mod trust;
 mod tryout;
 
