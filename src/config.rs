@@ -44,6 +44,8 @@ pub struct Config {
     pub observer: Observer,
     /// Where the log goes, if it is wanted.
     pub log: Option<Log>,
+    /// Tools whose clock, random numbers and process numbers do not enter their results, as they are called.
+    pub tools: Vec<String>,
     /// Where the configuration file is, or would be.
     pub config_path: Option<PathBuf>,
     /// What could not be understood, one line each.
@@ -223,6 +225,7 @@ impl Config {
             remap: Remap::Off,
             observer: Observer::Preload,
             log: None,
+            tools: Vec::new(),
             config_path: None,
             problems: Vec::new(),
             origins: [Origin::Default; SETTINGS.len()],
@@ -327,6 +330,10 @@ impl Config {
     fn apply_item(&mut self, key: &str, item: &Item) -> Result<(), String> {
         if matches!(key, "dir" | "cache_dir") {
             return Err(format!("`{key}` has no key here; make the default directory a symlink"));
+        }
+        if key == "tools" {
+            self.tools = values::tools(item)?;
+            return Ok(());
         }
         let setting = *Setting::find(key).ok_or_else(|| unknown_key(key))?;
         let text = match item.as_value() {

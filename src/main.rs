@@ -48,8 +48,7 @@ fn subcommand(words: &[OsString]) -> u8 {
     let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
     let result = match cli::parse(words, &mut stdout, &mut stderr) {
         Err(status) => return status,
-        // Only with options that it does not have; a tool line has gone to the wrapper.
-        Ok(SubcommandArgs::Exec(_)) => return cli::BAD_USAGE,
+        Ok(SubcommandArgs::Exec(asked)) => cli::exec::run(&asked, &mut stdout),
         Ok(SubcommandArgs::Stats(asked)) => cli::stats::run(&asked, &mut stdout, &mut stderr),
         Ok(SubcommandArgs::Explain(asked)) => cli::explain::run(&asked, &mut stdout, &mut stderr),
         Ok(SubcommandArgs::Clear) => cli::clear::run(&mut stdout, &mut stderr),

@@ -31,12 +31,15 @@ pub struct Shows {
     /// Whether somebody may have asked of whom nothing is known: then all count that were asked about. Not crates: rustc asks
     /// about each.
     pub all_asked: bool,
+    /// Whether Python ran: it compares size and time of a module with what it keeps of it.
+    pub modules: bool,
 }
 
 impl Shows {
     fn include(&self, path: &Path, state: &FileState, was_asked: bool) -> bool {
         self.asked.contains(&(state.stat.dev, state.stat.ino))
             || self.all_asked && was_asked && !is_crate(path)
+            || self.modules && was_asked && path.extension().is_some_and(|it| it == "py")
     }
 }
 

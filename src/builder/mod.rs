@@ -4,6 +4,7 @@
 //! nothing and publishes nothing. Read next: `record_builder.rs`, `refusal.rs`, `inputs.rs`, `file_states.rs`, `path_walker.rs`,
 //! `place.rs`, `mapped.rs`, `lookahead.rs`.
 
+mod dates;
 pub mod driver;
 pub mod equal_contents;
 pub mod failing;
@@ -19,5 +20,7 @@ pub mod places;
 pub mod record_builder;
 mod refusal;
 pub mod root;
+pub mod script_texts;
+mod scripts;
 pub mod search;
 mod temporaries;

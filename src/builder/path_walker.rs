@@ -184,6 +184,13 @@ pub fn bare_directory(path: &Path) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
+/// Whether the directory of `path` gives new files a mode of its own (an access control list for what is made in it).
+pub fn has_default_acl(path: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    rustix::fs::getxattr(parent, c"system.posix_acl_default", &mut [0u8; 0]).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

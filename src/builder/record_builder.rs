@@ -3,6 +3,7 @@
 //! Nothing is stored that cannot be judged later; a doubt is a refusal.
 //! Read next: `refusal.rs`, `file_states.rs`, `store/draft.rs`.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Arguments;
@@ -18,8 +19,9 @@ use super::file_states::{
     Absences, Absent, FileStates, KnownAbsent, names_directory, now_ns, since_epoch_ns,
 };
 use super::inputs::Inputs;
-use super::path_walker::{bare_directory, c_path};
+use super::path_walker::{bare_directory, c_path, has_default_acl};
 use super::places::Places;
+use super::script_texts::Knowledge;
 use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
@@ -64,6 +66,8 @@ pub struct RecordBuilder<'a> {
     pub start_state: StartState,
     /// The source, if it came by standard input.
     pub source: Option<&'a Source>,
+    /// What is known of the scripts that ran, once it was asked for.
+    pub scripts: OnceCell<Knowledge>,
     /// Where it is said which file is a reason not to store.
     pub log: &'a dyn Fn(Arguments<'_>),
     /// Whether the tool failed, and what of its blobs is to be done, see `failing.rs`.
@@ -330,7 +334,9 @@ impl RecordBuilder<'_> {
     /// Whether what was made may depend on what stood in its place: an unknown program made it, or another output, and could
     /// tell (`ar r`, a script that makes what is missing).
     fn may_depend_on_place(&self, seen: &crate::observe::SeenOutput) -> bool {
-        let is_known = seen.by.as_os_str().is_empty() || reads_variables_by_name(&seen.by);
+        let is_known = seen.by.as_os_str().is_empty()
+            || reads_variables_by_name(&seen.by)
+            || self.vouches_for(&seen.by);
         let is_unknown = if self.policy.reads_old_outputs() {
             self.policy.adds_to_outputs
                 || self.may_be_by_copier(&seen.by)
@@ -480,13 +486,6 @@ fn is_as_seen(seen: &crate::observe::SeenOutput, now: &FileState) -> bool {
         let ctime_ns = if seen.is_shared { now.stat.ctime_ns } else { then.ctime_ns };
         now.stat == Stat { ctime_ns, ..then }
     })
-}
-
-/// Whether the directory of `path` gives new files a mode of its own (an access control list for what is made in it).
-fn has_default_acl(path: &Path) -> bool {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    rustix::fs::getxattr(parent, c"system.posix_acl_default", &mut [0u8; 0]).is_ok()
 }
 
 fn when(condition: bool, flag: u32) -> u32 {

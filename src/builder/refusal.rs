@@ -3,8 +3,6 @@
 //! Read next: `record_builder.rs`, which asks.
 
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,11 +10,13 @@ use super::driver;
 use super::file_states::{FileStates, is_shared_object, was_set_back};
 use super::inputs::Shows;
 use super::record_builder::RecordBuilder;
+use super::script_texts::{Knowledge, script};
+use crate::compilers::interpreters::is_interpreter;
 use crate::compilers::{
     StandardInput, Times, asks_idly, copies_objects, draws_build_ids, is_wrapper,
     reads_variables_by_name, shells,
 };
-use crate::observe::{Fact, Observation, Unsteady, is_job_server, libraries};
+use crate::observe::{Fact, Unsteady, is_job_server, libraries};
 use crate::os::elf::may_walk_environment;
 use crate::os::unnamed::has_inherited_input;
 use crate::outcome::NotStored;
@@ -25,7 +25,9 @@ use crate::shm::stat::Stat;
 impl RecordBuilder<'_> {
     pub(super) fn vet(&self, files: &mut FileStates) -> Result<(), NotStored> {
         let refused = |fact| match fact {
-            Fact::Time if self.only_plain_shells_ask() => None,
+            Fact::Time | Fact::LocalTime if self.policy.is_vouched_for => None,
+            Fact::Time if self.policy.asks_time && self.only_known_ask() => None,
+            Fact::Time if self.only_plain_shells_ask() || self.only_vouched_ask() => None,
             Fact::Time => Some(NotStored::UsedTime),
             Fact::Network => Some(NotStored::UsedNetwork),
             Fact::UnrepeatableInput => Some(NotStored::UnrepeatableInput),
@@ -47,6 +49,12 @@ impl RecordBuilder<'_> {
         }
         if let Some(reason) = self.unsteady() {
             return Err(reason);
+        }
+        if self.shows_date() {
+            return Err(NotStored::UsedTime);
+        }
+        if self.fills_own_cache() {
+            return Err(NotStored::SideEffect);
         }
         if was_set_back(self.start_state.started_ns, files.taken_ns, self.ended.wall) {
             return Err(NotStored::InputTooNew);
@@ -75,12 +83,21 @@ impl RecordBuilder<'_> {
         let has_foreign_code = self.loads_unseen_macros();
         let runs_a_shell = self.observation.images.iter().any(|image| shells::is_shell(image));
         // It is named in a script: nobody asks for it a second time.
-        if runs_a_shell && scripts(self.observation).any(|text| shells::names_unsteady(&text)) {
+        let mut texts = self.unknown_shell_scripts();
+        if runs_a_shell
+            && !self.policy.is_vouched_for
+            && texts.any(|text| shells::names_unsteady(&text))
+        {
             return Some(NotStored::UsedRandom);
         }
         let shell = self.plain_shell();
         let driver = self.policy.driver.as_ref().filter(|image| driver::asks_nothing_more(image));
         let refused = |(unsteady, image): &(Unsteady, PathBuf)| {
+            if self.policy.is_vouched_for
+                && matches!(unsteady, Unsteady::Clock | Unsteady::Random | Unsteady::Process)
+            {
+                return None;
+            }
             if *unsteady == Unsteady::Random && draws_build_ids(image, &self.observation.plugins) {
                 return Some(NotStored::UsedRandom);
             }
@@ -89,6 +106,8 @@ impl RecordBuilder<'_> {
             let is_driver = driver == Some(image) && !has_foreign_code;
             let is_idle = if is_driver || is_steady && shell == Some(image) {
                 true
+            } else if self.policy.scripts.is_some() && is_interpreter(image) {
+                self.vouches_for(image)
             } else if !self.policy.clock_is_noise() {
                 // A compiler's own clock is for its statistics, its number for the names of its temporary files.
                 // Its threads and heaps follow the machine.
@@ -100,7 +119,9 @@ impl RecordBuilder<'_> {
                     && !has_foreign_code
                     && (image.as_os_str().is_empty()
                         || reads_variables_by_name(image)
-                        || is_wrapper(image) && *unsteady != Unsteady::System)
+                        || self.policy.is_behind_scripts()
+                            && is_wrapper(image)
+                            && *unsteady != Unsteady::System)
             };
             if is_idle || asks_idly(image) {
                 return None;
@@ -133,6 +154,16 @@ impl RecordBuilder<'_> {
     fn only_plain_shells_ask(&self) -> bool {
         let shell = self.plain_shell();
         shell.is_some() && self.observation.timers.iter().all(|image| Some(image) == shell)
+    }
+
+    /// Whether nobody but programs that a policy names called `time()`.
+    fn only_known_ask(&self) -> bool {
+        self.observation.timers.iter().all(|image| reads_variables_by_name(image))
+    }
+
+    /// Whether nobody but interpreters whose scripts are known called `time()`.
+    fn only_vouched_ask(&self) -> bool {
+        self.observation.timers.iter().all(|image| self.vouches_for(image))
     }
 
     /// Whether code ran of which nothing is known: foreign code in the tool, or a program that no policy names (a shell
@@ -168,13 +199,17 @@ impl RecordBuilder<'_> {
     pub(super) fn shows_host(&self) -> bool {
         let has_foreign_code = self.has_foreign_code();
         self.observation.unsteady.iter().any(|(unsteady, image)| {
-            *unsteady == Unsteady::Host && (has_foreign_code || !reads_variables_by_name(image))
+            *unsteady == Unsteady::Host
+                && (has_foreign_code || !reads_variables_by_name(image))
+                && !self.vouches_for(image)
         })
     }
 
     /// Whether code that is not the tool's ran in it: a plugin that the command line shows, or a proc macro.
     pub(super) fn has_foreign_code(&self) -> bool {
-        let is_foreign = |plugin: &PathBuf| !reads_variables_by_name(plugin);
+        let is_foreign = |plugin: &PathBuf| {
+            !reads_variables_by_name(plugin) && !self.is_interpreters_own(plugin)
+        };
         self.policy.runs_foreign_code
             || (self.policy.loads_macros() || self.policy.links || self.policy.adds_to_outputs)
                 && self.observation.plugins.iter().any(is_foreign)
@@ -203,7 +238,8 @@ impl RecordBuilder<'_> {
         let states = self.observation.states.iter();
         Shows {
             asked: states.filter(|(_, by)| is_foreign(by)).map(|(file, _)| *file).collect(),
-            all_asked: self.runs_unknown_programs(),
+            all_asked: self.runs_unknown_programs() && self.knowledge() != Knowledge::Whole,
+            modules: self.policy.scripts.is_some(),
         }
     }
 
@@ -241,8 +277,10 @@ impl RecordBuilder<'_> {
         // Which files foreign code asked about, only the shim knows.
         let is_unseen = self.observation.facts.contains(&Fact::UnseenVariables);
         if is_unseen && self.has_foreign_code()
-            || self.policy.unknown_programs_see_times() && self.runs_unknown_programs()
-            || self.observation.facts.contains(&Fact::LocalTime)
+            || self.policy.unknown_programs_see_times()
+                && self.runs_unknown_programs()
+                && self.knowledge() != Knowledge::Whole
+            || !self.observation.local_timers.iter().all(|image| self.vouches_for(image))
             || self.shows_times()
         {
             return Times::All;
@@ -273,24 +311,4 @@ impl RecordBuilder<'_> {
             |path: &Path| ends.iter().any(|end| path.as_os_str().as_bytes().ends_with(end));
         self.observation.inputs.iter().any(|input| ends_so(&input.path))
     }
-}
-
-/// The texts of the shell scripts among the files that were read.
-fn scripts(observation: &Observation) -> impl Iterator<Item = Vec<u8>> {
-    let texts = observation.inputs.iter().filter_map(|input| script(&input.path));
-    texts.filter(|text| shells::is_shell_script(text))
-}
-
-/// The text of a script, if it is one; of a long one, the beginning.
-fn script(path: &Path) -> Option<Vec<u8>> {
-    // Opening a pipe would wait.
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let mut file = File::open(path).ok()?;
-    let mut text = vec![0; 2];
-    file.read_exact(&mut text).ok()?;
-    if text != b"#!" {
-        return None;
-    }
-    file.take(shells::SCRIPT_BYTES_MAX as u64).read_to_end(&mut text).ok()?;
-    Some(text)
 }

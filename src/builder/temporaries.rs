@@ -26,7 +26,8 @@ impl RecordBuilder<'_> {
         if !self.policy.may_print_temporaries() {
             return Ok(false);
         }
-        let names = self.observation.temporaries.iter().flat_map(|path| drawn_names(path));
+        let temporaries = self.observation.temporaries.iter().filter(|path| self.is_drawn(path));
+        let names = temporaries.flat_map(|path| drawn_names(path));
         let names: BTreeSet<&[u8]> = names.collect();
         if names.iter().any(|name| is_in(&text.stdout, name) || is_in(&text.stderr, name)) {
             return Ok(true);
@@ -40,6 +41,20 @@ impl RecordBuilder<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether a temporary file may have a name that was drawn: not if an output has the same one. Of what Emscripten's scripts make
+    /// in a directory, the directory's name is drawn, and files' that Python draws, which begin with `tmp`.
+    fn is_drawn(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        let mut outputs = self.observation.outputs.iter();
+        let is_outputs = outputs.any(|output| output.path.file_name() == Some(name));
+        let is_in_drawn = self.policy.scripts.is_some()
+            && !name.as_bytes().starts_with(b"tmp")
+            && path.parent().is_some_and(|above| {
+                self.observation.temporaries.iter().any(|other| other == above)
+            });
+        !is_outputs && !is_in_drawn
     }
 }
 

@@ -72,6 +72,9 @@ pub enum SubcommandArgs {
 /// `exec -- TOOL ARGS…`
 #[derive(Debug, Args)]
 pub struct ToolLine {
+    /// Run it twice without the cache, and say whether it repeats itself; exits 0 if so, 1 if not, 3 if that cannot be said
+    #[arg(long)]
+    pub check: bool,
     /// The tool and its arguments
     #[arg(
         required = true,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::args::Install;
 use super::on_path;
 use crate::builder::search;
-use crate::compilers::{compiles_c, copies_objects, is_launcher};
+use crate::compilers::{compiles_c, copies_objects, is_launched, is_launcher};
 use crate::env;
 
 /// The compilers that `doctor` looks for.
@@ -183,7 +183,7 @@ fn compilers_on_path(dir: &Path, ibid: &Path) -> BTreeSet<OsString> {
 fn is_compiler(name: &str) -> bool {
     let is_whole = name.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '+');
     let name = OsStr::new(name);
-    is_whole && (compiles_c(name) || copies_objects(name))
+    is_whole && (compiles_c(name) || copies_objects(name) || is_launched(name))
 }
 
 /// Whether `path` can be run and is not ourselves.

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod exec;
 pub mod explain;
 pub mod export;
 pub mod gc;

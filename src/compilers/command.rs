@@ -411,7 +411,8 @@ impl TypedDriver {
             return Some(output.clone()).filter(|output| output != "-" && !self.discards());
         }
         if self.links() {
-            return (!self.windows).then(|| "a.out".into());
+            let name = if family == Family::Emscripten { "a.out.js" } else { "a.out" };
+            return (!self.windows).then(|| name.into());
         }
         let [source] = self.sources.as_slice() else { return None };
         if self.is_text_only() {

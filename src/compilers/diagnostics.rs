@@ -139,7 +139,12 @@ pub(super) fn shows_source_error(family: Family, stdout: &[u8], stderr: &[u8]) -
     let errors = match family {
         Family::Gcc | Family::Clang => of_a_driver(family, &text),
         Family::Rustc => of_rustc(&text),
-        Family::Archiver | Family::Linker | Family::Copier | Family::Unknown => None,
+        Family::Archiver
+        | Family::Linker
+        | Family::Copier
+        | Family::Emscripten
+        | Family::Generator
+        | Family::Unknown => None,
     };
     errors.is_some_and(|count| count > 0) && !shows_another_end(&text)
 }

@@ -18,7 +18,10 @@ mod command;
 mod crates;
 mod depfile;
 mod diagnostics;
+mod emscripten;
 mod gcc;
+mod generators;
+pub mod interpreters;
 mod names;
 mod placed;
 mod precompiled;
@@ -29,9 +32,10 @@ mod variables;
 mod words;
 
 pub use crates::{is_crate, passed_over};
+pub use emscripten::Scripts;
 pub use names::{
-    LAUNCHERS, asks_idly, compiles_c, copies_objects, draws_build_ids, is_launcher, is_tool,
-    is_tool_name, is_wrapper,
+    LAUNCHERS, asks_idly, compiles_c, copies_objects, draws_build_ids, is_launched, is_launcher,
+    is_tool, is_tool_name, is_wrapper,
 };
 pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
@@ -40,6 +44,7 @@ pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one is made in an invocation")]
 pub enum Decision {
     /// Its result may be stored and served.
     Cache(Policy),
@@ -62,6 +67,10 @@ pub(crate) enum Family {
     Linker,
     /// strip and objcopy.
     Copier,
+    /// emcc and em++.
+    Emscripten,
+    /// Analysers and generators of sources.
+    Generator,
     /// No policy: `ibid exec -- TOOL`.
     Unknown,
 }
@@ -124,6 +133,14 @@ pub struct Policy {
     pub links: bool,
     /// Whether what stands in its output's place may go into the output, or into its mode.
     pub adds_to_outputs: bool,
+    /// Whether the user says that the tool's clock, random numbers and process numbers do not enter its result.
+    pub is_vouched_for: bool,
+    /// Whether the tool calls `time()` whatever it does.
+    pub asks_time: bool,
+    /// Words that stand in an input, an output or a text if the time of the run does.
+    pub dates: &'static [&'static str],
+    /// What is known of the scripts that the command runs; `None`: nothing.
+    pub scripts: Option<Scripts>,
     /// The image of a compiler of the user's own, whose name does not say that it is one.
     pub driver: Option<PathBuf>,
     /// Directories in which the tool keeps what it remembers from run to run, without influence on what it writes
@@ -153,6 +170,10 @@ impl Policy {
             discards_output: false,
             links: false,
             adds_to_outputs: false,
+            is_vouched_for: false,
+            asks_time: false,
+            dates: &[],
+            scripts: None,
             driver: None,
             private_trees: Vec::new(),
             unlisted: Vec::new(),
@@ -210,7 +231,15 @@ impl Policy {
 
     /// Whether the names of temporary files, which are drawn, may be in what the tool prints.
     pub fn may_print_temporaries(&self) -> bool {
-        matches!(self.family, Family::Gcc | Family::Clang | Family::Linker)
+        matches!(
+            self.family,
+            Family::Gcc | Family::Clang | Family::Linker | Family::Emscripten | Family::Generator
+        )
+    }
+
+    /// Whether a script that runs stands before the tool, as scripts do before compilers, and is not started by it.
+    pub fn is_behind_scripts(&self) -> bool {
+        self.family != Family::Generator
     }
 
     /// Whether no program that the tool starts becomes another user, so that it may run without the privilege to.
@@ -298,6 +327,8 @@ pub fn decide(
     driver: impl FnOnce() -> Option<PathBuf>,
 ) -> Decision {
     let decision = match names::family(tool) {
+        Some(_) if emscripten::is_archiver(tool) => emscripten::judge_archiver(args),
+        Some(Family::Generator) => generators::judge(tool, args),
         Some(family) => judge(family, args),
         None if is_forced => judge(Family::Unknown, args),
         None => match driver() {
@@ -319,7 +350,8 @@ fn judge(family: Family, args: &[OsString]) -> Decision {
         Family::Archiver => binutils::judge_archiver(args),
         Family::Linker => binutils::judge_linker(args),
         Family::Copier => binutils::judge_copier(args),
-        Family::Unknown => Decision::Cache(Policy {
+        Family::Emscripten => emscripten::judge(args),
+        Family::Generator | Family::Unknown => Decision::Cache(Policy {
             depends_on_cpu: true,
             reads_metadata: true,
             standard_input: StandardInput::Perhaps,

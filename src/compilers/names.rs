@@ -28,10 +28,25 @@ const FAMILIES: &[(&str, Family)] = &[
     ("ld.lld", Family::Linker),
     ("ld.mold", Family::Linker),
     ("mold", Family::Linker),
+    ("wasm-ld", Family::Linker),
     ("objcopy", Family::Copier),
     ("strip", Family::Copier),
     ("llvm-objcopy", Family::Copier),
     ("llvm-strip", Family::Copier),
+    ("emcc", Family::Emscripten),
+    ("em++", Family::Emscripten),
+    ("emar", Family::Archiver),
+    ("bison", Family::Generator),
+    ("clang-tidy", Family::Generator),
+    ("cppcheck", Family::Generator),
+    ("flex", Family::Generator),
+    ("glslangValidator", Family::Generator),
+    ("include-what-you-use", Family::Generator),
+    ("iwyu", Family::Generator),
+    ("moc", Family::Generator),
+    ("protoc", Family::Generator),
+    ("rcc", Family::Generator),
+    ("uic", Family::Generator),
 ];
 
 /// Names that a cross prefix may stand before (`aarch64-linux-gnu-`); `cc` and the like need a whole triple there, because
@@ -41,7 +56,7 @@ const PREFIXED_BY_TRIPLE: &[&str] =
     &["ar", "c++", "cc", "ld", "ld.bfd", "ld.gold", "objcopy", "strip"];
 
 /// Tools without a policy of their own under whose names ibid may be called: they are just run.
-const OTHERS: &[&str] = &["clang-cl", "cpp", "em++", "emcc", "gfortran", "nvcc", "rustdoc"];
+const OTHERS: &[&str] = &["clang-cl", "cpp", "emranlib", "gfortran", "nvcc", "rustdoc"];
 
 /// Shells and interpreters of scripts that may stand before a compiler.
 const INTERPRETERS: &[&str] =
@@ -74,7 +89,7 @@ pub fn is_launcher(image: &Path) -> bool {
 }
 
 /// The last part of a path without a version.
-fn stem_of(image: &Path) -> &str {
+pub(super) fn stem_of(image: &Path) -> &str {
     let name = image.file_name().and_then(OsStr::to_str).unwrap_or_default();
     name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'))
 }
@@ -95,6 +110,11 @@ pub fn copies_objects(tool: &OsStr) -> bool {
     matches!(family(tool), Some(Family::Archiver | Family::Copier))
 }
 
+/// Whether a tool of this name is one of Emscripten's drivers, an analyser or a generator.
+pub fn is_launched(tool: &OsStr) -> bool {
+    matches!(family(tool), Some(Family::Emscripten | Family::Generator))
+}
+
 /// Whether a program's own questions for the time, random numbers and the machine cannot enter what it says: macros run
 /// cargo to find their package; it seeds its tables and sets its network library up.
 pub fn asks_idly(image: &Path) -> bool {
@@ -109,9 +129,11 @@ pub fn draws_build_ids(image: &Path, plugins: &BTreeSet<PathBuf>) -> bool {
         return false;
     }
     let name = image.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    ["ld", "ld.bfd", "ld.gold", "gold"].iter().any(|linker| {
-        name.strip_suffix(linker).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
-    })
+    let draws_none = name.starts_with("wasm-ld");
+    !draws_none
+        && ["ld", "ld.bfd", "ld.gold", "gold"].iter().any(|linker| {
+            name.strip_suffix(linker).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
+        })
 }
 
 /// The family of a tool, by the last part of its path.

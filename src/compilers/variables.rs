@@ -68,11 +68,18 @@ const BY_NAME: &[&str] = &[
     "liblto_plugin.so",
     "lld",
     "lto-wrapper",
+    "llvm-nm",
+    "llvm-ranlib",
     "lto1",
+    "m4",
     "mold",
     "objcopy",
     "rust-lld",
     "rustup",
+    "wasm-emscripten-finalize",
+    "wasm-metadce",
+    "wasm-opt",
+    "wasm2js",
 ];
 
 impl Policy {

@@ -5,6 +5,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use toml_edit::Item;
+
 use super::Log;
 
 /// A size in bytes: `10G` and `10GB` are decimal, `10GiB` is binary. A number without a unit is refused: to some programs it
@@ -79,6 +81,25 @@ const NOT_LOGS: &[&str] = &[
     "false", "full", "info", "n", "no", "none", "notice", "off", "on", "quiet", "stdout", "syslog",
     "trace", "true", "verbose", "warn", "warning", "y", "yes",
 ];
+
+/// The names of `[tools."NAME"]`. Each says, with or without `steady = true`, that what differs from run to run does not enter the
+/// tool's result.
+pub fn tools(item: &Item) -> Result<Vec<String>, String> {
+    let bad = |name: &str| format!("tools.{name}: only `steady = true` or `false` may stand there");
+    let table = item.as_table_like().ok_or("tools: write `[tools.\"./gen.py\"]`")?;
+    let mut names = Vec::new();
+    for (name, item) in table.iter() {
+        let about = item.as_table_like().ok_or_else(|| bad(name))?;
+        let steady = about.get("steady").map_or(Some(true), Item::as_bool);
+        if about.iter().any(|(key, _)| key != "steady") {
+            return Err(bad(name));
+        }
+        if steady.ok_or_else(|| bad(name))? {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
 
 /// `stderr`, or a file.
 pub fn log(value: &OsStr) -> Result<Log, String> {

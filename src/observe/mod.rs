@@ -65,6 +65,8 @@ pub struct Observation {
     pub starts: BTreeMap<PathBuf, usize>,
     /// Those of them that called `time()`; an empty path is one that is not known.
     pub timers: BTreeSet<PathBuf>,
+    /// Those of them that asked for the local time, likewise.
+    pub local_timers: BTreeSet<PathBuf>,
     /// The names that the loader may have asked its cache for, if nobody else read that: what counts of the cache, which
     /// is one of the `inputs`, is what it answers for these.
     pub library_names: Option<BTreeSet<OsString>>,

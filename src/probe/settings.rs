@@ -58,6 +58,7 @@ impl<'a> Settings<'a> {
     fn parse(text: &[u8]) -> Option<Settings<'_>> {
         let mut settings = Settings::default();
         let mut seen = 0u32;
+        let mut table: Option<Table> = None;
         for line in text.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             // Anything else makes TOML refuse the whole file.
@@ -68,7 +69,16 @@ impl<'a> Settings<'a> {
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
+            // What is said of single tools, the wrapper heeds where one of them runs.
+            if line.starts_with(b"[") {
+                table = Some(Table::read(line, text)?);
+                continue;
+            }
             let (key, value) = entry(line)?;
+            if let Some(table) = &mut table {
+                table.take(key, value)?;
+                continue;
+            }
             let at = KEYS.iter().position(|known| *known == key)?;
             // A key that stands there twice makes TOML refuse the file, too.
             if seen & 1 << at != 0 {
@@ -107,6 +117,29 @@ const KEYS: [&[u8]; 9] = [
     b"observer",
     b"log",
 ];
+
+/// A table `[tools."NAME"]`.
+#[derive(Debug, Default)]
+struct Table {
+    has_entry: bool,
+}
+
+impl Table {
+    /// That of this line; `None` if it is another one, or if it stands twice in the text.
+    fn read(line: &[u8], text: &[u8]) -> Option<Table> {
+        let name = line.strip_prefix(b"[tools.\"")?.strip_suffix(b"\"]")?;
+        let is_plain = !name.is_empty() && !name.iter().any(|byte| matches!(byte, b'"' | b'\\'));
+        let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let is_once = lines.filter(|other| *other == line).count() == 1;
+        (is_plain && is_once).then_some(Table::default())
+    }
+
+    fn take(&mut self, key: &[u8], value: Value<'_>) -> Option<()> {
+        let is_known = key == b"steady" && matches!(value, Value::Switch(_)) && !self.has_entry;
+        self.has_entry = true;
+        is_known.then_some(())
+    }
+}
 
 /// A value as this reader knows it.
 #[derive(Debug, Clone, Copy)]

@@ -3,6 +3,7 @@
 //! Before the tool has run, any doubt means running it, untouched; after it, its result stands. It never runs twice.
 //! Read next: `builder/record_builder.rs` (what a miss stores), `content_lookup.rs` (the look-up by content).
 
+mod check;
 pub mod content_lookup;
 mod end;
 mod event;
@@ -17,7 +18,7 @@ mod sources;
 mod trust;
 mod tryout;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
@@ -47,6 +48,7 @@ use crate::shm::segments::Place;
 use crate::shm::start::Start;
 use crate::store::Store;
 
+pub use check::{Checked, check};
 use content_lookup::{ByContent, compare};
 use end::End;
 use event::Meanwhile;
@@ -204,9 +206,27 @@ impl Invocation {
         if self.config.observer == Observer::Off {
             return Decision::PassThrough(PassReason::NoObserver);
         }
-        compilers::decide(self.tool(), &self.args, self.call.forced, || {
-            driver::image(&self.program)
-        })
+        let is_named = self.is_vouched_for();
+        let is_forced = self.call.forced || is_named && !compilers::is_tool(self.tool());
+        let decision =
+            compilers::decide(self.tool(), &self.args, is_forced, || driver::image(&self.program));
+        match decision {
+            Decision::Cache(mut policy) => {
+                policy.is_vouched_for = is_named;
+                Decision::Cache(policy)
+            }
+            passed @ Decision::PassThrough(_) => passed,
+        }
+    }
+
+    /// Whether the settings name the tool, as it was called or by its whole path.
+    fn is_vouched_for(&self) -> bool {
+        let is_it = |name: &String| {
+            let is_whole = name.starts_with('/')
+                && self.program.canonicalize().is_ok_and(|path| path == *name);
+            self.tool() == name.as_str() || is_whole
+        };
+        self.config.tools.iter().any(is_it)
     }
 
     /// Chooses the places of which the tool is given maps, if the user asked for that.
@@ -446,6 +466,7 @@ impl Invocation {
             ended,
             start_state,
             source: step.request.source.as_ref(),
+            scripts: OnceCell::new(),
             log: &|line| self.log.line(line),
             ending: if ended.status.is_success() { Ending::Success } else { Ending::FirstFailure },
         };

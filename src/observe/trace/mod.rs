@@ -400,7 +400,7 @@ impl Trace {
             What::Time { caller }
                 if clocks::is_idle_library(caller) || self.runs_idle_program(event.pid) => {}
             What::Time { .. } => self.asked_time(event.pid),
-            What::LocalTime => self.fact(Fact::LocalTime),
+            What::LocalTime => self.asked_local_time(event.pid),
             What::Network => self.fact(Fact::Network),
             What::Session => self.fact(Fact::UnrepeatableInput),
             What::Locale => self.fact(Fact::Locale),
@@ -461,6 +461,12 @@ impl Trace {
         let image = self.images.get(&process).cloned().unwrap_or_default();
         self.seen.timers.insert(image);
         self.fact(Fact::Time);
+    }
+
+    fn asked_local_time(&mut self, process: u32) {
+        let image = self.images.get(&process).cloned().unwrap_or_default();
+        self.seen.local_timers.insert(image);
+        self.fact(Fact::LocalTime);
     }
 
     /// Whether a process runs a program whose own questions for the time cannot enter a result.

@@ -1,0 +1,40 @@
+//! Whether the time of the run may be in a result, where the policy says by which words that shows.
+//!
+//! An analyser knows the time in case a source names it. Read next: `compilers/generators.rs`, `refusal.rs`.
+
+use std::path::Path;
+
+use memchr::memmem;
+
+use super::record_builder::RecordBuilder;
+use crate::os::elf;
+
+/// A longer file is taken for one that holds any word.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+impl RecordBuilder<'_> {
+    /// Whether one of the policy's words is in the command, an input, an output or a text.
+    pub(super) fn shows_date(&self) -> bool {
+        let words = self.policy.dates;
+        if words.is_empty() {
+            return false;
+        }
+        let has =
+            |text: &[u8]| words.iter().any(|word| memmem::find(text, word.as_bytes()).is_some());
+        let read = self.observation.inputs.iter().map(|input| &*input.path);
+        let written = self.observation.outputs.iter().map(|output| &*output.path);
+        let texts = self.ended.text.iter().flat_map(|text| [&text.stdout, &text.stderr]);
+        has(self.command.bytes())
+            || texts.into_iter().any(|text| has(text))
+            || read.chain(written).any(|path| file_has(path, &has))
+    }
+}
+
+/// Whether a file, if it is no program or library, has such a word.
+fn file_has(path: &Path, has: &dyn Fn(&[u8]) -> bool) -> bool {
+    let Ok(state) = std::fs::metadata(path) else { return true };
+    if elf::is_elf(path) {
+        return false;
+    }
+    state.len() > FILE_BYTES_MAX || std::fs::read(path).map_or(true, |text| has(&text))
+}
