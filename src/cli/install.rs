@@ -223,6 +223,7 @@ mod tests {
             "llvm-ar-14",
             "x86_64-linux-gnu-strip",
             "objcopy",
+            "clang-tidy-14",
         ] {
             assert!(is_compiler(name), "{name}");
         }
@@ -234,7 +235,6 @@ mod tests {
             "gcc-",
             "clang-format",
             "ccache",
-            "clang-tidy-14",
             "cccc",
             "rustc",
             "x86_64-linux-gnu-gcc-ar-12",

@@ -151,7 +151,9 @@ pub fn is_interpreters_own(path: &Path) -> bool {
     let is_pyenv = |pair: &[&str]| pair[0] == "libexec" && pair[1].starts_with("pyenv");
     parts.windows(2).any(is_library)
         || parts.windows(2).last().is_some_and(is_pyenv)
-        || path.starts_with("/etc/python3") && path.extension().is_some()
+        || parts.first() == Some(&"etc")
+            && parts.get(1).is_some_and(|part| part.starts_with("python3"))
+            && path.extension().is_some()
 }
 
 /// Whether a shell script is one of those that pyenv puts in the place of the interpreters.

@@ -278,7 +278,7 @@ fn families_by_name() {
     let clang = "clang clang++ clang-14 clang++-14 clang15 clang-18.1 /usr/lib/llvm-14/bin/clang \
         x86_64-linux-gnu-clang aarch64-linux-android21-clang++ armv7a-linux-androideabi-clang";
     let none = "gcc-ar gcc-nm gcc-ranlib gcc-ar-12 x86_64-linux-gnu-gcc-ar gcov gcov-12 gccgo gcc- -gcc \
-        clang-tidy clang-format clang-format-14 clang-cpp clang-cl clangd clang-check clang-scan-deps \
+        clang-format clang-format-14 clang-cpp clang-cl clangd clang-check clang-scan-deps \
         c++filt cpp tcc icc nvcc mpicc cl cc1 cc1plus colorgcc git-cc ibid ibid-gcc 12 -12 ccache rustdoc rustc- cargo ranlib \
         gcc.exe.c ggcc a+b-gcc";
     let of = |name: &str| family(OsStr::new(name));
