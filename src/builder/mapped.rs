@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use memchr::memmem;
 
@@ -17,6 +17,7 @@ use super::path_walker::path_of;
 use super::place::{Binds, SCANNED_BYTES_MAX, is_directory, lies_on_the_way};
 use super::places::{Places, is_at_or_below};
 use super::record_builder::RecordBuilder;
+use super::root::nearer_repositories;
 use crate::compilers::{adds_options, holds_options};
 use crate::os::elf;
 use crate::record;
@@ -54,6 +55,13 @@ impl RecordBuilder<'_> {
         draft.flags |= record::ANYWHERE | record::MAPPED;
         draft.places = self.places.joined();
         Ok(())
+    }
+
+    /// Where nothing is, and a repository would be another root.
+    pub(super) fn nearer_repositories(&self) -> Vec<PathBuf> {
+        let (directory, sources) = (self.command.directory(), self.policy.sources.iter());
+        let nearer = sources.flat_map(|it| nearer_repositories(self.places, directory, it));
+        nearer.filter(|path| !path.exists()).collect()
     }
 
     /// Arguments name places only as the beginning of a path.

@@ -376,8 +376,10 @@ impl RecordBuilder<'_> {
         let no_entry = rustix::io::Errno::NOENT.raw_os_error();
         let observed = self.observation.absences.iter().map(|a| (a.path.as_path(), a.errno));
         let searched = self.found.absent.iter().map(|(path, errno)| (path.as_path(), *errno));
+        let nearer = self.nearer_repositories();
+        let nearer = nearer.iter().map(|path| (path.as_path(), no_entry));
         let (mut absent, mut unusable) = (Vec::new(), Vec::new());
-        for (path, errno) in observed.chain(searched) {
+        for (path, errno) in observed.chain(searched).chain(nearer) {
             if path.as_os_str().is_empty() {
                 continue;
             }

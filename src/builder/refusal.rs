@@ -156,6 +156,12 @@ impl RecordBuilder<'_> {
         shell.is_some() && self.observation.timers.iter().all(|image| Some(image) == shell)
     }
 
+    /// Whether it is known who asked for the local time, and they were interpreters whose scripts are known.
+    fn only_vouched_show_times(&self) -> bool {
+        let mut images = self.observation.local_timers.iter().peekable();
+        images.peek().is_some() && images.all(|image| self.vouches_for(image))
+    }
+
     /// Whether nobody but programs that a policy names called `time()`.
     fn only_known_ask(&self) -> bool {
         self.observation.timers.iter().all(|image| reads_variables_by_name(image))
@@ -280,7 +286,7 @@ impl RecordBuilder<'_> {
             || self.policy.unknown_programs_see_times()
                 && self.runs_unknown_programs()
                 && self.knowledge() != Knowledge::Whole
-            || !self.observation.local_timers.iter().all(|image| self.vouches_for(image))
+            || self.observation.facts.contains(&Fact::LocalTime) && !self.only_vouched_show_times()
             || self.shows_times()
         {
             return Times::All;

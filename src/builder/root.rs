@@ -65,6 +65,17 @@ fn is_downloaded(source: &Path) -> bool {
     homes.iter().flatten().any(is_in)
 }
 
+/// Where a repository would be the root instead of the place in which `source` lies: between that and the source.
+pub fn nearer_repositories(places: &Places, directory: &[u8], source: &Path) -> Vec<PathBuf> {
+    let source = plain(&Path::new(OsStr::from_bytes(directory)).join(source));
+    let above = source.ancestors().skip(1);
+    let is_below = |path: &&Path| {
+        let bytes = path.as_os_str().as_bytes();
+        places.below(bytes).is_some_and(|rest| !rest.is_empty())
+    };
+    above.take_while(is_below).map(|directory| directory.join(".git")).collect()
+}
+
 /// A path without steps up and dots, as its text says.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -157,6 +168,20 @@ mod tests {
         }
         assert_eq!(found("other", "repo", "a.c"), None);
         assert_eq!(places(b"", b"/", Path::new("usr/x.c")), None);
+    }
+
+    #[test]
+    fn repositories_that_would_be_nearer() {
+        let places = Places::new(vec![b"/srv/me".to_vec()]).expect("a place");
+        for (directory, source, expected) in [
+            ("/srv/me", "a.c", ""),
+            ("/srv/me/b", "../src/x/a.c", "/srv/me/src/x/.git /srv/me/src/.git"),
+            ("/elsewhere", "/usr/src/a.c", ""),
+        ] {
+            let found = nearer_repositories(&places, directory.as_bytes(), Path::new(source));
+            let found = found.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+            assert_eq!(found.join(" "), expected, "{source}");
+        }
     }
 
     #[test]

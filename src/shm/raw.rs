@@ -6,8 +6,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    __NR_clock_gettime, __NR_close, __NR_exit_group, __NR_getcwd, __NR_getgroups, __NR_statx,
-    CLOCK_REALTIME, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG,
+    __NR_clock_gettime, __NR_close, __NR_exit_group, __NR_getcwd, __NR_getgroups, __NR_getppid,
+    __NR_getsid, __NR_statx, CLOCK_REALTIME, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::fd::{AsFd, BorrowedFd};
@@ -457,15 +457,16 @@ pub fn process_number() -> usize {
     usize::try_from(rustix::process::getpid().as_raw_nonzero().get()).unwrap_or(0)
 }
 
-/// The process that started this one, or has taken it over.
+/// The process that started this one, or has taken it over; 0 if that is in another namespace (of which rustix knows nothing).
 pub fn parent() -> u32 {
-    rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get().cast_unsigned())
+    // SAFETY: the call takes nothing.
+    u32::try_from(unsafe { syscall::call(__NR_getppid, [0; 5]) }).unwrap_or(0)
 }
 
-/// The session of this process.
+/// The session of this process; 0 as above.
 pub fn session() -> u32 {
-    rustix::process::getsid(None)
-        .map_or(0, |session| session.as_raw_nonzero().get().cast_unsigned())
+    // SAFETY: the call takes a number: 0 for this process.
+    u32::try_from(unsafe { syscall::call(__NR_getsid, [0; 5]) }).unwrap_or(0)
 }
 
 /// The time, ns since the epoch. A plain call: what the kernel maps for it would have to be searched first.

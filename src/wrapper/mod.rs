@@ -28,7 +28,7 @@ use crate::builder::lookahead::Lookahead;
 use crate::builder::record_builder::{Ending, RecordBuilder, StartState};
 use crate::builder::{driver, failing, search};
 use crate::compilers::{self, Decision};
-use crate::config::{self, Config, Observer, Remap};
+use crate::config::{self, Config, Observer};
 use crate::env;
 use crate::error::StoreError;
 use crate::observe::LeftOut;
@@ -227,21 +227,6 @@ impl Invocation {
             self.tool() == name.as_str() || is_whole
         };
         self.config.tools.iter().any(is_it)
-    }
-
-    /// Chooses the places of which the tool is given maps, if the user asked for that.
-    fn remap(&self, store: &Store, step: &mut Step) {
-        if self.config.remap == Remap::Auto {
-            step.request.places =
-                remap::places_of(store, &self.program, &step.policy, &step.request);
-        }
-    }
-
-    /// The arguments with which the tool runs.
-    fn args_of(&self, step: &Step) -> Vec<OsString> {
-        let Request { places, command, .. } = &step.request;
-        let maps = step.policy.maps(places.iter(), command.directory());
-        step.policy.with_maps(maps, &self.args)
     }
 
     /// Replaces this process by the tool; comes back only if that fails.

@@ -9,15 +9,34 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::Invocation;
+use super::plan::Step;
 use super::request::Request;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::Places;
 use crate::builder::root::{places, places_of_crate};
 use crate::compilers::Policy;
+use crate::config::Remap;
 use crate::os::run::is_silent;
 use crate::probe::command::{ROOT, fields};
 use crate::shm::raw;
 use crate::store::{Store, audits};
+
+impl Invocation {
+    /// Chooses the places of which the tool is given maps, if the user asked for that.
+    pub(super) fn remap(&self, store: &Store, step: &mut Step) {
+        if self.config.remap == Remap::Auto {
+            step.request.places = places_of(store, &self.program, &step.policy, &step.request);
+        }
+    }
+
+    /// The arguments with which the tool runs.
+    pub(super) fn args_of(&self, step: &Step) -> Vec<OsString> {
+        let Request { places, command, .. } = &step.request;
+        let maps = step.policy.maps(places.iter(), command.directory());
+        step.policy.with_maps(maps, &self.args)
+    }
+}
 
 /// The places of a request of which the tool is to be given maps; none if it is to run as it was called.
 pub fn places_of(store: &Store, program: &Path, policy: &Policy, request: &Request) -> Places {

@@ -470,3 +470,22 @@ fn an_exported_cache_serves_other_places() {
         }
     }
 }
+
+/// A repository that comes to be in between is another root, and so another result.
+#[test]
+fn a_repository_that_appears() {
+    for (tool, source) in compilers() {
+        let scene = Scene::mapped(FILES);
+        let line = format!("{tool} -g -I{{here}}/inc -c {{here}}/src/{source} -o a.o");
+        let here = scene.at(PLACES[0]);
+        scene.call(PLACES[0], &line).check().expect(&Outcome::Miss);
+        scene.call(PLACES[0], &line).check().expect(&Outcome::InvocationHit);
+        scene.project.mkdir(&format!("{}/src/.git", PLACES[0]));
+        let words = line.replace("{here}", here.to_str().unwrap());
+        let call = Call::new(&scene.cache, &here, words.split(' '))
+            .env("PWD", here.to_str().unwrap())
+            .bare_args(maps(tool, &here.join("src"), &here))
+            .bare_args(maps(tool, &here, &here));
+        assert!(!call.check().outcome.is_hit());
+    }
+}

@@ -179,7 +179,7 @@ fn log_lines() {
         ("gcc -c t.c", "miss, not stored, used_time", " t.c"),
         ("gcc a.c -o a -shared", "miss, stored", " a.c"),
         ("gcc --version", "passed through, query", ""),
-        ("gcc -c wrong.c", "tool failed", " wrong.c"),
+        ("gcc -c wrong.c", "tool failed, noted", " wrong.c"),
     ] {
         let _ = fs::remove_file(&log);
         project.call(&cache, line).unstable(&["t.o".to_owned()]).check();
