@@ -101,7 +101,9 @@ fn add_from_shim(whole: &mut Observation, shim: Observation) {
     whole.facts.extend(shim.facts.into_iter().filter(|fact| !by_paths(fact)));
     whole.unsteady.extend(shim.unsteady);
     whole.timers.extend(shim.timers);
+    whole.local_timers.extend(shim.local_timers);
     whole.variables.extend(shim.variables);
+    whole.plugin_variables.extend(shim.plugin_variables);
     whole.questions.extend(shim.questions);
     whole.plugins.extend(shim.plugins);
     whole.states.extend(shim.states);

@@ -149,7 +149,7 @@ pub mod fact {
 
     /// Whether it comes with its process.
     pub const fn has_process(fact: u32) -> bool {
-        fact == TIME || fact == HOST || fact >= CLOCK && fact < STATE
+        matches!(fact, TIME | LOCAL_TIME | HOST) || fact >= CLOCK && fact < STATE
     }
 }
 
