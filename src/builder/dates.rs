@@ -6,11 +6,17 @@ use std::path::Path;
 
 use memchr::memmem;
 
+use super::file_text::FileText;
 use super::record_builder::RecordBuilder;
 use crate::os::elf;
 
 /// A longer file is taken for one that holds any word.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The text of a file that is no program or library.
+fn text_of(path: &Path) -> FileText {
+    FileText::of(path, &[elf::MAGIC], FILE_BYTES_MAX)
+}
 
 impl RecordBuilder<'_> {
     /// Whether one of the policy's words is in the command, an input, an output or a text.
@@ -26,15 +32,6 @@ impl RecordBuilder<'_> {
         let texts = self.ended.text.iter().flat_map(|text| [&text.stdout, &text.stderr]);
         has(self.command.bytes())
             || texts.into_iter().any(|text| has(text))
-            || read.chain(written).any(|path| file_has(path, &has))
+            || read.chain(written).any(|path| text_of(path).may_have(has))
     }
-}
-
-/// Whether a file, if it is no program or library, has such a word.
-fn file_has(path: &Path, has: &dyn Fn(&[u8]) -> bool) -> bool {
-    let Ok(state) = std::fs::metadata(path) else { return true };
-    if elf::is_elf(path) {
-        return false;
-    }
-    state.len() > FILE_BYTES_MAX || std::fs::read(path).map_or(true, |text| has(&text))
 }

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::hash::Hash;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -14,6 +13,8 @@ use std::path::Path;
 use memchr::memmem;
 use rustc_hash::FxHashMap;
 
+use super::file_text::FileText;
+use crate::compilers::has_word;
 use crate::os::elf;
 use crate::record;
 use crate::shm::raw;
@@ -70,11 +71,8 @@ fn may_be_once_only(inputs: &[DraftInput], equal: &[Vec<usize>], command: &[u8])
     if words.iter().any(|word| contains(command, word)) {
         return true;
     }
-    let says = |input: &DraftInput, has: &dyn Fn(&[u8]) -> bool| match text_of(input) {
-        FileText::None => false,
-        FileText::Unknown => true,
-        FileText::Whole(text) => has(&text),
-    };
+    let says =
+        |input: &DraftInput, has: &dyn Fn(&[u8]) -> bool| text_of(input).may_have(|text| has(text));
     equal.iter().any(|set| says(&inputs[set[0]], &|text| contains(text, b"once")))
         || inputs.iter().filter(|input| is_read(input)).any(|input| says(input, &marks_others))
 }
@@ -86,7 +84,7 @@ fn marks_others(text: &[u8]) -> bool {
     while let Some(next) = lines.next() {
         let words = next.trim_ascii_start();
         let is_import = words.starts_with(b"import") || words.starts_with(b"export");
-        if is_import && has_word(words, b"import") {
+        if is_import && has_word(words, b"import", b"_") {
             return true;
         }
         if ![&b"#"[..], b"%:", b"??="].iter().any(|sign| contains(next, sign)) {
@@ -102,7 +100,7 @@ fn marks_others(text: &[u8]) -> bool {
         }
         let sign = line.trim_ascii_start().strip_prefix(b"#").unwrap_or(&[]);
         let is_own = sign.trim_ascii_start().starts_with(b"pragma");
-        if contains(&line, b"import") && has_word(&line, b"import")
+        if contains(&line, b"import") && has_word(&line, b"import", b"_")
             || !is_own && contains(&line, b"once")
         {
             return true;
@@ -120,29 +118,16 @@ fn ends_in_comment(line: &[u8]) -> bool {
     false
 }
 
-enum FileText {
-    /// A program or library.
-    None,
-    /// What it says cannot be known.
-    Unknown,
-    /// Without the ends of lines that continue.
-    Whole(Vec<u8>),
-}
-
+/// The text of an input as it was when it was read, without the ends of lines that continue.
 fn text_of(input: &DraftInput) -> FileText {
     let path = Path::new(OsStr::from_bytes(input.path.to_bytes()));
-    let state = |path: &Path| fs::metadata(path).map(|state| state.len());
-    if state(path).map_or(true, |len| len > TEXT_BYTES_MAX) {
-        return if elf::is_elf(path) { FileText::None } else { FileText::Unknown };
-    }
-    let Ok(bytes) = fs::read(path) else { return FileText::Unknown };
+    let text = FileText::of(path, &[elf::MAGIC], TEXT_BYTES_MAX);
     if !raw::stat(&input.path).is_ok_and(|now| now.stat.stamp() == input.stamp) {
         return FileText::Unknown;
     }
-    if bytes.starts_with(elf::MAGIC) {
-        FileText::None
-    } else {
-        FileText::Whole(joined_lines(&bytes))
+    match text {
+        FileText::Whole(bytes) => FileText::Whole(joined_lines(&bytes)),
+        other => other,
     }
 }
 
@@ -159,20 +144,6 @@ fn joined_lines(text: &[u8]) -> Vec<u8> {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     find(text, part, 0).is_some()
-}
-
-fn has_word(text: &[u8], word: &[u8]) -> bool {
-    let is_letter =
-        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let mut from = 0;
-    while let Some(at) = find(text, word, from) {
-        let before = at.checked_sub(1).and_then(|at| text.get(at));
-        if !is_letter(before) && !is_letter(text.get(at + word.len())) {
-            return true;
-        }
-        from = at + 1;
-    }
-    false
 }
 
 fn find(text: &[u8], part: &[u8], from: usize) -> Option<usize> {
@@ -240,7 +211,7 @@ mod tests {
             ("important import", true),
             ("", false),
         ] {
-            assert_eq!(has_word(text.as_bytes(), b"import"), is_word, "{text}");
+            assert_eq!(has_word(text.as_bytes(), b"import", b"_"), is_word, "{text}");
         }
     }
 

@@ -7,12 +7,12 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use memchr::memmem;
 
+use super::file_text::FileText;
 use super::path_walker::path_of;
 use super::place::{Binds, SCANNED_BYTES_MAX, is_directory, lies_on_the_way};
 use super::places::{Places, is_at_or_below};
@@ -258,25 +258,16 @@ fn vet_contents(places: &Places, draft: &Draft) -> Result<(), Binds> {
         |path: &[u8]| places.of(path).is_none() && SYSTEM.iter().any(|it| is_at_or_below(path, it));
     let read = draft.inputs.iter().filter(|input| input.kind == record::CONTENT);
     for input in read.filter(|input| !is_system(input.path.to_bytes())) {
-        let path = path_of(&input.path);
-        if !is_text_without(path, |text| places.occur_in(text)) {
+        if text_of(path_of(&input.path)).may_have(|text| places.occur_in(text)) {
             return Err(Binds::Content(input.path.clone()));
         }
     }
     Ok(())
 }
 
-/// Whether a file is no text (a program, a library), or one that is not `odd`.
-pub(super) fn is_text_without(path: &Path, odd: impl Fn(&[u8]) -> bool) -> bool {
-    let Ok(mut file) = fs::File::open(path) else { return false };
-    let mut text = vec![0; 8];
-    let Ok(len) = file.read(&mut text) else { return false };
-    text.truncate(len);
-    if COMPILED.iter().any(|start| text.starts_with(start)) {
-        return true;
-    }
-    let rest = file.take(SCANNED_BYTES_MAX).read_to_end(&mut text);
-    rest.is_ok_and(|len| (len as u64) < SCANNED_BYTES_MAX) && !odd(&text)
+/// The text of a file that no compiler has made.
+pub(super) fn text_of(path: &Path) -> FileText {
+    FileText::of(path, &COMPILED, SCANNED_BYTES_MAX)
 }
 
 /// Whether a name can be searched for in what a compiler has written: it is an object, an archive, or metadata of a crate.

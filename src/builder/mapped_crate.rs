@@ -10,7 +10,7 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::mapped::is_text_without;
+use super::mapped::text_of;
 use super::path_walker::path_of;
 use super::place::Binds;
 use super::record_builder::RecordBuilder;
@@ -118,7 +118,7 @@ fn may_read_arguments(library: &Path) -> bool {
 
 /// Whether a source names `OUT_DIR` only as the beginning of paths that are included.
 fn out_dir_is_a_path_in(path: &Path) -> bool {
-    is_text_without(path, |text| {
+    !text_of(path).may_have(|text| {
         let text: Vec<u8> = text.iter().filter(|it| !it.is_ascii_whitespace()).copied().collect();
         let count = |name: &str| memmem::find_iter(&text, name.as_bytes()).count();
         count(OUT_DIR) != INCLUDES.iter().map(|include| count(include)).sum::<usize>()

@@ -9,6 +9,7 @@ pub mod driver;
 pub mod equal_contents;
 pub mod failing;
 pub mod file_states;
+mod file_text;
 mod inputs;
 pub mod library_answers;
 pub mod lookahead;

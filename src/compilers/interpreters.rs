@@ -7,8 +7,11 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 
+use memchr::memmem;
+
 use super::names::stem_of;
 use super::shells;
+use super::texts::has_word;
 
 /// Programs that run scripts, without a version.
 const INTERPRETERS: &[&str] = &["bash", "dash", "node", "nodejs", "python", "sh"];
@@ -122,7 +125,7 @@ pub fn language_by_name(path: &Path) -> Option<Language> {
 /// The language of a file that begins with `#!`.
 pub fn language_by_text(text: &[u8]) -> Language {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let names = |name: &str| line.windows(name.len()).any(|part| part == name.as_bytes());
+    let names = |name: &str| memmem::find(line, name.as_bytes()).is_some();
     if names("python") {
         Language::Python
     } else if names("node") {
@@ -160,7 +163,7 @@ pub fn is_interpreters_own(path: &Path) -> bool {
 pub fn is_pyenvs_shim(path: &Path, text: &[u8]) -> bool {
     let above = path.parent().and_then(Path::file_name);
     above == Some(OsStr::new("shims"))
-        && text.windows(SHIM.len()).any(|part| part == SHIM)
+        && memmem::find(text, SHIM).is_some()
         && !shells::names_unsteady(text)
 }
 
@@ -170,7 +173,7 @@ const SHIM: &[u8] = b"/libexec/pyenv\" exec \"$program\" \"$@\"";
 /// Whether it is certain that nothing that this text does shows what its interpreter alone asks for. (Not covered: names that are put
 /// together.)
 pub fn is_plain(language: Language, text: &[u8]) -> bool {
-    let has = |words: &[&str]| words.iter().any(|word| has_word(text, word.as_bytes()));
+    let has = |words: &[&str]| words.iter().any(|word| has_word(text, word.as_bytes(), b"_$"));
     match language {
         Language::Python => !has(PYTHON),
         Language::JavaScript => !has(JAVASCRIPT) && !has_escape(text),
@@ -182,9 +185,9 @@ pub fn is_plain(language: Language, text: &[u8]) -> bool {
 /// The same of a text of which only the macros and conditions run.
 pub fn is_plain_template(text: &[u8]) -> bool {
     let mut rest = text;
-    while let Some(at) = find(rest, b"{{{") {
+    while let Some(at) = memmem::find(rest, b"{{{") {
         let inside = &rest[at + 3..];
-        let end = find(inside, b"}}}").unwrap_or(inside.len());
+        let end = memmem::find(inside, b"}}}").unwrap_or(inside.len());
         if !is_plain(Language::JavaScript, &inside[..end]) {
             return false;
         }
@@ -197,21 +200,7 @@ pub fn is_plain_template(text: &[u8]) -> bool {
 
 /// A letter that is written by its number.
 fn has_escape(text: &[u8]) -> bool {
-    [&b"\\u"[..], b"\\x"].iter().any(|escape| find(text, escape).is_some())
-}
-
-fn has_word(text: &[u8], word: &[u8]) -> bool {
-    let is_letter = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
-    };
-    memchr::memmem::find_iter(text, word).any(|at| {
-        !is_letter(at.checked_sub(1).and_then(|at| text.get(at)))
-            && !is_letter(text.get(at + word.len()))
-    })
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, part)
+    [&b"\\u"[..], b"\\x"].iter().any(|escape| memmem::find(text, escape).is_some())
 }
 
 #[cfg(test)]

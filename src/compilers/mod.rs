@@ -28,6 +28,7 @@ mod precompiled;
 mod response;
 mod rustc;
 pub mod shells;
+mod texts;
 mod variables;
 mod words;
 
@@ -40,6 +41,7 @@ pub use names::{
 pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
+pub use texts::has_word;
 pub use variables::reads_variables_by_name;
 
 /// What may be done with a command.
