@@ -28,30 +28,6 @@ const FILES: &[(&str, &str)] = &[
     ("src/s.S", ".globl s\ns: .incbin \"other/b.h\"\n"),
 ];
 
-/// A line that serves all places: the first compiles, the second compares, the others do not compile; and then each knows it by
-/// its stamps.
-#[track_caller]
-fn serves_all(files: &[(&str, &str)], line: &str) {
-    let scene = Scene::new(files);
-    scene.call(PLACES[0], line).check().expect(&Outcome::Miss);
-    for place in &PLACES[1..] {
-        scene.expect_shared(place, line, *place == PLACES[1]);
-        scene.call(place, line).check().expect(&Outcome::InvocationHit);
-    }
-    scene.call(PLACES[0], line).check().expect(&Outcome::InvocationHit);
-}
-
-/// A line that serves its own place alone. In each it is compiled once, and is a hit from then on if `is_kept`.
-#[track_caller]
-fn serves_one(files: &[(&str, &str)], line: &str) {
-    let scene = Scene::new(files);
-    for place in PLACES {
-        let seen = scene.call(place, line).check();
-        assert!(!seen.outcome.is_hit(), "{line} in {place}: {:?}", seen.outcome);
-        let _compared = scene.call(place, line).check();
-    }
-}
-
 fn c_tools() -> Vec<&'static str> {
     tools::present(ALL)
 }
@@ -67,7 +43,7 @@ fn relative_names() {
             "-g0 -c src/a.c -o a.o",
             "-c src/s.S -o s.o",
         ] {
-            serves_all(FILES, &format!("{tool} {options}"));
+            Scene::new(FILES).serves_all(&format!("{tool} {options}"));
         }
     }
 }
@@ -76,10 +52,8 @@ fn relative_names() {
 fn a_build_directory_beside_the_sources() {
     let files = [FILES, &[("build/x/keep", "")]].concat();
     for tool in c_tools() {
-        serves_all(
-            &files,
-            &format!("build/x: {tool} -O2 -MD -I../../other -c ../../src/a.c -o a.o"),
-        );
+        Scene::new(&files)
+            .serves_all(&format!("build/x: {tool} -O2 -MD -I../../other -c ../../src/a.c -o a.o"));
     }
 }
 
@@ -87,7 +61,7 @@ fn a_build_directory_beside_the_sources() {
 fn text() {
     let files = [("w.c", "#warning \"this\"\nint f(void) { int unused; return 1; }\n")];
     for tool in c_tools() {
-        serves_all(&files, &format!("{tool} -Wall -c w.c -o w.o"));
+        Scene::new(&files).serves_all(&format!("{tool} -Wall -c w.c -o w.o"));
     }
 }
 
@@ -121,7 +95,7 @@ fn options_that_show_the_directory() {
         let own: &[&str] = if tools::is_gcc(tool) { &of_gcc } else { &of_clang };
         for options in common.iter().chain(own) {
             let stop = if options.contains("-S") { "" } else { "-c" };
-            serves_one(FILES, &format!("{tool} {options} {stop} src/a.c -o a.o"));
+            Scene::new(FILES).serves_one(&format!("{tool} {options} {stop} src/a.c -o a.o"));
         }
     }
 }
@@ -145,7 +119,7 @@ fn absolute_names() {
             "-c h.c -DX=\"{here}\" -o a.o",
             "-c h.c -B{here} -o a.o",
         ] {
-            serves_one(&files, &format!("{tool} {options}"));
+            Scene::new(&files).serves_one(&format!("{tool} {options}"));
         }
     }
 }

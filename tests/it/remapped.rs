@@ -34,30 +34,6 @@ const FILES: &[(&str, &str)] = &[
     ("build/x/keep", ""),
 ];
 
-/// A line that serves all places: the first compiles, the second compares, the others do not compile; and then each knows it by
-/// its stamps. No place but its own is named in what is there then.
-#[track_caller]
-fn serves_all(files: &[(&str, &str)], line: &str) {
-    let scene = Scene::mapped(files);
-    scene.call(PLACES[0], line).check().expect(&Outcome::Miss);
-    for place in &PLACES[1..] {
-        scene.expect_shared(place, line, *place == PLACES[1]);
-        scene.call(place, line).check().expect(&Outcome::InvocationHit);
-    }
-    scene.call(PLACES[0], line).check().expect(&Outcome::InvocationHit);
-}
-
-/// A line that serves its own place alone.
-#[track_caller]
-fn serves_one(files: &[(&str, &str)], line: &str) {
-    let scene = Scene::mapped(files);
-    for place in PLACES {
-        let seen = scene.call(place, line).check();
-        assert!(!seen.outcome.is_hit(), "{line} in {place}: {:?}", seen.outcome);
-        let _compared = scene.call(place, line).check();
-    }
-}
-
 fn compilers() -> Vec<(&'static str, &'static str)> {
     let all = [("gcc", "a.c"), ("g++", "a.cc"), ("clang", "a.c"), ("clang++", "a.cc")];
     all.into_iter().filter(|(tool, _)| tools::have(tool)).collect()
@@ -85,7 +61,7 @@ fn names_that_maps_hide() {
                 Some((below, options)) => format!("{below}: {tool} {options}"),
                 None => format!("{tool} {options}"),
             };
-            serves_all(FILES, &line);
+            Scene::mapped(FILES).serves_all(&line);
         }
     }
 }
@@ -103,7 +79,7 @@ fn texts_that_name_the_place() {
             "-Wall -Wextra -MD -I{here}/inc -c {here}/src/w.c -o a.o".to_owned(),
             "-Wall -Wextra -fdiagnostics-color=always -Iinc -c {here}/src/w.c -o a.o".to_owned(),
         ] {
-            serves_all(FILES, &format!("{tool} {options}"));
+            Scene::mapped(FILES).serves_all(&format!("{tool} {options}"));
         }
     }
 }
@@ -127,18 +103,19 @@ fn what_maps_do_not_hide() {
                 .iter()
                 .all(|it| !line.contains(it));
             if is_ours {
-                serves_one(FILES, &line);
+                Scene::mapped(FILES).serves_one(&line);
             } else {
                 serves_one_without_maps(FILES, &line);
             }
         }
         if source == "a.c" {
-            serves_one(&values, &format!("{tool} -DWHERE=\"{{here}}\" -c src/v.c -o a.o"));
+            Scene::mapped(&values)
+                .serves_one(&format!("{tool} -DWHERE=\"{{here}}\" -c src/v.c -o a.o"));
         }
     }
 }
 
-/// As [`serves_one`], of a command that ibid gives no maps.
+/// As [`Scene::serves_one`], of a command that ibid gives no maps.
 #[track_caller]
 fn serves_one_without_maps(files: &[(&str, &str)], line: &str) {
     let mut scene = Scene::new(files);

@@ -42,6 +42,28 @@ impl Scene {
         self.project.at(place).canonicalize().unwrap()
     }
 
+    /// A line that serves all places: the first compiles, the second compares, the others do not compile; and then each knows it by
+    /// its stamps.
+    #[track_caller]
+    pub fn serves_all(&self, line: &str) {
+        self.call(PLACES[0], line).check().expect(&Outcome::Miss);
+        for place in &PLACES[1..] {
+            self.expect_shared(place, line, *place == PLACES[1]);
+            self.call(place, line).check().expect(&Outcome::InvocationHit);
+        }
+        self.call(PLACES[0], line).check().expect(&Outcome::InvocationHit);
+    }
+
+    /// A line that serves its own place alone, whether or not it is a hit there.
+    #[track_caller]
+    pub fn serves_one(&self, line: &str) {
+        for place in PLACES {
+            let seen = self.call(place, line).check();
+            assert!(!seen.outcome.is_hit(), "{line} in {place}: {:?}", seen.outcome);
+            let _compared = self.call(place, line).check();
+        }
+    }
+
     /// The command has a result of another place: it is compared with the tool's if `is_first`, or if it is drawn by lot, else
     /// delivered.
     #[track_caller]
