@@ -140,13 +140,18 @@ pub fn directory_for(caller: usize) {
 /// Notes a variable that was asked for, and whether `caller` is an address in a plugin.
 ///
 /// # Safety
-/// `name` is a C string.
+/// `name` is null or a C string.
 pub unsafe fn variable_for(name: *const u8, caller: usize) {
     // SAFETY: the caller's promise.
     unsafe { variable(name) };
-    if log().is_some() && plugin_at(caller).is_some() {
-        // SAFETY: the caller's promise.
-        let path = [unsafe { raw::bytes(name) }, b"", b""];
+    static KNOWN: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
+    if name.is_null() || log().is_none() || plugin_at(caller).is_none() {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let name = unsafe { raw::bytes(name) };
+    if is_new(&KNOWN, name) {
+        let path = [name, b"", b""];
         append(&LogEntry { kind: kind::FACT, flags: fact::VARIABLE, path, ..LogEntry::default() });
     }
 }
