@@ -119,9 +119,7 @@ impl RecordBuilder<'_> {
                 hidden_digest(self.environment, name, *flags, self.places)
             }
         });
-        let Some(set) =
-            set.renamed(|path| self.places.hide_path(path), |path| self.places.show_path(path))
-        else {
+        let Some(set) = self.places.hide_in(set) else {
             // It cannot be told from another one: found by stamps only.
             return Ok(());
         };

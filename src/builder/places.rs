@@ -3,15 +3,16 @@
 //! Two commands are the same in two places if they are equal once each name of a place stands as its place-holder. Read next:
 //! `place.rs`, `mapped.rs` (whether a result is free of its places), `docs/places.md`.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
 use memchr::memmem;
-
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::probe::command::{ROOT, fields};
 use crate::probe::judge::Environment;
 use crate::record;
+use crate::store::path_set::PathSet;
 
 /// Place-holders, one for each place. No path or argument that holds such a byte is ever shared.
 const HOLDERS: [u8; 3] = [1, 2, 3];
@@ -177,14 +178,21 @@ impl Places {
         found.min().map(|(at, _, which)| (at, which))
     }
 
-    /// A path as [`Places::hide`] gives it.
-    pub fn hide_path(&self, path: &CStr) -> CString {
-        CString::new(self.hide(path.to_bytes())).unwrap_or_default()
+    /// The names of a path set with place-holders in them; `None` if they could not be told from others then.
+    pub fn hide_in(&self, set: PathSet) -> Option<PathSet> {
+        if self.is_empty() {
+            return Some(set);
+        }
+        let hidden = |path: &CStr| CString::new(self.hide(path.to_bytes())).unwrap_or_default();
+        set.renamed(hidden, |path| self.show_path(path).into_owned())
     }
 
     /// A path as [`Places::show`] gives it.
-    pub fn show_path(&self, path: &CStr) -> CString {
-        CString::new(self.show(path.to_bytes())).unwrap_or_default()
+    pub fn show_path<'p>(&self, path: &'p CStr) -> Cow<'p, CStr> {
+        if self.is_empty() {
+            return path.into();
+        }
+        CString::new(self.show(path.to_bytes())).unwrap_or_default().into()
     }
 }
 
@@ -199,9 +207,8 @@ pub fn hidden_digest(
         let value = environment.value(name.to_bytes())?;
         return Some(xxh3_128(&places.hide(value)).to_le_bytes());
     }
-    let entries = environment.0.environment().map(CStr::to_bytes);
-    let loaders = entries.filter(|entry| entry.starts_with(b"LD_"));
-    let sum = loaders.fold(0u128, |sum, it| sum.wrapping_add(xxh3_128(&places.hide(it))));
+    let entries = environment.loader_entries();
+    let sum = entries.fold(0u128, |sum, it| sum.wrapping_add(xxh3_128(&places.hide(it))));
     Some(sum.to_le_bytes())
 }
 

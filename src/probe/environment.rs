@@ -56,11 +56,15 @@ impl Environment {
         sum.to_le_bytes()
     }
 
+    /// All variables of the dynamic loader, `NAME=VALUE`.
+    pub fn loader_entries(&self) -> impl Iterator<Item = &'static [u8]> {
+        self.0.environment().map(CStr::to_bytes).filter(|entry| entry.starts_with(b"LD_"))
+    }
+
     /// A hash of all variables of the dynamic loader, in any order.
     pub fn loader(&self) -> [u8; 16] {
-        let entries = self.0.environment().map(CStr::to_bytes);
-        let ours = entries.filter(|entry| entry.starts_with(b"LD_"));
-        ours.fold(0u128, |sum, entry| sum.wrapping_add(xxh3_128(entry))).to_le_bytes()
+        let entries = self.loader_entries();
+        entries.fold(0u128, |sum, entry| sum.wrapping_add(xxh3_128(entry))).to_le_bytes()
     }
 
     /// What a record holds of a variable, or of what its flags say instead; `None` if it is unset.

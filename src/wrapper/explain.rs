@@ -5,9 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::sources::names_a_source;
-use super::{ARENA_BYTES, Invocation, Request, content_lookup, remap};
+use super::{ARENA_BYTES, Invocation, Request, content_lookup};
 use crate::compilers::Decision;
-use crate::config::Remap;
 use crate::env;
 use crate::outcome::{Cause, PassReason};
 use crate::probe;
@@ -74,9 +73,7 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     let Some(mut request) = Request::new(start, call, &invocation.config) else {
         return Explanation::passes(PassReason::NoWorkingDirectory);
     };
-    if invocation.config.remap == Remap::Auto {
-        request.places = remap::places_of(&store, &invocation.program, &policy, &request);
-    }
+    request.places = invocation.places(&store, &policy, &request, false);
     if !request.read_source(&policy).is_ok_and(|is_known| is_known) {
         return Explanation::passes(PassReason::StandardInput);
     }

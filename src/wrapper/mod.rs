@@ -100,7 +100,9 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     let Some(mut plan) = Plan::new(start, call, &invocation.config, policy) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
-    plan.steps().for_each(|step| invocation.remap(&store, step));
+    for Step { request, policy, .. } in plan.steps() {
+        request.places = invocation.places(&store, policy, request, true);
+    }
     match plan.read_sources() {
         Ok(true) => {}
         Ok(false) => return invocation.pass_through(&store, PassReason::StandardInput),
@@ -417,7 +419,7 @@ impl Invocation {
         0
     }
 
-    /// Stores what came of a run; false if a failing one is only noted.
+    /// Stores what came of a run, or notes it if it failed for the first time.
     fn store_result(
         &self,
         store: &Store,

@@ -23,10 +23,29 @@ use crate::shm::raw;
 use crate::store::{Store, audits};
 
 impl Invocation {
-    /// Chooses the places of which the tool is given maps, if the user asked for that.
-    pub(super) fn remap(&self, store: &Store, step: &mut Step) {
+    /// The places of a request of which the tool is to be given maps; none if it is to run as it was called. Whether it takes maps
+    /// is tried out only if it `may_try`.
+    pub(super) fn places(
+        &self,
+        store: &Store,
+        policy: &Policy,
+        request: &Request,
+        may_try: bool,
+    ) -> Places {
+        let wanted = || {
+            let source = policy.sources.first().filter(|_| policy.takes_maps)?;
+            let root = fields(request.command.bytes()).nth(ROOT)?;
+            let directory = request.command.directory();
+            let found = match &policy.output_directory {
+                Some(output) => places_of_crate(root, directory, source, output),
+                None => places(root, directory, source),
+            }?;
+            takes_maps(store, &self.program, policy, may_try).then_some(found)
+        };
         if self.config.remap == Remap::Auto {
-            step.request.places = places_of(store, &self.program, &step.policy, &step.request);
+            wanted().unwrap_or_default()
+        } else {
+            Places::default()
         }
     }
 
@@ -38,28 +57,16 @@ impl Invocation {
     }
 }
 
-/// The places of a request of which the tool is to be given maps; none if it is to run as it was called.
-pub fn places_of(store: &Store, program: &Path, policy: &Policy, request: &Request) -> Places {
-    let wanted = || {
-        let source = policy.sources.first().filter(|_| policy.takes_maps)?;
-        let root = fields(request.command.bytes()).nth(ROOT)?;
-        let directory = request.command.directory();
-        let found = match &policy.output_directory {
-            Some(output) => places_of_crate(root, directory, source, output),
-            None => places(root, directory, source),
-        }?;
-        takes_maps(store, program, policy).then_some(found)
-    };
-    wanted().unwrap_or_default()
-}
-
-/// Whether this image takes maps without a word: tried out when it is not known.
-fn takes_maps(store: &Store, program: &Path, policy: &Policy) -> bool {
+/// Whether this image takes maps without a word: tried out when it is not known, if that may be.
+fn takes_maps(store: &Store, program: &Path, policy: &Policy, may_try: bool) -> bool {
     let Some(trial) = policy.trial_of_maps() else { return true };
     let Some(state) = c_path(program).and_then(|path| raw::stat(&path).ok()) else { return false };
     let image = xxh3_64(&[program.as_os_str().as_bytes(), &state.stat.stamp().0].concat());
     if let Some(takes) = audits::takes_maps(store.directory(), image) {
         return takes;
+    }
+    if !may_try {
+        return false;
     }
     let place = b"/ibid/no/such/place";
     let maps = policy.maps(std::iter::once(&place[..]), place);

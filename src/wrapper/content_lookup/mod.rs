@@ -78,9 +78,7 @@ pub fn look(
             let encoded;
             let mut record = record;
             if let Some(way) = &way {
-                if way.retell(store, policy, &mut draft).is_none() {
-                    return false;
-                }
+                let Some(is_retold) = way.retell(store, policy, &mut draft) else { return false };
                 match standing(store, command, &draft, keep && wanted.is_repeatable) {
                     Standing::Serve => {}
                     Standing::Refuse => return false,
@@ -89,9 +87,11 @@ pub fn look(
                         return true;
                     }
                 }
-                encoded = draft.encode();
-                let Some(retold) = Record::read(&encoded.hot) else { return false };
-                record = retold;
+                if is_retold {
+                    encoded = draft.encode();
+                    let Some(retold) = Record::read(&encoded.hot) else { return false };
+                    record = retold;
+                }
             }
             match probe::deliver_record(&store.cache, &record, mask, scratch, || {}) {
                 Ok(()) => {

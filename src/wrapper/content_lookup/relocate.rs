@@ -93,12 +93,33 @@ impl Way {
         self.then.iter().take(ends).any(|place| place == path)
     }
 
-    /// Puts into `draft` the texts that name the old place, as the tool writes them in the new one. `None` if that cannot be
-    /// done.
-    pub fn retell(&self, store: &Store, policy: &Policy, draft: &mut Draft) -> Option<()> {
-        if !self.is_mapped {
-            return Some(());
+    /// Gives a variable the value that it has here; `None` if that is not the recorded one in another place.
+    fn move_variable(
+        &self,
+        variable: &mut DraftVariable,
+        command: &Command,
+        environment: &Environment,
+    ) -> Option<()> {
+        let DraftVariable { name, value, flags } = variable;
+        let now = environment.value(name.to_bytes());
+        if name.to_bytes() == b"PWD" {
+            let named = *flags & record::NAMES_DIRECTORY != 0;
+            let names_it = now.is_none_or(|value| value == command.directory());
+            (named == now.is_some() && names_it).then_some(())?;
+            *value = environment.digest(b"PWD", *flags);
+        } else if *flags & record::VALUE_NAMES_PLACES != 0 {
+            // That it is the same but for its places is in the result key.
+            *value = environment.digest(name.to_bytes(), *flags);
+        } else if self.is_mapped && name.to_bytes() != b"PATH" {
+            (!self.now.occur_in(now.unwrap_or_default())).then_some(())?;
         }
+        Some(())
+    }
+
+    /// Puts into `draft` the texts that name the old place, as the tool writes them in the new one; whether there are any.
+    /// `None` if that cannot be done.
+    pub fn retell(&self, store: &Store, policy: &Policy, draft: &mut Draft) -> Option<bool> {
+        let mut is_retold = false;
         let anew = |blob: &BlobRef, tell: &dyn Fn(&[u8]) -> Option<Vec<u8>>| {
             store.put_blob(&tell(&store.read_blob(blob)?)?).ok()
         };
@@ -106,14 +127,16 @@ impl Way {
         if draft.flags & record::TEXT_NAMES_PLACES != 0 {
             for text in [&mut draft.stdout, &mut draft.stderr].into_iter().flatten() {
                 *text = anew(text, &move_words)?;
+                is_retold = true;
             }
         }
         let move_depfile =
             |text: &[u8]| policy.renamed_depfile(text, |word| self.then.moved(word, &self.now));
         for output in draft.outputs.iter_mut().filter(|it| it.flags & record::NAMES_PLACES != 0) {
             output.blob = anew(&output.blob, &move_depfile)?;
+            is_retold = true;
         }
-        Some(())
+        Some(is_retold)
     }
 }
 
@@ -125,23 +148,8 @@ pub fn relocated(
     places: &Places,
 ) -> Option<(Draft, Way)> {
     let way = Way::of(&draft, command, places)?;
-    for variable in draft.variables.iter_mut().filter(|variable| variable.name == c"PWD") {
-        let named = variable.flags & record::NAMES_DIRECTORY != 0;
-        let now = environment.value(b"PWD");
-        if named != now.is_some() || now.is_some_and(|value| value != command.directory()) {
-            return None;
-        }
-        variable.value = environment.digest(b"PWD", variable.flags);
-    }
     for variable in &mut draft.variables {
-        let DraftVariable { name, value, flags } = variable;
-        if *flags & record::VALUE_NAMES_PLACES != 0 {
-            // That it is the same but for its places is in the result key.
-            *value = environment.digest(name.to_bytes(), *flags);
-        } else if !matches!(name.to_bytes(), b"PWD" | b"PATH") && way.is_mapped {
-            let value = environment.value(name.to_bytes()).unwrap_or_default();
-            (!way.now.occur_in(value)).then_some(())?;
-        }
+        way.move_variable(variable, command, environment)?;
     }
     let inputs = std::mem::take(&mut draft.inputs).into_iter();
     draft.inputs = inputs
