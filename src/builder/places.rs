@@ -38,6 +38,11 @@ pub fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
+/// Whether a text holds a byte by which a place is hidden, so that hidden names could not be told from it.
+pub fn holds_holder(text: &[u8]) -> bool {
+    text.iter().any(|byte| HOLDERS.contains(byte))
+}
+
 /// Whether the name of a directory ends before this byte.
 fn is_end(byte: Option<&u8>) -> bool {
     byte.is_none_or(|byte| *byte == b'/')
@@ -152,7 +157,7 @@ impl Places {
             let is_start = !before.last().is_some_and(is_in_name) || ends_in_colour(before);
             is_start && is_end(text.get(at + place.len()))
         };
-        !text.iter().any(|byte| HOLDERS.contains(byte))
+        !holds_holder(text)
             && self.iter().all(|place| memmem::find_iter(text, place).all(|at| is_whole(place, at)))
     }
 

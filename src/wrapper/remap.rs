@@ -13,7 +13,7 @@ use super::Invocation;
 use super::plan::Step;
 use super::request::Request;
 use crate::builder::path_walker::c_path;
-use crate::builder::places::Places;
+use crate::builder::places::{Places, holds_holder};
 use crate::builder::root::{places, places_of_crate};
 use crate::compilers::Policy;
 use crate::config::Remap;
@@ -34,7 +34,9 @@ impl Invocation {
     ) -> Places {
         let wanted = || {
             let source = policy.sources.first().filter(|_| policy.takes_maps)?;
-            let root = fields(request.command.bytes()).nth(ROOT)?;
+            let mut fields = fields(request.command.bytes());
+            let root = fields.nth(ROOT)?;
+            (!fields.any(holds_holder)).then_some(())?;
             let directory = request.command.directory();
             let found = match &policy.output_directory {
                 Some(output) => places_of_crate(root, directory, source, output),

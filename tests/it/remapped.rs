@@ -466,3 +466,24 @@ fn a_repository_that_appears() {
         assert!(!call.check().outcome.is_hit());
     }
 }
+
+/// An argument that holds the byte by which a place's name is hidden is not that place's name.
+#[test]
+fn an_argument_like_a_place_holder() {
+    for (tool, source) in compilers() {
+        let scene = Scene::mapped(FILES);
+        for place in PLACES {
+            scene.project.write(&format!("{place}/first/keep"), "");
+        }
+        let line = |first: &str| format!("{tool} -g -I{first}/first -Iinc -c src/{source} -o a.o");
+        // It is given no maps.
+        let here = scene.at(PLACES[0]);
+        let _compared = Call::new(&scene.cache, &here, line("\u{1}").split(' ')).check();
+        scene.project.write(&format!("{}/first/a.h", PLACES[1]), FILES[0].1.replace('1', "5"));
+        for _ in 0..2 {
+            let _compared = scene.call(PLACES[1], &line("{here}")).check();
+            let _compared = scene.call(PLACES[2], &line("{here}")).check();
+        }
+        assert_eq!(scene.cache.counters().get("internal_errors/audit"), 0, "{tool}");
+    }
+}
