@@ -13,6 +13,7 @@ use memchr::memmem;
 use super::mapped::text_of;
 use super::path_walker::path_of;
 use super::place::Binds;
+use super::places::holds_holder;
 use super::record_builder::RecordBuilder;
 use crate::compilers::{is_crate, reads_variables_by_name};
 use crate::observe::Fact;
@@ -43,7 +44,9 @@ impl RecordBuilder<'_> {
 
     /// Whether a variable that was asked for may name places.
     pub(super) fn may_name_places(&self, name: &[u8], value: &[u8]) -> bool {
-        let is_clean = !self.places.is_empty() && !self.places.occur_in(&self.places.hide(value));
+        let is_clean = !self.places.is_empty()
+            && !holds_holder(value)
+            && !self.places.occur_in(&self.places.hide(value));
         let is_one = match name {
             b"LD_LIBRARY_PATH" => true,
             name if name == OUT_DIR.as_bytes() => {
