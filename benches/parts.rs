@@ -17,6 +17,7 @@ use std::process::{Command as Process, Stdio};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ibid::builder::places::Places;
+use ibid::compilers::{Decision, decide};
 use ibid::index::cache::SHARED_MEMORY;
 use ibid::observe::preload::Preload;
 use ibid::probe::command::{Call, Command};
@@ -240,9 +241,14 @@ fn portable_look_ups(criterion: &mut Criterion) {
         scene.store.put_path_set(&key, &set).expect("stored");
         scene.store.put_record(&draft).expect("stored");
         let (places, content_key) = (&Places::default(), key);
+        let args = ["-c".into(), "a.c".into()];
+        let Decision::Cache(policy) = decide("gcc".as_ref(), &args, false, || None) else {
+            panic!("gcc can be cached")
+        };
         let wanted = Wanted {
             command: &command,
             environment: &environment,
+            policy: &policy,
             places,
             content_key,
             is_repeatable: true,

@@ -2,7 +2,7 @@
 //!
 //! It looks at the files as they are when the tool has ended, and refuses what a later look-up could not compare. It delivers
 //! nothing and publishes nothing. Read next: `record_builder.rs`, `refusal.rs`, `inputs.rs`, `file_states.rs`, `path_walker.rs`,
-//! `place.rs`, `mapped.rs`, `lookahead.rs`.
+//! `place.rs`, `mapped.rs`, `free_outputs.rs`, `lookahead.rs`.
 
 mod dates;
 pub mod driver;
@@ -10,8 +10,10 @@ pub mod equal_contents;
 pub mod failing;
 pub mod file_states;
 mod file_text;
+mod free_outputs;
 mod inputs;
 pub mod library_answers;
+pub mod likeness;
 pub mod lookahead;
 mod mapped;
 mod mapped_crate;

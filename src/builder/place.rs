@@ -111,6 +111,11 @@ impl RecordBuilder<'_> {
                 self.command.place()
             }
         };
+        if self.policy.outputs_may_be_renamed
+            && let Err(binds) = self.free_of_output_names(draft)
+        {
+            (self.log)(format_args!("bound to the names of its outputs: {binds}"));
+        }
         let (set, contents) = PathSet::of(draft, |variable| {
             let DraftVariable { name, flags, value } = variable;
             if flags & record::VALUE_NAMES_PLACES == 0 {

@@ -9,13 +9,14 @@ use std::ffi::{CStr, CString};
 use memchr::memmem;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::probe::command::{ROOT, fields};
 use crate::probe::judge::Environment;
 use crate::record;
 use crate::store::path_set::PathSet;
 
-/// Place-holders, one for each place. No path or argument that holds such a byte is ever shared.
+/// Place-holders, one for each place.
 const HOLDERS: [u8; 3] = [1, 2, 3];
+/// The last byte that may be a place-holder. No argument that holds one is ever shared.
+const LAST_HOLDER: u8 = 8;
 /// Stands between two places where they are written down.
 const SEPARATOR: u8 = b':';
 
@@ -40,7 +41,7 @@ pub fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
 
 /// Whether a text holds a byte by which a place is hidden, so that hidden names could not be told from it.
 pub fn holds_holder(text: &[u8]) -> bool {
-    text.iter().any(|byte| HOLDERS.contains(byte))
+    text.iter().any(|byte| (1..=LAST_HOLDER).contains(byte))
 }
 
 /// Whether the name of a directory ends before this byte.
@@ -215,13 +216,6 @@ pub fn hidden_digest(
     let entries = environment.loader_entries();
     let sum = entries.fold(0u128, |sum, it| sum.wrapping_add(xxh3_128(&places.hide(it))));
     Some(sum.to_le_bytes())
-}
-
-/// The facts and fields of a command without its root, with place-holders for its places.
-pub fn hidden(command: &[u8], places: &Places) -> Vec<Vec<u8>> {
-    let facts = command.get(..8).map(<[u8]>::to_vec);
-    let fields = fields(command).enumerate().filter(|(at, _)| *at != ROOT);
-    facts.into_iter().chain(fields.map(|(_, field)| places.hide(field))).collect()
 }
 
 #[cfg(test)]

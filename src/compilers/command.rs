@@ -158,10 +158,13 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
     } else {
         ShowsDirectory::Perhaps
     };
+    let makes_plain_object =
+        shows_directory != ShowsDirectory::Perhaps && typed.makes_one_object_of_c();
     Decision::Cache(Policy {
         sources: sources.collect(),
         shows_directory,
-        takes_maps: shows_directory != ShowsDirectory::Perhaps && typed.makes_one_object_of_c(),
+        takes_maps: makes_plain_object,
+        outputs_may_be_renamed: makes_plain_object,
         primary_output: typed.primary_output(family),
         depends_on_cpu: typed.cpu,
         reads_metadata: typed.metadata || typed.precompiles(),

@@ -43,6 +43,7 @@ pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use texts::has_word;
 pub use variables::reads_variables_by_name;
+pub use words::OutputWord;
 
 /// What may be done with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +122,8 @@ pub struct Policy {
     pub shows_directory: ShowsDirectory,
     /// Whether the tool can be given maps of names, which hide places.
     pub takes_maps: bool,
+    /// Whether nothing that the command writes but its depfile shows what its outputs are called.
+    pub outputs_may_be_renamed: bool,
     /// The directory into which a crate is compiled, if the command line names it.
     pub output_directory: Option<PathBuf>,
     /// What the tool does with standard input.
@@ -165,6 +168,7 @@ impl Policy {
             uses_precompiled: false,
             shows_directory: ShowsDirectory::Perhaps,
             takes_maps: false,
+            outputs_may_be_renamed: false,
             output_directory: None,
             standard_input: StandardInput::Unread,
             runs_foreign_code: false,
@@ -302,6 +306,17 @@ impl Policy {
             Family::Gcc | Family::Clang => words::path_at(before, word),
             Family::Rustc => rustc::path_at(before, word),
             _ => None,
+        }
+    }
+
+    /// The arguments that name outputs: which, and where in it the name begins.
+    pub fn output_words<'a>(
+        &self,
+        args: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<(usize, usize, OutputWord)> {
+        match self.family {
+            Family::Gcc | Family::Clang => words::output_words(args).collect(),
+            _ => Vec::new(),
         }
     }
 

@@ -56,9 +56,63 @@ pub fn path_at(before: &[u8], word: &[u8]) -> Option<usize> {
     joined.map(|option| option.len()).max()
 }
 
+/// What a word, or the end of one, says of the outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputWord {
+    /// The name of the output.
+    Output,
+    /// The name of the depfile.
+    Depfile,
+    /// What the depfile calls the output.
+    Target,
+}
+
+/// The arguments that name outputs: which, and where in it the name begins.
+pub fn output_words<'a>(
+    args: impl Iterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = (usize, usize, OutputWord)> {
+    const OPTIONS: [(&[u8], OutputWord); 4] = [
+        (b"-o", OutputWord::Output),
+        (b"-MF", OutputWord::Depfile),
+        (b"-MT", OutputWord::Target),
+        (b"-MQ", OutputWord::Target),
+    ];
+    let mut of_next = None;
+    let mut is_value = false;
+    args.enumerate().filter_map(move |(at, word)| {
+        if std::mem::take(&mut is_value) {
+            return of_next.take().map(|which| (at, 0, which));
+        }
+        if let Some((_, which)) = OPTIONS.iter().find(|(option, _)| *option == word) {
+            (is_value, of_next) = (true, Some(*which));
+            return None;
+        }
+        is_value = takes_value(&String::from_utf8_lossy(word));
+        let (option, which) = OPTIONS.iter().find(|(option, _)| word.starts_with(option))?;
+        Some((at, option.len(), *which)).filter(|_| !is_value)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_name_outputs() {
+        use OutputWord::{Depfile, Output, Target};
+        for (line, expected) in [
+            ("-c a.c -o a.o", &[(3, 0, Output)][..]),
+            ("-c a.c -oa.o", &[(2, 2, Output)]),
+            ("-MT a.o -MQb.o -MF a.d -MD", &[(1, 0, Target), (2, 3, Target), (4, 0, Depfile)]),
+            ("-I -o a.c", &[]),
+            ("-include -o -o x", &[(3, 0, Output)]),
+            ("-Wp,-MD,a.d a.c", &[]),
+            ("-o", &[]),
+        ] {
+            let found: Vec<_> = output_words(line.split(' ').map(str::as_bytes)).collect();
+            assert_eq!(found, expected, "{line}");
+        }
+    }
 
     #[test]
     fn words_that_are_paths() {

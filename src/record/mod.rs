@@ -72,6 +72,8 @@ pub const ANYWHERE: u32 = 512;
 pub const MAPPED: u32 = 2048;
 /// Of [`MAPPED`]: what is printed names places as paths, and is written anew for others.
 pub const TEXT_NAMES_PLACES: u32 = 4096;
+/// What its outputs are called is in nothing but the depfile: it serves commands that call them otherwise.
+pub const ANY_OUTPUT: u32 = 8192;
 
 /// The tool failed: its exit status is 1. Such a record serves this machine only.
 pub const FAILS: u32 = 1024;
@@ -241,7 +243,7 @@ pub const NAMED_WHOLE: u32 = 32;
 /// A directory, which is made where it is not there; it has no blob.
 pub const DIRECTORY: u32 = 64;
 
-/// A text that names places as paths, and is written anew for others.
+/// A text that names places as paths, or outputs, and is written anew for others.
 pub const NAMES_PLACES: u32 = 128;
 /// The tool removes the file if it is there (with [`ONLY_IF_ABSENT`]: it may not be there); it has no blob.
 pub const REMOVED: u32 = 256;

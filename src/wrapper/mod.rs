@@ -303,12 +303,12 @@ impl Invocation {
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
                 let (wanted, keep) = (request.wanted(store, policy), self.may_store(store));
-                match content_lookup::look(store, &wanted, policy, &mut arena, keep) {
+                match content_lookup::look(store, &wanted, &mut arena, keep) {
                     ByContent::Hit(status) => return self.was_hit("content hit", request, status),
                     ByContent::Undelivered(why) => Some(why),
                     ByContent::Miss => None,
                     ByContent::Compare(draft) => {
-                        self.log.line("another directory's result is compared with the tool's");
+                        self.log.line("a result from elsewhere is compared with the tool's");
                         *elsewhere = Some(draft);
                         None
                     }
@@ -470,7 +470,7 @@ impl Invocation {
         let elsewhere = step.elsewhere.as_ref();
         let compared = elsewhere.map(|other| compare(store, &step.request.command, other, &draft));
         if compared == Some(false) {
-            self.log.line("another directory's result differs from this one");
+            self.log.line("a result from elsewhere differs from this one");
             store.count_error(InternalError::Audit);
         }
         let place = store.put_record(&draft).map_err(|error| {

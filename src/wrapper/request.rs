@@ -11,8 +11,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::content_lookup::Wanted;
 use crate::builder::file_states::FileStates;
+use crate::builder::likeness::Likeness;
 use crate::builder::path_walker::c_path;
-use crate::builder::places::{Places, hidden};
+use crate::builder::places::Places;
 use crate::compilers::{Policy, ShowsDirectory, StandardInput};
 use crate::config::{Config, Remap, Share};
 use crate::os::inherited;
@@ -79,23 +80,20 @@ impl Request {
         Ok(true)
     }
 
-    /// The key under which the path sets of this command are found: a hash of the command (without its places, where the result may
-    /// serve others) and of what its sources, which `policy` names, contain when it is asked for first. It only finds
+    /// The key under which the path sets of this command are found: a hash of the command (without its places and its outputs' names,
+    /// where the result may serve others) and of what its sources, which `policy` names, contain when it is asked for first. It only finds
     /// candidates.
     pub fn content_key(&self, store: &Store, policy: &Policy) -> [u8; 16] {
         *self.content_key.get_or_init(|| {
             let mut hasher = Xxh3::new();
             hasher.update(b"ibid content");
-            if self.places.is_empty() {
-                self.command.without_place().iter().for_each(|part| hasher.update(part));
-                if policy.shows_directory != ShowsDirectory::Never {
-                    hasher.update(self.command.place());
-                }
-            } else {
-                for part in hidden(self.command.bytes(), &self.places) {
-                    hasher.update(&(part.len() as u64).to_le_bytes());
-                    hasher.update(&part);
-                }
+            let (likeness, _) = Likeness::of(self.command.bytes(), &self.places, policy);
+            for part in likeness.parts() {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+            if self.places.is_empty() && policy.shows_directory != ShowsDirectory::Never {
+                hasher.update(self.command.place());
             }
             let mut files = FileStates::new(store.cache.access);
             for source in &policy.sources {
@@ -106,11 +104,12 @@ impl Request {
     }
 
     /// What the look-up by content looks for.
-    pub fn wanted(&self, store: &Store, policy: &Policy) -> Wanted<'_> {
+    pub fn wanted<'a>(&'a self, store: &Store, policy: &'a Policy) -> Wanted<'a> {
         let Request { command, environment, places, .. } = self;
         Wanted {
             command,
             environment,
+            policy,
             places,
             content_key: self.content_key(store, policy),
             is_repeatable: policy.private_trees.is_empty(),

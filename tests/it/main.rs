@@ -61,6 +61,7 @@ mod projects;
 mod read_only;
 mod remapped;
 mod remapped_rust;
+mod renamed_outputs;
 mod restricted;
 mod rust_hunt;
 mod rustc;

@@ -1,4 +1,4 @@
-//! The audit of results that come from another directory: some of them also run the tool, and both must be the same.
+//! The audit of results that come from another directory, or have other names: some of them also run the tool, and both must be the same.
 //!
 //! The first such hit of a class of commands is compared, and one in 64 after it. A difference ends the sharing between
 //! directories for that class. Read next: `store/audits.rs`, `docs/places.md`.
@@ -88,9 +88,9 @@ fn class(command: &Command) -> u64 {
     hasher.digest()
 }
 
-/// Whether this result is drawn, in this place.
+/// Whether this result is drawn, for this command.
 fn drawn(command: &Command, draft: &Draft) -> bool {
-    let of = [&draft.result_key[..], command.place()].concat();
+    let of = [draft.result_key, command.direct_key()].concat();
     xxh3_64(&of).is_multiple_of(HITS_PER_AUDIT)
 }
 

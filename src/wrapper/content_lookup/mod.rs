@@ -49,6 +49,8 @@ pub struct Wanted<'a> {
     pub command: &'a Command<'a>,
     /// The environment.
     pub environment: &'a Environment,
+    /// How the tool's texts are written anew, and where its arguments name outputs.
+    pub policy: &'a Policy,
     /// The places of which the tool would be given maps.
     pub places: &'a Places,
     /// The key of the command's path sets.
@@ -57,15 +59,8 @@ pub struct Wanted<'a> {
     pub is_repeatable: bool,
 }
 
-/// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's
-/// stamps. `policy` knows how the tool's texts are written anew.
-pub fn look(
-    store: &Store,
-    wanted: &Wanted,
-    policy: &Policy,
-    arena: &mut [u8],
-    keep: bool,
-) -> ByContent {
+/// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's stamps.
+pub fn look(store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByContent {
     let command = wanted.command;
     let mask = command.creation_mask;
     let mut outcome = ByContent::Miss;
@@ -78,7 +73,9 @@ pub fn look(
             let encoded;
             let mut record = record;
             if let Some(way) = &way {
-                let Some(is_retold) = way.retell(store, policy, &mut draft) else { return false };
+                let Some(is_retold) = way.retell(store, wanted.policy, &mut draft) else {
+                    return false;
+                };
                 match standing(store, command, &draft, keep && wanted.is_repeatable) {
                     Standing::Serve => {}
                     Standing::Refuse => return false,
@@ -95,11 +92,12 @@ pub fn look(
             }
             match probe::deliver_record(&store.cache, &record, mask, scratch, || {}) {
                 Ok(()) => {
+                    let is_elsewhere = way.as_ref().is_some_and(Way::leads_elsewhere);
                     let by = By::Content;
                     let mut event = probe::event::of_hit(wanted.environment, &record, place, by);
                     event::put_names(&mut event, command);
                     probe::count_hit(&store.cache, &mut event, &record);
-                    if keep && now.refresh(&mut draft, way.is_some()) == Some(true) {
+                    if keep && now.refresh(&mut draft, is_elsewhere) == Some(true) {
                         // Failing costs the next look-up some time, nothing else.
                         let _ = store.put_record(&draft);
                     }
@@ -146,7 +144,7 @@ struct TrueRecord<'a> {
     record: Record<'a>,
     place: Place,
     draft: Draft,
-    /// The way from the place where it was made, if that is another one.
+    /// The way from the command that made it, if that is another one.
     way: Option<Way>,
 }
 
@@ -163,7 +161,7 @@ fn each_true(
         for place in [wanted.command.place(), &[]] {
             let key = set.result_key(&wanted.content_key, place, &contents);
             for found in store.cache.records(&key) {
-                if visit_if_true(&mut now, wanted.places, &found, arena, &mut visit) == Some(true) {
+                if visit_if_true(&mut now, wanted, &found, arena, &mut visit) == Some(true) {
                     return;
                 }
             }
@@ -174,7 +172,7 @@ fn each_true(
 /// What the visit says of the record in an entry; `None` if it is not true.
 fn visit_if_true(
     now: &mut FileContents,
-    places: &Places,
+    wanted: &Wanted,
     (place, entry): &(Place, Entry<'_>),
     arena: &mut [u8],
     visit: &mut impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
@@ -186,7 +184,7 @@ fn visit_if_true(
     let is_moved = record.command() != Some(command.bytes());
     let encoded;
     let (record, cold, draft, way) = if is_moved {
-        let (draft, way) = relocated(draft, command, environment, places)?;
+        let (draft, way) = relocated(draft, wanted)?;
         encoded = draft.encode();
         (Record::read(&encoded.hot)?, Cold(&encoded.cold), draft, Some(way))
     } else {

@@ -1,53 +1,80 @@
-//! A record of a result that is free of its place, as it would be had the command run here.
+//! A record of a result that is free of its place, or of what its outputs are called, as it would be had this command made it.
 //!
 //! Only what names the working directory changes, and that is in no output. What is above the old one is left out; what is above
 //! the new one is put in by `refresh.rs`. Read next: `builder/place.rs`, `docs/places.md`.
 
 use std::ffi::{CStr, CString};
 
+use super::Wanted;
+use crate::builder::likeness::{Likeness, OutputNames};
 use crate::builder::place::above;
-use crate::builder::places::{Places, hidden, is_at_or_below};
+use crate::builder::places::{Places, is_at_or_below};
 use crate::compilers::Policy;
-use crate::probe::command::{Command, DIRECTORY, ROOT, fields};
+use crate::probe::command::{Command, DIRECTORY, TOOL, fields};
 use crate::probe::judge::Environment;
 use crate::record::{self, BlobRef};
 use crate::store::Store;
 use crate::store::draft::{Draft, DraftDirectory, DraftInput, DraftVariable};
 
-/// From one place to another.
+/// From one command to another, which runs elsewhere or calls its outputs otherwise.
 #[derive(Debug)]
 pub struct Way {
-    /// The directories whose names change; those above them count in neither place.
+    /// The directories whose names change; those above them count in neither place. None if both commands run in one place.
     then: Places,
     now: Places,
     /// Whether the tool is given maps of them.
     is_mapped: bool,
+    /// What the outputs are called, if the result is free of that.
+    names: Option<(OutputNames, OutputNames)>,
 }
 
 impl Way {
-    /// The way of a record to this command; `None` if it is not free of its place, or of another command. `places` are those of
-    /// which the tool would be given maps now.
-    fn of(draft: &Draft, command: &Command, places: &Places) -> Option<Way> {
+    /// The way of a record to a command; `None` if it is not free of what differs, or of another command.
+    fn of(draft: &Draft, wanted: &Wanted) -> Option<Way> {
+        let (command, policy) = (wanted.command.bytes(), wanted.policy);
+        let is_free_of = |flag: u32| draft.flags & flag != 0;
+        let is_elsewhere = !fields(&draft.command).take(TOOL).eq(fields(command).take(TOOL));
         let recorded = Places::read(draft.places.to_bytes());
-        let is_mapped = draft.flags & record::MAPPED != 0;
-        if draft.flags & record::ANYWHERE == 0 || is_mapped == places.is_empty() {
+        let is_mapped = is_elsewhere && is_free_of(record::MAPPED);
+        let none = Places::default();
+        let (then, now) = if is_mapped { (&recorded, wanted.places) } else { (&none, &none) };
+        let (was, names_then) = Likeness::of(&draft.command, then, policy);
+        let (is, names_now) = Likeness::of(command, now, policy);
+        let are_hidden_alike = || {
+            let hidden = |names: &Option<OutputNames>, places: &Places| {
+                names
+                    .as_ref()
+                    .map(|names| [&names.output, &names.depfile].map(|it| places.hide(it)))
+            };
+            hidden(&names_then, then) == hidden(&names_now, now)
+        };
+        if was != is || !is_free_of(record::ANY_OUTPUT) && !are_hidden_alike() {
+            return None;
+        }
+        let names = names_then.zip(names_now).filter(|_| is_free_of(record::ANY_OUTPUT));
+        if !is_elsewhere {
+            return Some(Way { then: none.clone(), now: none, is_mapped, names });
+        }
+        if !is_free_of(record::ANYWHERE) || is_mapped == wanted.places.is_empty() {
             return None;
         }
         if is_mapped {
-            let is_same = hidden(&draft.command, &recorded) == hidden(command.bytes(), places)
-                && recorded.iter().count() == places.iter().count();
-            return is_same.then(|| Way { then: recorded, now: places.clone(), is_mapped });
+            let is_same = recorded.iter().count() == now.iter().count();
+            return is_same.then(|| Way { then: recorded, now: now.clone(), is_mapped, names });
         }
         let then = fields(&draft.command).nth(DIRECTORY)?.to_vec();
-        if !is_same_elsewhere(&draft.command, command.bytes()) {
-            return None;
-        }
         let depth = |path: &[u8]| path.split(|byte| *byte == b'/').count();
         let climb = depth(&then).checked_sub(depth(recorded.iter().next()?))?;
-        let base_now = above(command.directory(), u32::try_from(climb).ok()?)?;
-        let now = vec![command.directory().to_vec(), base_now.to_vec()];
+        let base_now = above(wanted.command.directory(), u32::try_from(climb).ok()?)?;
+        let now = vec![wanted.command.directory().to_vec(), base_now.to_vec()];
         let then = vec![then, recorded.iter().next()?.to_vec()];
-        Some(Way { then: Places::unchecked(then), now: Places::unchecked(now), is_mapped })
+        let (then, now) = (Places::unchecked(then), Places::unchecked(now));
+        Some(Way { then, now, is_mapped, names })
+    }
+
+    /// Whether the commands run in different places.
+    pub fn leads_elsewhere(&self) -> bool {
+        !self.then.is_empty()
     }
 
     /// Whether a path is a directory above the old place. That a directory is there above which others are needs no question.
@@ -65,12 +92,20 @@ impl Way {
     /// place.
     fn moved(&self, path: &CStr) -> Option<CString> {
         let bytes = path.to_bytes();
+        if let Some(name) = self.renamed(bytes) {
+            return CString::new(name).ok().filter(|name| !name.is_empty());
+        }
         let Some(at) = self.then.of(bytes) else {
             let is_taken = self.is_mapped && self.now.occur_in(bytes);
             return (!is_taken).then(|| path.to_owned());
         };
         let (then, now) = (self.then.iter().nth(at)?, self.now.iter().nth(at)?);
         CString::new([now, &bytes[then.len()..]].concat()).ok()
+    }
+
+    /// The new name of an output.
+    fn renamed(&self, path: &[u8]) -> Option<&[u8]> {
+        self.names.as_ref().and_then(|(then, now)| then.renamed(path, now))
     }
 
     /// Takes the names that lead to the old place out of a directory; whether anything is left of it.
@@ -100,6 +135,9 @@ impl Way {
         command: &Command,
         environment: &Environment,
     ) -> Option<()> {
+        if !self.leads_elsewhere() {
+            return Some(());
+        }
         let DraftVariable { name, value, flags } = variable;
         let now = environment.value(name.to_bytes());
         if name.to_bytes() == b"PWD" {
@@ -130,8 +168,10 @@ impl Way {
                 is_retold = true;
             }
         }
-        let move_depfile =
-            |text: &[u8]| policy.renamed_depfile(text, |word| self.then.moved(word, &self.now));
+        let move_name = |word: &[u8]| {
+            self.renamed(word).map_or_else(|| self.then.moved(word, &self.now), <[u8]>::to_vec)
+        };
+        let move_depfile = |text: &[u8]| policy.renamed_depfile(text, move_name);
         for output in draft.outputs.iter_mut().filter(|it| it.flags & record::NAMES_PLACES != 0) {
             output.blob = anew(&output.blob, &move_depfile)?;
             is_retold = true;
@@ -140,16 +180,18 @@ impl Way {
     }
 }
 
-/// The record here, and the way to it; `None` if there is none. Texts still name the old place, see [`Way::retell`].
-pub fn relocated(
-    mut draft: Draft,
-    command: &Command,
-    environment: &Environment,
-    places: &Places,
-) -> Option<(Draft, Way)> {
-    let way = Way::of(&draft, command, places)?;
+/// The record as it would be of the command that is `wanted`, and the way to it; `None` if there is none. Texts still name the
+/// old place and outputs, see [`Way::retell`].
+pub fn relocated(mut draft: Draft, wanted: &Wanted) -> Option<(Draft, Way)> {
+    let Wanted { command, environment, .. } = wanted;
+    let way = Way::of(&draft, wanted)?;
     for variable in &mut draft.variables {
         way.move_variable(variable, command, environment)?;
+    }
+    let is_output =
+        |path: &CStr| way.names.iter().any(|(_, now)| now.renamed(path.to_bytes(), now).is_some());
+    if draft.inputs.iter().any(|input| is_output(&input.path)) {
+        return None;
     }
     let inputs = std::mem::take(&mut draft.inputs).into_iter();
     draft.inputs = inputs
@@ -173,18 +215,10 @@ pub fn relocated(
     draft.command = command.bytes().to_vec();
     if way.is_mapped {
         draft.places = way.now.joined();
-    } else {
+    } else if way.leads_elsewhere() {
         draft.places = Places::unchecked(vec![way.now.iter().nth(1)?.to_vec()]).joined();
     }
     Some((draft, way))
-}
-
-/// Whether two commands differ in nothing but root and directory.
-fn is_same_elsewhere(then: &[u8], now: &[u8]) -> bool {
-    let facts = |command: &'_ [u8]| command.get(..8).map(<[u8]>::to_vec);
-    let of =
-        |command| fields(command).enumerate().filter(|(at, _)| !matches!(*at, ROOT | DIRECTORY));
-    facts(then) == facts(now) && of(then).eq(of(now))
 }
 
 #[cfg(test)]
@@ -203,11 +237,13 @@ mod tests {
                 then: places(&["/srv/one/build", "/srv/one"]),
                 now: places(&["/tmp/second/build", "/tmp/second"]),
                 is_mapped: false,
+                names: None,
             },
             Way {
                 then: places(&["/srv/one", "/w/obj"]),
                 now: places(&["/tmp/second", "/w/o"]),
                 is_mapped: true,
+                names: None,
             },
         ]
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::evidence::FileIdentities;
 use super::*;
 use crate::builder::path_walker::c_path;
+use crate::compilers::{Decision, decide};
 use crate::config;
 use crate::probe::command::Call;
 use crate::probe::content::Contents;
@@ -150,7 +151,12 @@ impl Scene {
                 verdict.map(|(by, _)| by).map_err(drop::<Difference>)
             });
         let (places, content_key) = (&Places::default(), CONTENT_KEY);
-        let wanted = Wanted { command, environment, places, content_key, is_repeatable: true };
+        let args = ["-c".into(), "a.c".into()];
+        let Decision::Cache(policy) = decide("gcc".as_ref(), &args, false, || None) else {
+            panic!("gcc can be cached")
+        };
+        let (policy, is_repeatable) = (&policy, true);
+        let wanted = Wanted { command, environment, policy, places, content_key, is_repeatable };
         let is_true = is_true(store, &wanted, arena).is_some();
         (probed.expect("the record is there"), is_true)
     }
