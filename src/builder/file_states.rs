@@ -290,6 +290,11 @@ pub fn names_directory(value: &[u8], directory: &[u8]) -> bool {
     value == directory || state(value).is_some_and(|there| Some(there) == state(directory))
 }
 
+/// Whether a value of `PWD` leads to the working directory by another path than the kernel's.
+pub fn names_otherwise(value: &[u8], directory: &[u8]) -> bool {
+    value != directory && names_directory(value, directory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use memchr::memmem;
 
+use super::file_states::names_otherwise;
 use super::file_text::FileText;
 use super::path_walker::path_of;
 use super::place::{Binds, SCANNED_BYTES_MAX, is_directory, lies_on_the_way};
@@ -87,7 +88,7 @@ impl RecordBuilder<'_> {
         Ok(())
     }
 
-    /// `PWD` is the working directory or unset, and no variable that was asked for names a place.
+    /// `PWD` does not name the working directory otherwise than the kernel does, and no variable that was asked for names a place.
     pub(super) fn vet_environment(&self, places: &Places) -> Result<(), Binds> {
         for entry in self.command.start().environment().map(CStr::to_bytes) {
             let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
@@ -98,7 +99,7 @@ impl RecordBuilder<'_> {
             };
             // rustc asks the kernel.
             let counts = || !self.policy.loads_macros() || was_asked();
-            if name == b"PWD" && value != self.command.directory() && counts() {
+            if name == b"PWD" && counts() && names_otherwise(value, self.command.directory()) {
                 return Err(Binds::LogicalDirectory);
             }
             // The searches in `PATH` are in the record with what they found.

@@ -191,14 +191,24 @@ impl RecordBuilder<'_> {
 
     /// Whether a program or a plugin ran that no policy names, whatever the policy of the command says.
     pub(super) fn runs_unknown_objects(&self) -> bool {
+        self.runs_unknown_programs()
+            || self.observation.facts.contains(&Fact::UnseenPlugins)
+            || self.loads_unknown_plugins()
+    }
+
+    /// Whether a plugin is none that a policy names. What a program itself wants (ld has its code in libraries) is none, unless
+    /// another file of that name was read.
+    fn loads_unknown_plugins(&self) -> bool {
         let observation = self.observation;
-        if self.runs_unknown_programs() || observation.facts.contains(&Fact::UnseenPlugins) {
-            return true;
-        }
-        let mut plugins = observation.plugins.iter().filter(|it| !reads_variables_by_name(it));
+        let is_unknown =
+            |it: &&PathBuf| !reads_variables_by_name(it) && !self.is_interpreters_own(it);
         let images = observation.images.iter();
         let wanted: Vec<PathBuf> = images.flat_map(|image| libraries(image, observation)).collect();
-        plugins.any(|plugin| !wanted.contains(plugin))
+        let is_wanted = |plugin: &PathBuf| {
+            let mut of_name = wanted.iter().filter(|it| it.file_name() == plugin.file_name());
+            wanted.contains(plugin) && of_name.all(|it| it == plugin)
+        };
+        observation.plugins.iter().filter(is_unknown).any(|plugin| !is_wanted(plugin))
     }
 
     /// Whether the machine's name and its kernel may be in the result.
@@ -217,8 +227,8 @@ impl RecordBuilder<'_> {
             !reads_variables_by_name(plugin) && !self.is_interpreters_own(plugin)
         };
         self.policy.runs_foreign_code
-            || (self.policy.loads_macros() || self.policy.links || self.policy.adds_to_outputs)
-                && self.observation.plugins.iter().any(is_foreign)
+            || self.policy.loads_macros() && self.observation.plugins.iter().any(is_foreign)
+            || (self.policy.links || self.policy.adds_to_outputs) && self.loads_unknown_plugins()
             || self.loads_unseen_macros()
     }
 

@@ -108,6 +108,28 @@ fn every_kind_of_link_is_a_hit() {
     }
 }
 
+/// CMake's makefiles link below `cmake -E cmake_link_script`, which leaves its script open.
+#[test]
+fn a_file_that_is_left_open() {
+    for tool in tools::present(C) {
+        for linker in ["bfd", "gold", "lld"] {
+            if !tools::have(&format!("ld.{linker}")) {
+                continue;
+            }
+            let cache = Cache::new();
+            let project = project(&cache);
+            for line in ["m.o f.o -o p", "-shared f.o -o libg.so"] {
+                let line = format!("{tool} {line} -fuse-ld={linker}");
+                let call = || project.call(&cache, &line).after("exec 3<v.map");
+                for outcome in [Outcome::Miss, Outcome::InvocationHit] {
+                    clean(&project);
+                    call().check().expect(&outcome);
+                }
+            }
+        }
+    }
+}
+
 /// A link over what is there, of which nothing was stored.
 #[test]
 fn a_link_over_an_older_program() {

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString};
 
 use super::Wanted;
+use crate::builder::file_states::{names_directory, names_otherwise};
 use crate::builder::likeness::{Likeness, OutputNames};
 use crate::builder::place::above;
 use crate::builder::places::{Places, is_at_or_below};
@@ -142,8 +143,9 @@ impl Way {
         let now = environment.value(name.to_bytes());
         if name.to_bytes() == b"PWD" {
             let named = *flags & record::NAMES_DIRECTORY != 0;
-            let names_it = now.is_none_or(|value| value == command.directory());
-            (named == now.is_some() && names_it).then_some(())?;
+            let names = now.is_some_and(|value| names_directory(value, command.directory()));
+            let is_other = now.is_some_and(|value| names_otherwise(value, command.directory()));
+            (named == names && !is_other).then_some(())?;
             *value = environment.digest(b"PWD", *flags);
         } else if *flags & record::VALUE_NAMES_PLACES != 0 {
             // That it is the same but for its places is in the result key.
