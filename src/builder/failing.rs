@@ -131,14 +131,15 @@ fn absent_output(absence: &SeenAbsence) -> Result<DraftOutput, NotStored> {
 /// Whether the same command gave the same the last time that it was run with the same inputs. If not, notes what it gave.
 pub fn is_repeated(builder: &RecordBuilder, known_absent: KnownAbsent) -> Result<bool, NotStored> {
     let draft = builder.build(known_absent)?;
-    let noted = builder.store.note_outcome(&fingerprint(&builder.content_key, &draft));
+    let noted = builder.store.note_outcome(&fingerprint(builder, &draft));
     noted.map_err(|error| error.not_stored())
 }
 
-/// Of a run: what it was made from, and what came of it. What was removed is left out: once it is, there is nothing to remove.
-fn fingerprint(content_key: &[u8; 16], draft: &Draft) -> Fingerprint {
+/// Of a run: what it was made from, and what came of it, with place-holders for its places. What was removed is left out: once it
+/// is, there is nothing to remove.
+fn fingerprint(builder: &RecordBuilder, draft: &Draft) -> Fingerprint {
     let (mut made_from, mut outcome) = (Fields::default(), Fields::default());
-    made_from.add(content_key);
+    made_from.add(&builder.content_key);
     // What is only there or not (an old object), and what the observers name in different ways (libraries), are conditions of
     // the record, and say nothing against the outcome.
     let is_read = |input: &&DraftInput| {
@@ -153,12 +154,12 @@ fn fingerprint(content_key: &[u8; 16], draft: &Draft) -> Fingerprint {
     outcome.add(&draft.flags.to_le_bytes());
     let is_there = |flags: u32| flags & record::REMOVED == 0;
     for output in draft.outputs.iter().filter(|output| is_there(output.flags)) {
-        outcome.add(output.path.to_bytes());
+        outcome.add(&builder.places.hide(output.path.to_bytes()));
         outcome.add(&output.mode.to_le_bytes());
         outcome.add(&output.blob.digest);
     }
-    for text in [draft.stdout, draft.stderr] {
-        outcome.add(&text.map_or([0; 32], |blob| blob.digest));
+    for text in builder.ended.text.iter().flat_map(|text| [&text.stdout, &text.stderr]) {
+        outcome.add(&builder.places.hide(text));
     }
     Fingerprint { made_from: made_from.hash(), outcome: outcome.hash() }
 }

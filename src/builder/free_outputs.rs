@@ -9,9 +9,10 @@ use std::fs;
 
 use memchr::memmem;
 
+use super::compiled_files::SCANNED_BYTES_MAX;
 use super::likeness::{Likeness, OutputNames};
 use super::path_walker::path_of;
-use super::place::{Binds, SCANNED_BYTES_MAX};
+use super::place::{Binds, is_file};
 use super::record_builder::RecordBuilder;
 use crate::record;
 use crate::store::draft::Draft;
@@ -20,9 +21,7 @@ impl RecordBuilder<'_> {
     /// Makes a record one that serves commands with other names for their outputs, if its result is free of them; what binds it
     /// if not.
     pub(super) fn free_of_output_names(&self, draft: &mut Draft) -> Result<(), Binds> {
-        let is_known = !self.is_failing()
-            && !self.runs_unknown_code()
-            && draft.flags & record::STAMPS_ONLY == 0;
+        let is_known = !self.runs_unknown_code() && draft.flags & record::STAMPS_ONLY == 0;
         let (_, names) = Likeness::of(self.command.bytes(), self.places, self.policy);
         let names = names.filter(|_| is_known).ok_or(Binds::Command)?;
         vet_paths(&names, draft)?;
@@ -43,8 +42,11 @@ impl RecordBuilder<'_> {
         let output = &mut draft.outputs[at];
         let bound = Binds::Output(output.path.clone());
         let path = path_of(&output.path);
+        if output.flags & record::REMOVED != 0 && names.is(output.path.to_bytes()) {
+            return Ok(());
+        }
         let bytes = Some(output.blob.len_bytes)
-            .filter(|len| *len <= SCANNED_BYTES_MAX && output.flags & record::DIRECTORY == 0)
+            .filter(|len| *len <= SCANNED_BYTES_MAX && is_file(output))
             .and_then(|_| fs::read(path).ok())
             .ok_or(bound.clone())?;
         if output.path.to_bytes() == names.output {

@@ -10,28 +10,16 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use memchr::memmem;
-
+use super::compiled_files::{SCANNED_BYTES_MAX, is_searchable, is_system, text_of};
 use super::file_states::names_otherwise;
-use super::file_text::FileText;
 use super::path_walker::path_of;
-use super::place::{Binds, SCANNED_BYTES_MAX, is_directory, lies_on_the_way};
-use super::places::{Places, is_at_or_below};
+use super::place::{Binds, is_directory, is_file, lies_on_the_way};
+use super::places::Places;
 use super::record_builder::RecordBuilder;
 use super::root::nearer_repositories;
 use crate::compilers::{adds_options, holds_options};
-use crate::os::elf;
 use crate::record;
-use crate::store::draft::{Draft, DraftInput, DraftOutput};
-
-/// Directories of the system: what lies there names no place.
-const SYSTEM: [&[u8]; 3] = [b"/usr", b"/lib", b"/lib64"];
-/// How objects and programs, archives, and metadata of crates begin.
-const COMPILED: [&[u8]; 3] = [elf::MAGIC, ARCHIVE, METADATA];
-const ARCHIVE: &[u8] = b"!<arch>\n";
-const METADATA: &[u8] = b"rust\0\0\0";
-/// Sections that are compressed, or hold a compiler's intermediate code.
-const UNREADABLE: [&[u8]; 4] = [b".zdebug_", b".gnu.lto_", b".llvmbc", b".llvm.lto"];
+use crate::store::draft::{Draft, DraftInput};
 
 impl RecordBuilder<'_> {
     /// Makes a record one for every place, if its result is free of these; what binds it if not.
@@ -41,9 +29,10 @@ impl RecordBuilder<'_> {
         } else {
             !self.runs_unknown_code()
         };
-        if self.is_failing() || !runs_known_code || draft.flags & record::STAMPS_ONLY != 0 {
+        if !runs_known_code || draft.flags & record::STAMPS_ONLY != 0 {
             return Err(Binds::Command);
         }
+        self.vet_linked(draft)?;
         self.vet_arguments()?;
         self.vet_environment(self.places)?;
         self.vet_spellings()?;
@@ -60,8 +49,9 @@ impl RecordBuilder<'_> {
 
     /// Where nothing is, and a repository would be another root.
     pub(super) fn nearer_repositories(&self) -> Vec<PathBuf> {
-        let (directory, sources) = (self.command.directory(), self.policy.sources.iter());
-        let nearer = sources.flat_map(|it| nearer_repositories(self.places, directory, it));
+        let (directory, source) = (self.command.directory(), self.policy.first_input());
+        let nearer =
+            source.into_iter().flat_map(|it| nearer_repositories(self.places, directory, it));
         nearer.filter(|path| !path.exists()).collect()
     }
 
@@ -75,7 +65,7 @@ impl RecordBuilder<'_> {
                 self.policy
                     .path_at(before.to_bytes(), bytes)
                     .and_then(|at| bytes.get(at..))
-                    .is_some_and(|path| is_below_once(self.places, path) && !self.leaves(path))
+                    .is_some_and(|path| is_plain_path(self.places, path) && !self.leaves(path))
             };
             if self.places.occur_in(bytes) && !is_path() {
                 return Err(Binds::Argument(arg.to_owned()));
@@ -144,9 +134,9 @@ impl RecordBuilder<'_> {
     fn vet_draft(&self, draft: &Draft) -> Result<(), Binds> {
         let places = self.places;
         let bound = |path: &CString| Err(Binds::Path(path.clone()));
-        let is_odd = |path: &[u8]| places.occur_in(path) && !is_below_once(places, path);
+        let is_odd = |path: &[u8]| !is_plain_path(places, path);
         let is_beside = |path: &[u8]| {
-            places.of(path).is_none() && places.iter().any(|it| lies_on_the_way(it, path))
+            places.of(path).is_none() && places.directories().any(|it| lies_on_the_way(it, path))
         };
         for input in &draft.inputs {
             let path = input.path.to_bytes();
@@ -209,8 +199,7 @@ impl RecordBuilder<'_> {
 
     /// Outputs are objects in which no place can be found, or depfiles that can be written anew.
     fn vet_outputs(&self, draft: &mut Draft) -> Result<(), Binds> {
-        let is_file = |it: &&mut DraftOutput| it.flags & record::DIRECTORY == 0;
-        for output in draft.outputs.iter_mut().filter(is_file) {
+        for output in draft.outputs.iter_mut().filter(|output| is_file(output)) {
             let path = path_of(&output.path);
             let bytes = Some(output.blob.len_bytes)
                 .filter(|len| *len <= SCANNED_BYTES_MAX)
@@ -247,40 +236,23 @@ fn climbs(path: &Path) -> bool {
     })
 }
 
-/// Whether a path lies at or below a place, and names none behind that.
-fn is_below_once(places: &Places, path: &[u8]) -> bool {
-    places.below(path).is_some_and(|rest| !places.occur_in(rest))
+/// Whether a path names a place only by lying at or below one, but for drawn names.
+fn is_plain_path(places: &Places, path: &[u8]) -> bool {
+    let path = places.hide_drawn(path);
+    !places.occur_in(places.below(&path).unwrap_or(&path))
 }
 
 /// No file that was read, outside of the system's, holds the name of a place: what it says of it may be a value, or may lead
 /// back to it from another one.
 fn vet_contents(places: &Places, draft: &Draft) -> Result<(), Binds> {
-    let is_system =
-        |path: &[u8]| places.of(path).is_none() && SYSTEM.iter().any(|it| is_at_or_below(path, it));
+    let is_vetted = |path: &[u8]| places.of(path).is_some() || !is_system(path);
     let read = draft.inputs.iter().filter(|input| input.kind == record::CONTENT);
-    for input in read.filter(|input| !is_system(input.path.to_bytes())) {
+    for input in read.filter(|input| is_vetted(input.path.to_bytes())) {
         if text_of(path_of(&input.path)).may_have(|text| places.occur_in(text)) {
             return Err(Binds::Content(input.path.clone()));
         }
     }
     Ok(())
-}
-
-/// The text of a file that no compiler has made.
-pub(super) fn text_of(path: &Path) -> FileText {
-    FileText::of(path, &COMPILED, SCANNED_BYTES_MAX)
-}
-
-/// Whether a name can be searched for in what a compiler has written: it is an object, an archive, or metadata of a crate.
-fn is_searchable(bytes: &[u8]) -> bool {
-    let is_unreadable = |name: &[u8]| UNREADABLE.iter().any(|start| name.starts_with(start));
-    if bytes.starts_with(elf::MAGIC) {
-        return elf::is_plain(bytes, is_unreadable);
-    }
-    // Of an archive the names are not told from what is in its members.
-    let mut unreadable = UNREADABLE.iter();
-    [ARCHIVE, METADATA].iter().any(|start| bytes.starts_with(start))
-        && unreadable.all(|name| memmem::find(bytes, name).is_none())
 }
 
 #[cfg(test)]
@@ -299,13 +271,14 @@ mod tests {
             assert_eq!(climbs(Path::new(path)), climbs_out, "{path}");
         }
         let places = Places::new(vec![b"/srv/me".to_vec()]).expect("a place");
-        for (path, is_below) in [
+        for (path, is_plain) in [
             ("/srv/me/a", true),
             ("/srv/me", true),
             ("/srv/me2", false),
             ("/srv/me/srv/me/a", false),
+            ("/usr/include", true),
         ] {
-            assert_eq!(is_below_once(&places, path.as_bytes()), is_below, "{path}");
+            assert_eq!(is_plain_path(&places, path.as_bytes()), is_plain, "{path}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::mapped::text_of;
+use super::compiled_files::text_of;
 use super::path_walker::path_of;
 use super::place::Binds;
 use super::places::holds_holder;

@@ -4,6 +4,7 @@
 //! nothing and publishes nothing. Read next: `record_builder.rs`, `refusal.rs`, `inputs.rs`, `file_states.rs`, `path_walker.rs`,
 //! `place.rs`, `mapped.rs`, `free_outputs.rs`, `lookahead.rs`.
 
+mod compiled_files;
 mod dates;
 pub mod driver;
 pub mod equal_contents;

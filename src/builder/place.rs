@@ -10,8 +10,9 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
+use super::compiled_files::{SCANNED_BYTES_MAX, holds_intermediate_code, is_system};
 use super::path_walker::path_of;
 use super::places::{Places, hidden_digest, is_at_or_below};
 use super::record_builder::{Ending, RecordBuilder};
@@ -19,11 +20,8 @@ use crate::compilers::{ShowsDirectory, holds_options};
 use crate::outcome::NotStored;
 use crate::record;
 use crate::shm::raw;
-use crate::store::draft::{Draft, DraftInput, DraftVariable};
+use crate::store::draft::{Draft, DraftInput, DraftOutput, DraftVariable};
 use crate::store::path_set::PathSet;
-
-/// A larger output is taken for one that may hold anything.
-pub(super) const SCANNED_BYTES_MAX: u64 = 256 << 20;
 
 /// What binds a result to its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +63,7 @@ impl fmt::Display for Binds {
 
 /// A directory, and the one so many steps above it out of which no relative path leads.
 struct OwnPlace<'a> {
+    directory: &'a [u8],
     base: &'a [u8],
     /// The base.
     places: Places,
@@ -74,7 +73,7 @@ impl<'a> OwnPlace<'a> {
     fn new(directory: &'a [u8], climb: u32) -> Result<OwnPlace<'a>, Binds> {
         let base = above(directory, climb).ok_or(Binds::Name)?;
         let places = Places::new(vec![base.to_vec()]).ok_or(Binds::Name)?;
-        Ok(OwnPlace { base, places })
+        Ok(OwnPlace { directory, base, places })
     }
 
     fn is_in(&self, text: &[u8]) -> bool {
@@ -125,7 +124,7 @@ impl RecordBuilder<'_> {
             }
         });
         let Some(set) = self.places.hide_in(set) else {
-            // It cannot be told from another one: found by stamps only.
+            (self.log)(format_args!("found by stamps only: its names cannot be told from others"));
             return Ok(());
         };
         draft.result_key = set.result_key(&self.content_key, place, &contents);
@@ -139,19 +138,39 @@ impl RecordBuilder<'_> {
     /// Makes a record one for every place, if its result is free of this one; what binds it if not.
     fn free_of_place(&self, draft: &mut Draft) -> Result<(), Binds> {
         let is_known = self.policy.shows_directory == ShowsDirectory::Never
-            && !self.is_failing()
             && !self.runs_unknown_code()
             && draft.flags & record::STAMPS_ONLY == 0;
         if !is_known {
             return Err(Binds::Command);
         }
+        self.vet_linked(draft)?;
         let climb = relative_paths(draft).map(steps_up).max().unwrap_or(0);
         let place = OwnPlace::new(self.command.directory(), climb)?;
         self.vet_request(&place)?;
-        vet_paths(&place, draft)?;
+        vet_paths(&place, draft, self.policy.only_links())?;
         self.vet_results(&place, draft)?;
         draft.flags |= record::ANYWHERE;
         draft.places = place.places.joined();
+        Ok(())
+    }
+
+    /// What is linked holds no intermediate code: compiling that may show the directory.
+    pub(super) fn vet_linked(&self, draft: &Draft) -> Result<(), Binds> {
+        if !self.policy.links {
+            return Ok(());
+        }
+        let compiles = |image: &PathBuf| {
+            image.file_name().is_some_and(|name| name == "lto1" || name == "lto-wrapper")
+        };
+        if self.observation.images.iter().any(compiles) {
+            return Err(Binds::Command);
+        }
+        let read = draft.inputs.iter().filter(|input| input.kind == record::CONTENT);
+        for input in read.filter(|input| !is_system(input.path.to_bytes())) {
+            if holds_intermediate_code(path_of(&input.path)) {
+                return Err(Binds::Content(input.path.clone()));
+            }
+        }
         Ok(())
     }
 
@@ -171,7 +190,7 @@ impl RecordBuilder<'_> {
         if texts.into_iter().any(|text| place.places.occur_in_any_encoding(text)) {
             return Err(Binds::Output(c"what was printed".into()));
         }
-        for output in draft.outputs.iter().filter(|output| output.flags & record::DIRECTORY == 0) {
+        for output in draft.outputs.iter().filter(|output| is_file(output)) {
             let bytes = Some(output.blob.len_bytes)
                 .filter(|len| *len <= SCANNED_BYTES_MAX)
                 .and_then(|_| fs::read(path_of(&output.path)).ok());
@@ -181,6 +200,11 @@ impl RecordBuilder<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an output is a file that is there.
+pub(super) fn is_file(output: &DraftOutput) -> bool {
+    output.flags & (record::DIRECTORY | record::REMOVED) == 0
 }
 
 /// All paths of a record that are relative.
@@ -204,11 +228,18 @@ fn steps_up(path: &Path) -> u32 {
 }
 
 /// Whether no path names the place, but for what a tool comes upon when it asks where it is, or where a relative name really
-/// leads: directories on the way to the place or in it, and that files are there which it also reached by relative names.
-fn vet_paths(place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
+/// leads: directories on the way to the place or in it, and that files are there which it also reached by relative names; what it
+/// removes when it fails; and of a linker libraries by the names that the command line gives them (`-lc`).
+fn vet_paths(place: &OwnPlace, draft: &Draft, only_links: bool) -> Result<(), Binds> {
     let is_relative = |input: &&DraftInput| !input.path.to_bytes().starts_with(b"/");
     let relative: HashSet<u32> =
         draft.inputs.iter().filter(is_relative).map(|input| input.group).collect();
+    let removed = draft.outputs.iter().filter(|output| output.flags & record::REMOVED != 0);
+    let removed: HashSet<&[u8]> = removed.map(|output| output.path.to_bytes()).collect();
+    let is_own = |path: &[u8]| {
+        let name = path.strip_prefix(place.directory).and_then(|rest| rest.strip_prefix(b"/"));
+        name.is_some_and(|name| only_links && name.starts_with(b"-l") || removed.contains(path))
+    };
     let bound = |path: &CString| Err(Binds::Path(path.clone()));
     for input in &draft.inputs {
         let path = input.path.to_bytes();
@@ -231,20 +262,23 @@ fn vet_paths(place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
         let path = directory.path.to_bytes();
         let is_above = path.starts_with(b"/") && is_at_or_below(place.base, path);
         let (is_named, is_below) = (place.is_in(path), is_at_or_below(path, place.base));
-        let has_absences = directory.names.iter().any(|name| !name.to_bytes().ends_with(b"/"));
+        let counts = |name: &CString| {
+            !name.to_bytes().ends_with(b"/") && !is_own(&[path, b"/", name.to_bytes()].concat())
+        };
+        let has_absences = directory.names.iter().any(counts);
         if (is_above || is_named) && has_absences || is_named && !is_below {
             return bound(&directory.path);
         }
     }
-    for (path, _) in &draft.absences {
+    let absences = draft.absences.iter().map(|(path, _)| path);
+    let outputs = draft.outputs.iter().map(|output| &output.path);
+    for path in absences.chain(outputs).filter(|path| !is_own(path.to_bytes())) {
         if place.is_in(path.to_bytes()) || lies_on_the_way(place.base, path.to_bytes()) {
             return bound(path);
         }
     }
-    let found = draft.searches.iter().map(|(_, found)| found);
-    let outputs = draft.outputs.iter().map(|output| &output.path);
-    match found.chain(outputs).find(|path| place.is_in(path.to_bytes())) {
-        Some(path) => bound(path),
+    match draft.searches.iter().find(|(_, found)| place.is_in(found.to_bytes())) {
+        Some((_, found)) => bound(found),
         None => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! The places of a command: the directories whose names say where it runs, and not what it does.
+//! The places of a command: the directories whose names say where it runs, and not what it does, and names that a build tool has
+//! drawn for the occasion (CMake's `cmTC_1a2b3`).
 //!
 //! Two commands are the same in two places if they are equal once each name of a place stands as its place-holder. Read next:
 //! `place.rs`, `mapped.rs` (whether a result is free of its places), `docs/places.md`.
@@ -14,13 +15,14 @@ use crate::record;
 use crate::store::path_set::PathSet;
 
 /// Place-holders, one for each place.
-const HOLDERS: [u8; 3] = [1, 2, 3];
+const HOLDERS: [u8; 4] = [1, 2, 3, 6];
 /// The last byte that may be a place-holder. No argument that holds one is ever shared.
 const LAST_HOLDER: u8 = 8;
 /// Stands between two places where they are written down.
 const SEPARATOR: u8 = b':';
 
-/// Directories whose names can be looked for. One may lie in another: then what is in both belongs to the inner one.
+/// Directories whose names can be looked for. One may lie in another: then what is in both belongs to the inner one. A name that
+/// does not begin with a slash was drawn, and may stand anywhere in a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places(Vec<Vec<u8>>);
 
@@ -44,9 +46,21 @@ pub fn holds_holder(text: &[u8]) -> bool {
     text.iter().any(|byte| (1..=LAST_HOLDER).contains(byte))
 }
 
-/// Whether the name of a directory ends before this byte.
-fn is_end(byte: Option<&u8>) -> bool {
-    byte.is_none_or(|byte| *byte == b'/')
+/// Whether a place is a drawn name, and no directory.
+fn is_drawn(place: &[u8]) -> bool {
+    !place.starts_with(b"/")
+}
+
+/// Whether the name of a place that was found in a text at `at` is whole there.
+fn is_whole(place: &[u8], text: &[u8], at: usize) -> bool {
+    let next = text.get(at + place.len());
+    let is_in_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    if is_drawn(place) {
+        let before = text.get(..at).unwrap_or_default();
+        !before.last().is_some_and(is_in_word) && !next.is_some_and(is_in_word)
+    } else {
+        next.is_none_or(|byte| *byte == b'/')
+    }
 }
 
 /// Whether a text ends in a control sequence of a terminal (`ESC [`, numbers, a letter), as before a coloured path.
@@ -87,7 +101,21 @@ impl Places {
         self.0.is_empty()
     }
 
+    /// The same with a name that was drawn; as they are if there is no holder left for it.
+    #[must_use]
+    pub fn with_drawn(mut self, name: Vec<u8>) -> Places {
+        if self.0.len() < HOLDERS.len() {
+            self.0.push(name);
+        }
+        self
+    }
+
     /// The directories.
+    pub fn directories(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(|place| !is_drawn(place))
+    }
+
+    /// The names.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(Vec::as_slice)
     }
@@ -111,7 +139,7 @@ impl Places {
 
     /// The place at or below which a path lies; the inner one of two.
     pub fn of(&self, path: &[u8]) -> Option<usize> {
-        let holds = |(_, place): &(usize, &[u8])| is_at_or_below(path, place);
+        let holds = |(_, place): &(usize, &[u8])| !is_drawn(place) && is_at_or_below(path, place);
         let found = self.iter().enumerate().filter(holds).max_by_key(|(_, place)| place.len());
         found.map(|(at, _)| at)
     }
@@ -125,12 +153,24 @@ impl Places {
     pub fn are_below(&self, path: &[u8]) -> bool {
         path.starts_with(b"/")
             && self.of(path).is_none()
-            && self.iter().any(|place| is_at_or_below(place, path))
+            && self.directories().any(|place| is_at_or_below(place, path))
+    }
+
+    /// Whether this directory leads to a place, from above all or from another place, and is none itself.
+    pub fn lie_behind(&self, path: &[u8]) -> bool {
+        path.starts_with(b"/")
+            && self.directories().all(|place| place != path)
+            && self.directories().any(|place| is_at_or_below(place, path))
     }
 
     /// A text with a place-holder in place of each name of a place that a slash or the end of the text follows.
     pub fn hide(&self, text: &[u8]) -> Vec<u8> {
-        self.renamed(text, |at| vec![HOLDERS[at]])
+        self.renamed(text, |at| Some(vec![HOLDERS[at]]))
+    }
+
+    /// As [`Places::hide`], of drawn names only.
+    pub fn hide_drawn(&self, text: &[u8]) -> Vec<u8> {
+        self.renamed(text, |at| is_drawn(&self.0[at]).then(|| vec![HOLDERS[at]]))
     }
 
     /// A text with the names of these places in place of their place-holders.
@@ -146,39 +186,47 @@ impl Places {
 
     /// A text with the names of other places in place of these.
     pub fn moved(&self, text: &[u8], to: &Places) -> Vec<u8> {
-        self.renamed(text, |at| to.0.get(at).cloned().unwrap_or_default())
+        self.renamed(text, |at| to.0.get(at).cloned())
+    }
+
+    /// As [`Places::moved`], of drawn names only.
+    pub fn moved_drawn(&self, text: &[u8], to: &Places) -> Vec<u8> {
+        self.renamed(text, |at| to.0.get(at).filter(|_| is_drawn(&self.0[at])).cloned())
     }
 
     /// Whether a text names places only as whole paths or their beginnings: at the text's start, or behind a character that is
     /// in no path's middle.
     pub fn are_paths_in(&self, text: &[u8]) -> bool {
         let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
-        let is_whole = |place: &[u8], at: usize| {
+        let is_path = |place: &[u8], at: usize| {
             let before = text.get(..at).unwrap_or_default();
             let is_start = !before.last().is_some_and(is_in_name) || ends_in_colour(before);
-            is_start && is_end(text.get(at + place.len()))
+            (is_start || is_drawn(place)) && is_whole(place, text, at)
         };
         !holds_holder(text)
-            && self.iter().all(|place| memmem::find_iter(text, place).all(|at| is_whole(place, at)))
+            && self.iter().all(|place| memmem::find_iter(text, place).all(|at| is_path(place, at)))
     }
 
-    fn renamed(&self, text: &[u8], name: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    /// A text with other names where `name` gives one.
+    fn renamed(&self, text: &[u8], name: impl Fn(usize) -> Option<Vec<u8>>) -> Vec<u8> {
         let mut renamed = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((at, place)) = self.first_in(rest) {
-            renamed.extend_from_slice(&rest[..at]);
-            renamed.extend(name(place));
-            rest = &rest[at + self.0[place].len()..];
+        let mut done = 0;
+        while let Some((at, place)) = self.first_in(text, done) {
+            let end = at + self.0[place].len();
+            renamed.extend_from_slice(&text[done..at]);
+            renamed.extend(name(place).unwrap_or_else(|| text[at..end].to_vec()));
+            done = end;
         }
-        renamed.extend_from_slice(rest);
+        renamed.extend_from_slice(&text[done..]);
         renamed
     }
 
-    /// Where the first name of a place begins, and which it is; of two at one spot the inner one.
-    fn first_in(&self, text: &[u8]) -> Option<(usize, usize)> {
+    /// Where the first name of a place begins that is whole, not before `from`, and which it is; of two at one spot the inner
+    /// one.
+    fn first_in(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
         let found = self.iter().enumerate().filter_map(|(which, place)| {
-            let mut names = memmem::find_iter(text, place);
-            let at = names.find(|at| is_end(text.get(at + place.len())))?;
+            let mut names = memmem::find_iter(&text[from..], place).map(|at| from + at);
+            let at = names.find(|at| is_whole(place, text, *at))?;
             Some((at, std::cmp::Reverse(place.len()), which))
         });
         found.min().map(|(at, _, which)| (at, which))
@@ -284,6 +332,34 @@ mod tests {
         assert_eq!(here.of(b"/srv/me/target/d"), Some(1));
         assert_eq!(here.below(b"/srv/me/target/d"), Some(&b"/d"[..]));
         assert!(!here.are_below(b"/srv/me") && here.are_below(b"/srv"));
+        let deeper = places(&["/srv/me", "/srv/me/a/target"]);
+        for (path, leads) in
+            [("/srv", true), ("/srv/me", false), ("/srv/me/a", true), ("/srv/me/b", false)]
+        {
+            assert_eq!(deeper.lie_behind(path.as_bytes()), leads, "{path}");
+        }
+    }
+
+    #[test]
+    fn drawn_names() {
+        let here = places(&["/srv/me"]).with_drawn(b"cmTC_1a2b3".to_vec());
+        let there = places(&["/w/you"]).with_drawn(b"cmTC_00000".to_vec());
+        assert_eq!(Places::read(here.joined().to_bytes()), here);
+        for (text, moved, moved_drawn) in [
+            ("cmTC_1a2b3", "cmTC_00000", "cmTC_00000"),
+            ("x/cmTC_1a2b3.dir/a.o", "x/cmTC_00000.dir/a.o", "x/cmTC_00000.dir/a.o"),
+            ("/srv/me/cmTC_1a2b3", "/w/you/cmTC_00000", "/srv/me/cmTC_00000"),
+            ("cmTC_1a2b34", "cmTC_1a2b34", "cmTC_1a2b34"),
+            ("xcmTC_1a2b3", "xcmTC_1a2b3", "xcmTC_1a2b3"),
+        ] {
+            assert_eq!(here.moved(text.as_bytes(), &there), moved.as_bytes(), "{text}");
+            assert_eq!(here.moved_drawn(text.as_bytes(), &there), moved_drawn.as_bytes(), "{text}");
+            assert_eq!(here.show(&here.hide(text.as_bytes())), text.as_bytes(), "{text}");
+        }
+        assert_eq!(here.of(b"cmTC_1a2b3/x"), None);
+        assert_eq!(here.directories().count(), 1);
+        assert!(here.are_paths_in(b"x/cmTC_1a2b3.dir/a.o: a.c"));
+        assert!(!here.are_paths_in(b"cmTC_1a2b3x"));
     }
 
     #[test]

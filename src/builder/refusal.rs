@@ -13,8 +13,8 @@ use super::record_builder::RecordBuilder;
 use super::script_texts::{Knowledge, script};
 use crate::compilers::interpreters::is_interpreter;
 use crate::compilers::{
-    StandardInput, Times, asks_idly, copies_objects, draws_build_ids, is_wrapper,
-    reads_variables_by_name, shells,
+    StandardInput, Times, asks_idly, copies_objects, draws_build_ids, is_linkers_plugin,
+    is_wrapper, reads_variables_by_name, shells,
 };
 use crate::observe::{Fact, Unsteady, is_job_server, libraries};
 use crate::os::elf::may_walk_environment;
@@ -196,19 +196,26 @@ impl RecordBuilder<'_> {
             || self.loads_unknown_plugins()
     }
 
-    /// Whether a plugin is none that a policy names. What a program itself wants (ld has its code in libraries) is none, unless
-    /// another file of that name was read.
+    /// Whether a plugin is none that a policy names.
     fn loads_unknown_plugins(&self) -> bool {
+        self.foreign_plugins().iter().any(|plugin| !self.is_interpreters_own(plugin))
+    }
+
+    /// Plugins that no policy names. What a program itself wants (ld has its code in libraries) is none, unless another file of
+    /// that name was read.
+    fn foreign_plugins(&self) -> Vec<&PathBuf> {
         let observation = self.observation;
-        let is_unknown =
-            |it: &&PathBuf| !reads_variables_by_name(it) && !self.is_interpreters_own(it);
-        let images = observation.images.iter();
+        let known = observation.plugins.iter().filter(|plugin| is_linkers_plugin(plugin));
+        let images = observation.images.iter().chain(known);
         let wanted: Vec<PathBuf> = images.flat_map(|image| libraries(image, observation)).collect();
         let is_wanted = |plugin: &PathBuf| {
             let mut of_name = wanted.iter().filter(|it| it.file_name() == plugin.file_name());
             wanted.contains(plugin) && of_name.all(|it| it == plugin)
         };
-        observation.plugins.iter().filter(is_unknown).any(|plugin| !is_wanted(plugin))
+        let is_unknown = |it: &&PathBuf| {
+            !reads_variables_by_name(it) && !is_linkers_plugin(it) && !is_wanted(it)
+        };
+        observation.plugins.iter().filter(is_unknown).collect()
     }
 
     /// Whether the machine's name and its kernel may be in the result.
@@ -277,11 +284,10 @@ impl RecordBuilder<'_> {
 
     /// Whether something ran that may have read any variable without being seen.
     pub(super) fn walks_environment(&self) -> bool {
-        let is_unknown = |path: &&PathBuf| !reads_variables_by_name(path);
         self.policy.runs_foreign_code
             || self.observation.facts.contains(&Fact::UnseenVariables)
             || self.runs_unknown_programs()
-            || self.observation.plugins.iter().filter(is_unknown).any(|it| may_walk_environment(it))
+            || self.foreign_plugins().into_iter().any(|it| may_walk_environment(it))
     }
 
     pub(super) fn is_judged_by_stamps_only(&self) -> bool {

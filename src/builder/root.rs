@@ -1,4 +1,5 @@
-//! Which directories are the places of a command: the project's root, and the working directory if it lies elsewhere.
+//! Which directories are the places of a command: the project's root, the working directory if it lies elsewhere, and the directory
+//! that CMake has made for a trial.
 //!
 //! It looks for repositories; it decides nothing about results. Read next: `places.rs`, `docs/places.md`.
 
@@ -7,8 +8,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::places::Places;
+use memchr::memmem;
+
+use super::places::{Places, is_at_or_below};
 use crate::env;
+use crate::probe::command::{DIRECTORY, TOOL, fields};
 
 /// The places of a command that compiles `source` in `directory`. The root is the one that was `set`, else that of the
 /// repository in which the source lies, else the lowest directory above both source and working directory; never `/`,
@@ -17,7 +21,32 @@ pub fn places(set: &[u8], directory: &[u8], source: &Path) -> Option<Places> {
     let directory = Path::new(OsStr::from_bytes(directory));
     let root = root(set, directory, &plain(&directory.join(source)))?;
     let elsewhere = Some(directory).filter(|directory| !directory.starts_with(&root));
-    as_places(std::iter::once(root.as_path()).chain(elsewhere))
+    let trial = trial(directory).filter(|trial| *trial != root && Some(*trial) != elsewhere);
+    as_places(std::iter::once(root.as_path()).chain(elsewhere).chain(trial))
+}
+
+/// The directory, with a name that was drawn, in which CMake (since 3.25) tries something out.
+fn trial(directory: &Path) -> Option<&Path> {
+    let is_trial = |directory: &&Path| {
+        let name = directory.file_name().map_or(&b""[..], OsStr::as_bytes);
+        let is_above = directory.parent().is_some_and(|it| it.ends_with("CMakeFiles/CMakeScratch"));
+        name.starts_with(b"TryCompile-") && is_above
+    };
+    directory.ancestors().find(is_trial)
+}
+
+/// The name that CMake has drawn for the program that it tries to make, if the command is such a trial's.
+pub fn drawn_name(command: &[u8]) -> Option<Vec<u8>> {
+    const START: &[u8] = b"cmTC_";
+    const DIGITS: usize = 5;
+    let directory = fields(command).nth(DIRECTORY)?;
+    memmem::find(directory, b"/CMakeFiles/CMake")?;
+    let name_in = |arg: &[u8]| {
+        let name = arg.get(memmem::find(arg, START)?..)?.get(..START.len() + DIGITS)?;
+        let are_digits = name[START.len()..].iter().all(u8::is_ascii_hexdigit);
+        are_digits.then(|| name.to_vec())
+    };
+    fields(command).skip(TOOL + 1).find_map(name_in)
 }
 
 /// The places of a command that compiles a crate to `output_directory`: also cargo's target directory, and of a crate that
@@ -71,7 +100,7 @@ pub fn nearer_repositories(places: &Places, directory: &[u8], source: &Path) -> 
     let above = source.ancestors().skip(1);
     let is_below = |path: &&Path| {
         let bytes = path.as_os_str().as_bytes();
-        places.below(bytes).is_some_and(|rest| !rest.is_empty())
+        places.directories().any(|place| place != bytes && is_at_or_below(bytes, place))
     };
     above.take_while(is_below).map(|directory| directory.join(".git")).collect()
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::response::expand;
-use super::{Decision, Family, Policy};
+use super::{Decision, Family, Policy, ShowsDirectory};
 use crate::outcome::PassReason;
 
 /// Options of linkers that take the next word as their value, and may so hide what it says.
@@ -39,6 +39,7 @@ pub fn judge_archiver(args: &[OsString]) -> Decision {
             primary_output: Some(archive),
             reads_metadata: shows_times,
             adds_to_outputs: true,
+            shows_directory: ShowsDirectory::Never,
             ..Policy::plain(Family::Archiver)
         }),
         Err(reason) => Decision::PassThrough(reason),

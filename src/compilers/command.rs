@@ -107,7 +107,7 @@ const METADATA_EXTENSIONS: &[&str] = &["gch", "gcm", "pch", "pcm"];
 struct TypedDriver {
     sources: Vec<SourceWord>,
     /// Words that are no source: objects and libraries for the linker.
-    others: usize,
+    others: Vec<PathBuf>,
     language: Option<String>,
     output: Option<PathBuf>,
     depfile: Option<PathBuf>,
@@ -151,19 +151,16 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
     }
     let is_source = |source: &SourceWord| source.path.as_os_str() == "-";
     let sources = typed.sources.iter().map(|source| source.path.clone());
-    let is_compile = matches!(typed.until, Some(Until::Assembly | Until::Object));
     let has_response_file = args.iter().any(|arg| arg.as_bytes().starts_with(b"@"));
-    let shows_directory = if is_compile && !has_response_file {
-        typed.shows.unwrap_or(ShowsDirectory::Never)
-    } else {
-        ShowsDirectory::Perhaps
-    };
-    let makes_plain_object =
-        shows_directory != ShowsDirectory::Perhaps && typed.makes_one_object_of_c();
+    let shows_directory =
+        if has_response_file { ShowsDirectory::Perhaps } else { typed.shows_directory() };
+    let is_plain = shows_directory != ShowsDirectory::Perhaps;
+    let makes_plain_object = is_plain && typed.makes_one_object_of_c();
     Decision::Cache(Policy {
         sources: sources.collect(),
         shows_directory,
-        takes_maps: makes_plain_object,
+        takes_maps: makes_plain_object || is_plain && typed.links_c(),
+        first_object: typed.others.first().cloned(),
         outputs_may_be_renamed: makes_plain_object,
         primary_output: typed.primary_output(family),
         depends_on_cpu: typed.cpu,
@@ -242,7 +239,7 @@ impl TypedDriver {
             None if HEADER_EXTENSIONS.contains(&extension) => true,
             None if SOURCE_EXTENSIONS.contains(&extension) => false,
             None => {
-                self.others += 1;
+                self.others.push(path.into());
                 return;
             }
         };
@@ -348,7 +345,7 @@ impl TypedDriver {
     fn why_not(&self) -> Option<PassReason> {
         let output_is_device = self.output.as_deref().is_some_and(is_other_device);
         let has_none = if self.until.is_none() {
-            self.sources.is_empty() && self.others == 0
+            self.sources.is_empty() && self.others.is_empty()
         } else {
             self.sources.is_empty()
         };
@@ -381,21 +378,51 @@ impl TypedDriver {
         self.until == Some(Until::Precompile) || has_header && !self.is_text_only()
     }
 
+    /// Whether the working directory may be in what it writes.
+    fn shows_directory(&self) -> ShowsDirectory {
+        let shows = self.shows.unwrap_or(ShowsDirectory::Never);
+        match self.until {
+            _ if shows == ShowsDirectory::Perhaps => shows,
+            Some(Until::Precompile) => ShowsDirectory::Perhaps,
+            // With debug information the preprocessor names the directory, which no map hides there.
+            Some(Until::Preprocess) if shows != ShowsDirectory::Never => ShowsDirectory::Perhaps,
+            None if !self.links() => ShowsDirectory::Perhaps,
+            // There is no source of which debug information could be made.
+            None if self.sources.is_empty() => ShowsDirectory::Never,
+            _ => shows,
+        }
+    }
+
     /// Whether one source in C or C++ is compiled to an object for a linker.
     fn makes_one_object_of_c(&self) -> bool {
-        const EXTENSIONS: [&str; 8] = ["C", "CPP", "c", "c++", "cc", "cp", "cpp", "cxx"];
         let [source] = self.sources.as_slice() else { return false };
+        let is_file = source.path != Path::new("-") && !self.discards();
+        self.until == Some(Until::Object) && self.is_c(source) && is_file
+    }
+
+    /// Whether it links, and compiles one source in C or C++ at most.
+    fn links_c(&self) -> bool {
+        let is_c = match self.sources.as_slice() {
+            [] => !self.windows,
+            [source] => self.is_c(source),
+            _ => false,
+        };
+        self.links() && is_c && !self.discards()
+    }
+
+    fn is_c(&self, source: &SourceWord) -> bool {
+        const EXTENSIONS: [&str; 8] = ["C", "CPP", "c", "c++", "cc", "cp", "cpp", "cxx"];
         let extension = source.path.extension().and_then(OsStr::to_str).unwrap_or_default();
         let is_c = match self.language.as_deref() {
             Some(language) => matches!(language, "c" | "c++"),
             None => EXTENSIONS.contains(&extension),
         };
-        let is_file = source.path != Path::new("-") && !self.discards();
-        self.until == Some(Until::Object) && is_c && is_file && !self.llvm && !self.windows
+        is_c && !self.llvm && !self.windows
     }
 
     fn links(&self) -> bool {
-        let are_headers = self.others == 0 && self.sources.iter().all(|source| source.is_header);
+        let are_headers =
+            self.others.is_empty() && self.sources.iter().all(|source| source.is_header);
         self.until.is_none() && !are_headers
     }
 

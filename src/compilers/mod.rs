@@ -42,7 +42,7 @@ pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use texts::has_word;
-pub use variables::reads_variables_by_name;
+pub use variables::{is_linkers_plugin, reads_variables_by_name};
 pub use words::OutputWord;
 
 /// What may be done with a command.
@@ -107,6 +107,8 @@ pub struct Policy {
     family: Family,
     /// The files that the command line names to be compiled.
     pub sources: Vec<PathBuf>,
+    /// The first word that is no source, and is linked.
+    pub first_object: Option<PathBuf>,
     /// The file that the user asked for (`-o`, or the default name), if the command line shows it.
     pub primary_output: Option<PathBuf>,
     /// The depfile, if the command line names it.
@@ -161,6 +163,7 @@ impl Policy {
         Policy {
             family,
             sources: Vec::new(),
+            first_object: None,
             primary_output: None,
             depfile: None,
             depends_on_cpu: false,
@@ -184,6 +187,16 @@ impl Policy {
             private_trees: Vec::new(),
             unlisted: Vec::new(),
         }
+    }
+
+    /// A file that says where the project is.
+    pub fn first_input(&self) -> Option<&Path> {
+        self.sources.first().or(self.first_object.as_ref()).map(PathBuf::as_path)
+    }
+
+    /// Whether the command links, and compiles no source.
+    pub fn only_links(&self) -> bool {
+        self.links && self.sources.is_empty()
     }
 
     /// Whether the tool puts a new file in the place of whatever stands where this output goes, without a look at it:

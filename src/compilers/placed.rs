@@ -33,9 +33,9 @@ const PLACED: &[&str] = &[
     "-fdiagnostics-format*", "-fdiagnostics-add-*", "-fdiagnostics-set-*", "-fcrash-diagnostics*", "-index*",
     "--serialize-diagnostics", "-dependency-dot", "-module-dependency-dir", "-R*",
     // Another directory than the one in which the tool runs, and maps of names: the user does it himself.
-    "-working-directory*", "-fcompilation-dir*", "-ffile-*", "-fmacro-prefix*",
+    "-working-directory*", "-fcompilation-dir*", "-ffile-*", "-fmacro-prefix*", "-fworking-directory",
     // Words for a program behind the driver, files of options, code that is not the tool's.
-    "-Xassembler", "-Wa,*", "-Xclang", "-Xclangas", "-mllvm", "-mmlir", "-Xarch*", "-Xopenmp-target*", "-Xanalyzer",
+    "-Xassembler", "-Wa,*", "-Xlinker", "-Xclang", "-Xclangas", "-mllvm", "-mmlir", "-Xarch*", "-Xopenmp-target*", "-Xanalyzer",
     "-specs*", "--specs*", "--config*", "-wrapper", "-fplugin*", "-fpass-plugin*", "-load",
     // Precompiled headers and modules.
     "-fmodule*", "-fpch*", "-fprebuilt-*", "-fbuild-session*", "-include-pch", "-ivfsoverlay", "-fimplicit-module*",
@@ -52,8 +52,46 @@ const MAPPED: &[&str] = &[
     "-femit-struct-debug-baseonly", "-femit-struct-debug-reduced",
 ];
 
+/// Words for the linker that write nothing beside the output, and no more into it; a `*` at the end stands for any rest, or for
+/// the next word.
+#[rustfmt::skip]
+const LINKING: &[&str] = &[
+    "--as-needed", "--no-as-needed", "--gc-sections", "--no-gc-sections", "--start-group", "--end-group", "-(", "-)",
+    "--whole-archive", "--no-whole-archive", "--no-undefined", "--allow-shlib-undefined", "--no-allow-shlib-undefined",
+    "--export-dynamic", "-export-dynamic", "--no-export-dynamic", "-E", "-Bsymbolic", "-Bsymbolic-functions", "-Bstatic", "-Bdynamic",
+    "-static", "-shared", "-s", "-S", "-x", "-X", "-O0", "-O1", "-O2", "-d", "-dn", "-dy", "-N", "-n", "--strip-all", "--strip-debug",
+    "--discard-all", "--discard-locals", "--build-id", "--build-id=none", "--build-id=md5", "--build-id=sha1",
+    "--hash-style=*", "--sort-common", "--no-keep-memory", "--warn-common", "--fatal-warnings", "--no-fatal-warnings",
+    "--enable-new-dtags", "--disable-new-dtags", "--eh-frame-hdr", "--icf=*", "--relax", "--no-relax", "--no-rosegment",
+    "--no-copy-dt-needed-entries", "--copy-dt-needed-entries", "--add-needed", "--no-add-needed", "--compress-debug-sections=none",
+    "-z*", "-soname*", "--soname*", "-h*", "-rpath*", "--rpath*", "-rpath-link*", "--rpath-link*", "--version-script*", "-version-script*",
+    "--dynamic-list*", "--exclude-libs*", "--defsym*", "--undefined*", "-u*", "--wrap*", "-e*", "--entry*", "-m*", "-l*", "-L*",
+    "--dynamic-linker*", "-dynamic-linker*", "-T*", "--unresolved-symbols*", "--image-base*", "--push-state", "--pop-state",
+];
+
+/// Whether all words of `-Wl,WORD,…` are such, or values of such.
+fn links_plainly(words: &str) -> bool {
+    let is = |word: &str, pattern: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => word.starts_with(prefix),
+        None => word == pattern,
+    };
+    let mut words = words.split(',');
+    while let Some(word) = words.next() {
+        let mut found = LINKING.iter().filter(|pattern| is(word, pattern));
+        let Some(pattern) = found.next() else { return false };
+        if pattern.strip_suffix('*') == Some(word) {
+            words.next();
+        }
+    }
+    true
+}
+
 /// Whether the working directory may show with this option.
 pub fn shows_directory(option: &str) -> ShowsDirectory {
+    if let Some(words) = option.strip_prefix("-Wl,") {
+        let is_plain = links_plainly(words);
+        return if is_plain { ShowsDirectory::Never } else { ShowsDirectory::Perhaps };
+    }
     let is = |pattern: &&&str| match pattern.strip_suffix('*') {
         Some(prefix) => option.starts_with(prefix),
         None => option == **pattern,
@@ -108,6 +146,14 @@ mod tests {
             ("-Wall", Never),
             ("-Wa,--noexecstack", Never),
             ("-Wa,-g", Perhaps),
+            ("-Wl,--as-needed,-z,relro,-soname,x.so", Never),
+            ("-Wl,-soname=x", Never),
+            ("-Wl,-z", Never),
+            ("-Wl,-Map=x", Perhaps),
+            ("-Wl,-z,now,--dependency-file,x", Perhaps),
+            ("-Wl,-plugin,x", Perhaps),
+            ("-Wl,--reproduce=x", Perhaps),
+            ("-Xlinker", Perhaps),
             ("-fPIC", Never),
             ("-fno-strict-aliasing", Never),
             ("-fvisibility=hidden", Never),

@@ -119,6 +119,7 @@ fn without_place(decision: Decision) -> Decision {
             sources: Vec::new(),
             shows_directory: ShowsDirectory::Perhaps,
             takes_maps: false,
+            first_object: None,
             outputs_may_be_renamed: false,
             output_directory: None,
             ..policy

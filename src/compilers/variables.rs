@@ -114,6 +114,17 @@ impl Policy {
     }
 }
 
+/// Whether a plugin is one of those that binutils and LLVM install for `ar`, `nm` and `ld`: they look at intermediate code, and
+/// at variables by name.
+pub fn is_linkers_plugin(plugin: &Path) -> bool {
+    let name = plugin.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let is_known =
+        ["libdep.so", "liblto_plugin.so"].contains(&name) || name.starts_with("LLVMgold");
+    is_known
+        && plugin.starts_with("/usr")
+        && plugin.parent().is_some_and(|it| it.ends_with("bfd-plugins"))
+}
+
 /// Whether programs of this name are known to look variables up by name only.
 ///
 /// `image` is the file that the kernel runs: of a script its interpreter, never the script (a `gcc` may be a shell script).

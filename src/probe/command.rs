@@ -239,7 +239,7 @@ pub const TOOL: usize = 3;
 
 /// The fields of recorded command bytes after the fixed facts: root, remap, directory, tool, arguments, and last
 /// the source if it has one.
-pub fn fields(recorded: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn fields(recorded: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let mut rest = recorded.get(8..).unwrap_or(&[]);
     core::iter::from_fn(move || {
         let (len, after) = rest.split_first_chunk::<8>()?;

@@ -1,6 +1,7 @@
 //! `IBID_REMAP=auto`: gives the tool maps of the names of its places, so that its result can serve others.
 //!
-//! Only where the tool is known to take them, which is tried once for each image. The user's own maps stand alone. Read next:
+//! Only where the tool is known to take them, which is tried once for each image, and where they may matter: a command that names
+//! no place and writes none serves others without. The user's own maps stand alone. Read next:
 //! `builder/root.rs` (which places), `builder/mapped.rs` (whether a result is free of them), `docs/places.md`.
 
 use std::ffi::OsString;
@@ -14,11 +15,11 @@ use super::plan::Step;
 use super::request::Request;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::{Places, holds_holder};
-use crate::builder::root::{places, places_of_crate};
-use crate::compilers::Policy;
+use crate::builder::root::{drawn_name, places, places_of_crate};
+use crate::compilers::{Policy, ShowsDirectory};
 use crate::config::Remap;
 use crate::os::run::is_silent;
-use crate::probe::command::{ROOT, fields};
+use crate::probe::command::{ROOT, TOOL, fields};
 use crate::shm::raw;
 use crate::store::{Store, audits};
 
@@ -33,16 +34,23 @@ impl Invocation {
         may_try: bool,
     ) -> Places {
         let wanted = || {
-            let source = policy.sources.first().filter(|_| policy.takes_maps)?;
+            let source = policy.first_input().filter(|_| policy.takes_maps)?;
             let mut fields = fields(request.command.bytes());
             let root = fields.nth(ROOT)?;
+            let args = fields.clone().skip(TOOL - ROOT);
             (!fields.any(holds_holder)).then_some(())?;
             let directory = request.command.directory();
             let found = match &policy.output_directory {
                 Some(output) => places_of_crate(root, directory, source, output),
                 None => places(root, directory, source),
             }?;
-            takes_maps(store, &self.program, policy, may_try).then_some(found)
+            let found = match drawn_name(request.command.bytes()) {
+                Some(name) => found.with_drawn(name),
+                None => found,
+            };
+            let counts = policy.shows_directory != ShowsDirectory::Never
+                || args.clone().any(|arg| found.occur_in(arg));
+            (counts && takes_maps(store, &self.program, policy, may_try)).then_some(found)
         };
         if self.config.remap == Remap::Auto {
             wanted().unwrap_or_default()
@@ -54,7 +62,7 @@ impl Invocation {
     /// The arguments with which the tool runs.
     pub(super) fn args_of(&self, step: &Step) -> Vec<OsString> {
         let Request { places, command, .. } = &step.request;
-        let maps = step.policy.maps(places.iter(), command.directory());
+        let maps = step.policy.maps(places.directories(), command.directory());
         step.policy.with_maps(maps, &self.args)
     }
 }

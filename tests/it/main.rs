@@ -48,6 +48,7 @@ mod interrupted;
 mod interrupted_hits;
 mod irrelevant;
 mod limits;
+mod linked_elsewhere;
 mod links;
 mod links_cached;
 mod memory;

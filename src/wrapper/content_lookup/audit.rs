@@ -67,12 +67,14 @@ const NAMING: [&[u8]; 8] = [
     b"-l",
 ];
 
-/// Commands of one tool with the same options, in whatever order, whatever they compile: names and macros do not count. Of a
+/// Commands of one tool with the same options, in whatever order, whatever they compile: names, macros and warnings do not count. Of a
 /// crate its type does.
 fn class(command: &Command) -> u64 {
     let words: Vec<&[u8]> = fields(command.bytes()).skip(TOOL).collect();
     let is_name = |word: &[u8]| {
+        let is_warning = word.starts_with(b"-W") && word.get(3) != Some(&b',');
         !word.starts_with(b"-")
+            || is_warning
             || word.get(1).is_some_and(|letter| b"DUIoiM".contains(letter))
             || NAMING.iter().any(|option| word.starts_with(option))
     };
@@ -114,6 +116,8 @@ mod tests {
     fn classes() {
         let of = |line: &str| class(&command(line));
         assert_eq!(of("gcc -O2 -c a.c -o a.o"), of("gcc -O2 -DX -Ib -c b.c -o b.o"));
+        assert_eq!(of("gcc -Wall -Werror=x -c a.c"), of("gcc -c a.c"));
+        assert_ne!(of("gcc -Wl,-s -o a a.o"), of("gcc -o a a.o"));
         assert_ne!(of("gcc -O2 -c a.c"), of("gcc -O3 -c a.c"));
         assert_ne!(of("gcc -O2 -c a.c"), of("clang -O2 -c a.c"));
         assert_eq!(

@@ -47,7 +47,7 @@ impl FileContents<'_> {
     /// Notes the directories that lead to the place and to the working directory, as the walk of a path that names it does.
     fn note_way(&mut self, draft: &mut Draft, same: &mut FileIdentities) -> Option<()> {
         let places = Places::read(draft.places.to_bytes());
-        for directory in places.iter().chain([self.command.directory()]) {
+        for directory in places.directories().chain([self.command.directory()]) {
             self.note_way_to(directory, draft, same)?;
         }
         Some(())

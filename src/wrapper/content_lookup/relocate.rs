@@ -4,16 +4,21 @@
 //! the new one is put in by `refresh.rs`. Read next: `builder/place.rs`, `docs/places.md`.
 
 use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use super::Wanted;
 use crate::builder::file_states::{names_directory, names_otherwise};
 use crate::builder::likeness::{Likeness, OutputNames};
+use crate::builder::path_walker::c_path;
 use crate::builder::place::above;
 use crate::builder::places::{Places, is_at_or_below};
+use crate::builder::root::nearer_repositories;
 use crate::compilers::Policy;
 use crate::probe::command::{Command, DIRECTORY, TOOL, fields};
 use crate::probe::judge::Environment;
 use crate::record::{self, BlobRef};
+use crate::shm::raw::Errno;
 use crate::store::Store;
 use crate::store::draft::{Draft, DraftDirectory, DraftInput, DraftVariable};
 
@@ -81,7 +86,7 @@ impl Way {
     /// Whether a path is a directory above the old place. That a directory is there above which others are needs no question.
     fn is_above(&self, path: &[u8]) -> bool {
         if self.is_mapped {
-            self.then.are_below(path)
+            self.then.lie_behind(path)
         } else {
             // The place is the directory, and not what is above it.
             let directory = self.then.iter().next().unwrap_or_default();
@@ -96,12 +101,13 @@ impl Way {
         if let Some(name) = self.renamed(bytes) {
             return CString::new(name).ok().filter(|name| !name.is_empty());
         }
+        let moved = |text: &[u8]| self.then.moved_drawn(text, &self.now);
         let Some(at) = self.then.of(bytes) else {
-            let is_taken = self.is_mapped && self.now.occur_in(bytes);
-            return (!is_taken).then(|| path.to_owned());
+            let is_taken = self.is_mapped && self.now.occur_in(&self.then.hide_drawn(bytes));
+            return CString::new(moved(bytes)).ok().filter(|_| !is_taken);
         };
         let (then, now) = (self.then.iter().nth(at)?, self.now.iter().nth(at)?);
-        CString::new([now, &bytes[then.len()..]].concat()).ok()
+        CString::new([now, &moved(&bytes[then.len()..])].concat()).ok()
     }
 
     /// The new name of an output.
@@ -113,6 +119,9 @@ impl Way {
     fn leave_out(&self, directory: &mut DraftDirectory) -> bool {
         let path = directory.path.to_bytes();
         let leads_there = |name: &CString| {
+            if self.is_nearer_root(path, name.to_bytes()) {
+                return true;
+            }
             let Some(name) = name.to_bytes().strip_suffix(b"/") else { return false };
             let slash: &[u8] = if path == b"/" { b"" } else { b"/" };
             let inner = [path, slash, name].concat();
@@ -121,6 +130,31 @@ impl Way {
         let had_names = !directory.names.is_empty();
         directory.names.retain(|name| !leads_there(name));
         !had_names || !directory.names.is_empty()
+    }
+
+    /// Whether a repository of this name in `directory`, on the way from one old place to another, would have been the root.
+    fn is_nearer_root(&self, directory: &[u8], name: &[u8]) -> bool {
+        self.is_mapped && name == b".git" && self.then.lie_behind(directory)
+    }
+
+    /// Whether an absence is that of a nearer root.
+    fn is_nearer_root_absent(&self, path: &CStr) -> bool {
+        let path = path.to_bytes();
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        slash.is_some_and(|at| self.is_nearer_root(&path[..at], &path[at + 1..]))
+    }
+
+    /// The absences of nearer roots that are to be recorded in the new place.
+    fn nearer_roots(&self, wanted: &Wanted) -> Vec<(CString, u32)> {
+        let source = wanted.policy.first_input().filter(|_| self.is_mapped);
+        let nearer = source
+            .into_iter()
+            .flat_map(|source| nearer_repositories(&self.now, wanted.command.directory(), source));
+        let leads = |git: &PathBuf| {
+            git.parent().is_some_and(|it| self.now.lie_behind(it.as_os_str().as_bytes()))
+        };
+        let no_entry = Errno::NOENT.raw_os_error().cast_unsigned();
+        nearer.filter(leads).filter_map(|path| Some((c_path(&path)?, no_entry))).collect()
     }
 
     /// Whether a path is where the way to the old place ends.
@@ -203,10 +237,15 @@ pub fn relocated(mut draft: Draft, wanted: &Wanted) -> Option<(Draft, Way)> {
     draft.directories.retain_mut(|directory| way.leave_out(directory));
     for directory in &mut draft.directories {
         directory.path = way.moved(&directory.path)?;
+        for name in &mut directory.names {
+            *name = CString::new(way.then.moved_drawn(name.to_bytes(), &way.now)).ok()?;
+        }
     }
+    draft.absences.retain(|(path, _)| !way.is_nearer_root_absent(path));
     for (path, _) in &mut draft.absences {
         *path = way.moved(path)?;
     }
+    draft.absences.extend(way.nearer_roots(wanted));
     for output in &mut draft.outputs {
         output.path = way.moved(&output.path)?;
     }
