@@ -151,7 +151,9 @@ fn fingerprint(builder: &RecordBuilder, draft: &Draft) -> Fingerprint {
     for digest in &read {
         made_from.add(digest);
     }
-    outcome.add(&draft.flags.to_le_bytes());
+    // Whom the record serves is no part of the outcome.
+    let flags = draft.flags & !(record::ANYWHERE | record::ANY_OUTPUT);
+    outcome.add(&flags.to_le_bytes());
     let is_there = |flags: u32| flags & record::REMOVED == 0;
     for output in draft.outputs.iter().filter(|output| is_there(output.flags)) {
         outcome.add(&builder.places.hide(output.path.to_bytes()));
