@@ -12,14 +12,15 @@ use memchr::memmem;
 
 use super::compiled_files::text_of;
 use super::path_walker::path_of;
-use super::place::Binds;
+use super::place::{Binds, is_file};
 use super::places::holds_holder;
 use super::record_builder::RecordBuilder;
 use crate::compilers::{is_crate, reads_variables_by_name};
 use crate::observe::Fact;
 use crate::os::elf;
+use crate::probe::command::{REMAP, fields};
 use crate::record;
-use crate::store::draft::Draft;
+use crate::store::draft::{Draft, DraftInput, DraftOutput};
 
 /// The variable in which cargo names the directory of what a build script has made.
 const OUT_DIR: &str = "OUT_DIR";
@@ -49,12 +50,37 @@ impl RecordBuilder<'_> {
             && !self.places.occur_in(&self.places.hide(value));
         let is_one = match name {
             b"LD_LIBRARY_PATH" => true,
-            name if name == OUT_DIR.as_bytes() => {
+            name if name == OUT_DIR.as_bytes() && self.is_remapped() => {
                 !self.observation.plugin_variables.contains(OsStr::from_bytes(name))
             }
             _ => false,
         };
         self.policy.loads_macros() && is_clean && is_one
+    }
+
+    /// Whether the tool was given maps.
+    fn is_remapped(&self) -> bool {
+        fields(self.command.bytes()).nth(REMAP).is_some_and(|setting| !setting.is_empty())
+    }
+
+    /// Without maps a crate serves others only as a library that nothing was included in from a place.
+    fn vet_unmapped_crate(&self, draft: &Draft) -> Result<(), Binds> {
+        let is_library = |output: &DraftOutput| {
+            let extension = path_of(&output.path).extension();
+            extension.is_some_and(|it| it == "rlib" || it == "rmeta" || it == "d")
+        };
+        if !draft.outputs.iter().filter(|output| is_file(output)).all(is_library) {
+            return Err(Binds::Command);
+        }
+        let in_place = |input: &&DraftInput| {
+            let path = &input.path;
+            self.places.of(path.to_bytes()).is_some() && !is_crate(path_of(path))
+        };
+        let mut read = draft.inputs.iter().filter(|input| input.kind == record::CONTENT);
+        match read.find(in_place) {
+            Some(input) => Err(Binds::Path(input.path.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Of a crate: `OUT_DIR`, if it was asked for, is only the beginning of paths, in its sources and, as each question was for
@@ -63,6 +89,9 @@ impl RecordBuilder<'_> {
     pub(super) fn vet_crate(&self, draft: &Draft) -> Result<(), Binds> {
         if !self.policy.loads_macros() {
             return Ok(());
+        }
+        if !self.is_remapped() {
+            self.vet_unmapped_crate(draft)?;
         }
         let questions = self.observation.questions.iter();
         let asked = questions.filter(|((name, _), _)| name == OUT_DIR).map(|(_, times)| *times);

@@ -62,7 +62,7 @@ pub fn places_of_crate(
     let is_tagged = |directory: &&Path| directory.join("CACHEDIR.TAG").is_file();
     let output_directory = plain(&directory.join(output_directory));
     let target = output_directory.ancestors().find(is_tagged);
-    let root = if is_downloaded(&source) { None } else { Some(root(set, directory, &source)?) };
+    let root = if is_of_registry(&source) { None } else { Some(root(set, directory, &source)?) };
     let elsewhere = root.as_ref().filter(|root| !directory.starts_with(root)).map(|_| directory);
     as_places(root.as_deref().into_iter().chain(elsewhere).chain(target))
 }
@@ -84,8 +84,12 @@ fn root(set: &[u8], directory: &Path, source: &Path) -> Option<PathBuf> {
     Some(set).into_iter().chain(real).find(holds_one)
 }
 
-/// Whether a source is of a crate that cargo has downloaded.
-fn is_downloaded(source: &Path) -> bool {
+/// Whether a source of a command that runs in `directory` is of a crate that cargo has downloaded.
+pub fn is_downloaded(directory: &[u8], source: &Path) -> bool {
+    is_of_registry(&plain(&Path::new(OsStr::from_bytes(directory)).join(source)))
+}
+
+fn is_of_registry(source: &Path) -> bool {
     let home = env::get_nonempty("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::get_nonempty("HOME")?).join(".cargo")));
     let homes = [home.as_deref().and_then(|home| home.canonicalize().ok()), home];

@@ -68,7 +68,8 @@ pub const INPUT_NULL: u32 = 128;
 pub const ASKS_STREAMS: u32 = 256;
 /// The result says nothing of where it was made: it serves every directory in which its inputs are the same.
 pub const ANYWHERE: u32 = 512;
-/// Of [`ANYWHERE`]: the tool was given maps of its places' names.
+/// Of [`ANYWHERE`]: the tool was given maps of its places' names, or reads files below them without a trace of the names (crates that
+/// cargo has downloaded).
 pub const MAPPED: u32 = 2048;
 /// Of [`MAPPED`]: what is printed names places as paths, and is written anew for others.
 pub const TEXT_NAMES_PLACES: u32 = 4096;

@@ -82,6 +82,7 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     let told = probe::first_difference(&store.cache, command, environment, &mut arena, |verdict| {
         verdict.map_err(describe)
     });
+    let is_from_elsewhere = told.is_none();
     let found = match told {
         Some(Ok((by, status))) => Some((by, status)),
         _ => content_lookup::is_true(&store, &request.wanted(&store, &policy), &mut arena)
@@ -92,6 +93,9 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
             (By::Stamps, 0) => "(a direct hit): every input has its recorded stamp",
             (By::Stamps, _) => {
                 "(a direct hit of a failing run): every input has its recorded stamp"
+            }
+            (By::Content, 0) if is_from_elsewhere => {
+                "(a content hit): made in another directory, or under another name; every input has its recorded content"
             }
             (By::Content, 0) => {
                 "(a content hit): every input has its recorded content; stamps, PATH or PWD differ"

@@ -15,7 +15,7 @@ use super::plan::Step;
 use super::request::Request;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::{Places, holds_holder};
-use crate::builder::root::{drawn_name, places, places_of_crate};
+use crate::builder::root::{drawn_name, is_downloaded, places, places_of_crate};
 use crate::compilers::{Policy, ShowsDirectory};
 use crate::config::Remap;
 use crate::os::run::is_silent;
@@ -24,8 +24,9 @@ use crate::shm::raw;
 use crate::store::{Store, audits};
 
 impl Invocation {
-    /// The places of a request of which the tool is to be given maps; none if it is to run as it was called. Whether it takes maps
-    /// is tried out only if it `may_try`.
+    /// The places of a request of which the tool is to be given maps; none if it is to run as it was called. A crate that cargo has
+    /// downloaded is given none unless the settings say so: its places are told, and must not have reached its result. Whether the tool
+    /// takes maps is tried out only if it `may_try`.
     pub(super) fn places(
         &self,
         store: &Store,
@@ -40,6 +41,7 @@ impl Invocation {
             let args = fields.clone().skip(TOOL - ROOT);
             (!fields.any(holds_holder)).then_some(())?;
             let directory = request.command.directory();
+            (self.config.remap == Remap::Auto || is_downloaded(directory, source)).then_some(())?;
             let found = match &policy.output_directory {
                 Some(output) => places_of_crate(root, directory, source, output),
                 None => places(root, directory, source),
@@ -52,16 +54,16 @@ impl Invocation {
                 || args.clone().any(|arg| found.occur_in(arg));
             (counts && takes_maps(store, &self.program, policy, may_try)).then_some(found)
         };
-        if self.config.remap == Remap::Auto {
-            wanted().unwrap_or_default()
-        } else {
-            Places::default()
-        }
+        let may_serve_others = self.config.remap == Remap::Auto || policy.loads_macros();
+        may_serve_others.then(wanted).flatten().unwrap_or_default()
     }
 
     /// The arguments with which the tool runs.
     pub(super) fn args_of(&self, step: &Step) -> Vec<OsString> {
         let Request { places, command, .. } = &step.request;
+        if self.config.remap != Remap::Auto {
+            return self.args.clone();
+        }
         let maps = step.policy.maps(places.directories(), command.directory());
         step.policy.with_maps(maps, &self.args)
     }

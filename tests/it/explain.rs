@@ -44,7 +44,11 @@ fn what_differs_in_words() {
         ("gcc -DNDEBUG -DA=1 -c a.c -o a.o", "miss `-DNDEBUG` is new"),
         ("gcc -c a.c -o a.o", "miss `-DA=1` is gone"),
         ("gcc -DA=2 -c a.c -o a.o", "miss `-DA=2` is new, it was `-DA=1`"),
-        ("gcc -DA=1 -c a.c -o x.o", "miss `x.o` is new, it was `a.o`"),
+        (
+            "gcc -DA=1 -c a.c -o x.o",
+            "hit (a content hit): made in another directory, or under another name; every input has its recorded content",
+        ),
+        ("gcc -g -DA=1 -c a.c -o a.o", "miss `-g` is new"),
         ("gcc -c a.c -DA=1 -o a.o", "miss the arguments are in another order"),
         ("gcc -DA=1 -c b.c -o a.o", "miss no such compile of b.c is stored"),
         ("clang -DA=1 -c a.c -o a.o", "miss nothing is stored for this tool"),

@@ -60,6 +60,7 @@ mod parallel;
 mod places;
 mod projects;
 mod read_only;
+mod registry_crates;
 mod remapped;
 mod remapped_rust;
 mod renamed_outputs;

@@ -39,8 +39,11 @@ impl Way {
     fn of(draft: &Draft, wanted: &Wanted) -> Option<Way> {
         let (command, policy) = (wanted.command.bytes(), wanted.policy);
         let is_free_of = |flag: u32| draft.flags & flag != 0;
-        let is_elsewhere = !fields(&draft.command).take(TOOL).eq(fields(command).take(TOOL));
         let recorded = Places::read(draft.places.to_bytes());
+        let is_in_other = !fields(&draft.command).take(TOOL).eq(fields(command).take(TOOL));
+        // A crate that cargo has downloaded is compiled in one directory, whatever it is compiled for.
+        let is_for_other = is_free_of(record::MAPPED) && recorded != *wanted.places;
+        let is_elsewhere = is_in_other || is_for_other;
         let is_mapped = is_elsewhere && is_free_of(record::MAPPED);
         let none = Places::default();
         let (then, now) = if is_mapped { (&recorded, wanted.places) } else { (&none, &none) };
