@@ -90,7 +90,7 @@ fn choose_entry() {
     let mut flags = flags.split('\x1f').map(|flag| flag.trim_start_matches("-C"));
     let is_fixed = flags.any(|flag| flag == "relocation-model=static");
     if is_static && is_fixed {
-        println!("cargo:rustc-link-arg-bins=-Wl,-e,ibid_entry");
+        println!("cargo:rustc-link-arg-bin=ibid=-Wl,-e,ibid_entry");
         println!("cargo:rustc-cfg=ibid_entry");
     } else {
         println!(

@@ -28,6 +28,8 @@ pub mod config;
 #[cfg(feature = "std")]
 pub mod observe;
 #[cfg(feature = "std")]
+pub mod remote;
+#[cfg(feature = "std")]
 pub mod store;
 
 #[cfg(feature = "std")]

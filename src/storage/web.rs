@@ -1,0 +1,65 @@
+//! HTTP requests as the helpers make them: time limits, short errors, no credentials in them.
+//!
+//! Read next: `http.rs`, `s3.rs`.
+
+use ibid::remote::protocol::VALUE_BYTES_MAX;
+use ureq::http::{Request, Response};
+use ureq::{Agent, Body, Error};
+
+use super::settings::Settings;
+
+/// The attributes that [`agent`] reads.
+pub const ATTRIBUTES: [&str; 2] = ["connect-timeout", "operation-timeout"];
+
+/// What makes requests, and keeps connections for the next.
+pub fn agent(settings: &Settings) -> Result<Agent, String> {
+    Ok(Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .user_agent(concat!("ibid/", env!("CARGO_PKG_VERSION")))
+        .max_idle_connections_per_host(16)
+        .timeout_connect(Some(settings.time("connect-timeout", 2_000)?))
+        .timeout_global(Some(settings.time("operation-timeout", 30_000)?))
+        .build()
+        .into())
+}
+
+/// Sends a request; its status and answer.
+pub fn send(agent: &Agent, request: Request<Vec<u8>>) -> Result<Response<Body>, String> {
+    agent.run(request).map_err(|error| short(&error))
+}
+
+/// What the answer holds.
+pub fn body(mut response: Response<Body>) -> Result<Vec<u8>, String> {
+    let announced = response.body().content_length();
+    let read = response.body_mut().with_config().limit(VALUE_BYTES_MAX).read_to_vec();
+    let value = read.map_err(|error| short(&error))?;
+    match announced {
+        Some(len) if len != value.len() as u64 => Err("the answer was cut".into()),
+        _ => Ok(value),
+    }
+}
+
+/// Lets the connection be used again: a short answer is read to its end.
+pub fn discard(mut response: Response<Body>) {
+    let _ = response.body_mut().with_config().limit(64 << 10).read_to_vec();
+}
+
+/// A status that is no answer to what was asked.
+pub fn refused(response: Response<Body>) -> String {
+    let status = response.status();
+    discard(response);
+    format!("HTTP status {}", status.as_u16())
+}
+
+/// An error without the address, which may hold credentials.
+fn short(error: &Error) -> String {
+    match error {
+        Error::Timeout(which) => format!("timeout: {which}"),
+        Error::Io(error) => error.to_string(),
+        Error::HostNotFound => "the host is not found".into(),
+        Error::ConnectionFailed => "cannot connect".into(),
+        Error::BadUri(_) => "the URL is wrong".into(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
+}
