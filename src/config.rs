@@ -12,9 +12,11 @@ use toml_edit::{DocumentMut, Item, Value};
 use crate::env;
 
 mod nearest;
+mod remote;
 mod values;
 
 pub use nearest::{distance, nearest};
+pub use remote::Remote;
 use values::{absolute, show_size, switch};
 pub use values::{parse_size, toml_problem};
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub observer: Observer,
     /// Where the log goes, if it is wanted.
     pub log: Option<Log>,
+    /// Storages beyond this machine, in the order in which they are asked.
+    pub remotes: Vec<Remote>,
     /// Tools whose clock, random numbers and process numbers do not enter their results, as they are called.
     pub tools: Vec<String>,
     /// Where the configuration file is, or would be.
@@ -126,6 +130,7 @@ enum SettingKind {
     Remap,
     Observer,
     Log,
+    Remote,
 }
 
 const fn setting(
@@ -168,6 +173,7 @@ pub const SETTINGS: &[Setting] = &[
         "how tools are watched: preload, seccomp, off",
     ),
     setting("log", env::IBID_LOG, SettingKind::Log, "stderr, or a file to append to"),
+    setting("remote", env::IBID_REMOTE, SettingKind::Remote, "storages beyond this machine"),
 ];
 
 impl Setting {
@@ -225,6 +231,7 @@ impl Config {
             remap: Remap::Off,
             observer: Observer::Preload,
             log: None,
+            remotes: Vec::new(),
             tools: Vec::new(),
             config_path: None,
             problems: Vec::new(),
@@ -266,6 +273,10 @@ impl Config {
                 Some(Log::Stderr) => "stderr".to_owned(),
                 Some(Log::File(file)) => file.display().to_string(),
             },
+            SettingKind::Remote => {
+                let shown: Vec<_> = self.remotes.iter().map(Remote::shown).collect();
+                shown.join(" ; ")
+            }
         }
     }
 
@@ -300,6 +311,7 @@ impl Config {
                 }
             }
             SettingKind::Log => self.log = Some(values::log(value)?),
+            SettingKind::Remote => self.remotes = Remote::parse_all(&text)?,
         }
         Ok(())
     }

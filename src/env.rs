@@ -29,6 +29,8 @@ pub const IBID_LOG: &str = "IBID_LOG";
 pub const IBID_CONFIG: &str = "IBID_CONFIG";
 /// A name for this build, under which its calls are found again.
 pub const IBID_BUILD: &str = "IBID_BUILD";
+/// Storages beyond this machine.
+pub const IBID_REMOTE: &str = "IBID_REMOTE";
 /// Other wrappers that ibid, called by a tool's name, has run already; set by itself.
 pub const IBID_TRIED: &str = "IBID_TRIED";
 /// All that a user may set, to name the nearest to a misspelt one.
@@ -45,11 +47,14 @@ pub static VARIABLES: &[&str] = &[
     IBID_LOG,
     IBID_CONFIG,
     IBID_BUILD,
+    IBID_REMOTE,
 ];
 /// Where caches live by the XDG base directory specification.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Where configuration lives by the XDG base directory specification.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Where sockets and the like live by the XDG base directory specification.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// The user's home directory.
 pub const HOME: &str = "HOME";
 /// Where programs are looked for.

@@ -57,6 +57,8 @@ pub enum SubcommandArgs {
     Export(Export),
     /// Verify a file that `ibid export` wrote, and add what is new in it
     Import(Import),
+    /// Show the storages beyond this machine, or send what waits for them
+    Remote(RemoteArgs),
     /// Show or change the settings
     Config(ConfigArgs),
     /// Make symlinks to ibid, named like the compilers on PATH
@@ -196,6 +198,30 @@ pub struct Export {
 pub struct Import {
     /// What `ibid export` wrote; `-` is standard input
     pub file: PathBuf,
+}
+
+/// `remote [status|flush]`
+#[derive(Debug, Args)]
+pub struct RemoteArgs {
+    /// What is to be done; `status` if nothing is said
+    #[command(subcommand)]
+    pub action: Option<RemoteAction>,
+}
+
+/// What can be done with the storages.
+#[derive(Debug, Subcommand)]
+pub enum RemoteAction {
+    /// Try each storage, and say what it did and what waits to be sent
+    Status,
+    /// Send what waits, and come back when that is done
+    Flush {
+        /// How many seconds to wait at most
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
+    },
+    /// What a build starts beside itself
+    #[command(hide = true)]
+    Send,
 }
 
 /// `config [list|get|set|unset]`

@@ -5,6 +5,7 @@
 
 mod builds;
 mod place;
+mod remotes;
 mod self_test;
 mod tools;
 
@@ -75,6 +76,7 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     findings.extend(opened.iter().flat_map(observers));
     findings.extend(opened.iter().filter_map(audits));
     findings.push(file_times());
+    findings.extend(remotes::all(&config));
     findings.extend(tools::compilers());
     findings.extend(tools::links());
     let works = findings.iter().all(|finding| finding.mark != Mark::Fail);

@@ -16,6 +16,7 @@ pub mod import;
 pub mod install;
 pub mod progress;
 pub mod reasons;
+pub mod remote;
 pub mod stats;
 pub mod times;
 pub mod verify;
@@ -36,7 +37,7 @@ use crate::env;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 14] = [
+pub const SUBCOMMANDS: [&str; 15] = [
     "exec",
     "stats",
     "explain",
@@ -46,6 +47,7 @@ pub const SUBCOMMANDS: [&str; 14] = [
     "verify",
     "export",
     "import",
+    "remote",
     "config",
     "install",
     "uninstall",

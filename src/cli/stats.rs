@@ -77,6 +77,7 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
         "cache_dir": config.cache_dir.as_deref().unwrap_or(Path::new("")).to_string_lossy(),
         "invocation_hits": sum(Counter::INVOCATION_HITS),
         "portable_hits": sum(Counter::PORTABLE_HITS),
+        "remote_hits": sum(Counter::REMOTE_HITS),
         "misses": sum(Counter::MISSES),
         "stored": sum(Counter::STORED),
         "not_stored": reasons(&not_stored),
@@ -125,6 +126,9 @@ fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "hit rate           {rate}")?;
     writeln!(out, "  direct hits      {direct}")?;
     writeln!(out, "  content hits     {by_content}")?;
+    if number("remote_hits") > 0 {
+        writeln!(out, "    from a remote  {}", number("remote_hits"))?;
+    }
     writeln!(out, "misses             {misses}")?;
     writeln!(out, "  stored           {}", number("stored"))?;
     show_reasons(figures, "not_stored", "  not stored       ", out)?;

@@ -95,7 +95,8 @@ impl<'a> Settings<'a> {
             (b"max_size", Value::Text(_) | Value::Number)
             | (b"readonly", Value::Switch(_))
             | (b"recache" | b"disable", Value::Switch(false))
-            | (b"observer", Value::Text(b"preload" | b"seccomp")) => {}
+            | (b"observer", Value::Text(b"preload" | b"seccomp"))
+            | (b"remote", Value::Text(_)) => {}
             (b"root", Value::Text(text)) if is_plain(text) => self.root = text,
             (b"remap", Value::Text(text)) => self.is_remapped = remap(text)?,
             (b"share", Value::Text(text)) => self.is_shared = share(text)?,
@@ -106,7 +107,7 @@ impl<'a> Settings<'a> {
 }
 
 /// All keys of the settings file.
-const KEYS: [&[u8]; 9] = [
+const KEYS: [&[u8]; 10] = [
     b"max_size",
     b"share",
     b"readonly",
@@ -116,6 +117,7 @@ const KEYS: [&[u8]; 9] = [
     b"remap",
     b"observer",
     b"log",
+    b"remote",
 ];
 
 /// A table `[tools."NAME"]`.

@@ -55,6 +55,9 @@ impl Counter {
     /// Failing runs that were served; each of them is one of [`Counter::TOOL_FAILURES`], too.
     pub const FAILURE_HITS: Counter = Counter(7);
 
+    /// Results that were fetched from a remote storage and served; each of them is one of [`Counter::PORTABLE_HITS`], too.
+    pub const REMOTE_HITS: Counter = Counter(8);
+
     /// The counter of pass-through reason number `reason`.
     pub const fn passed_through(reason: usize) -> Counter {
         Counter(16 + reason)

@@ -23,7 +23,7 @@ use server::{Storage, serve};
 use settings::Settings;
 
 /// How long a signed request may be used.
-const SIGNED_FOR: Duration = Duration::from_secs(300);
+const SIGNED_FOR: Duration = Duration::from_mins(5);
 
 fn main() -> ExitCode {
     serve("ccache-storage-s3", Store::open)
@@ -48,15 +48,15 @@ impl Store {
         let endpoint = account.endpoint.clone().unwrap_or_else(aws);
         let endpoint =
             Url::parse(&endpoint).map_err(|error| format!("endpoint: not a URL: {error}"))?;
-        let style = match settings.get("path-style") {
-            Some("true") => UrlStyle::Path,
-            Some("false") => UrlStyle::VirtualHost,
-            None if account.endpoint.is_some() => UrlStyle::Path,
-            // A name with dots is in no certificate.
-            None if name.contains('.') => UrlStyle::Path,
-            None => UrlStyle::VirtualHost,
+        // Servers of one's own have no host for each bucket, and a name with dots is in no certificate.
+        let is_usual = account.endpoint.is_some() || name.contains('.');
+        let is_path = match settings.get("path-style") {
+            Some("true") => true,
+            Some("false") => false,
+            None => is_usual,
             Some(other) => return Err(format!("path-style: `{other}` is not true or false")),
         };
+        let style = if is_path { UrlStyle::Path } else { UrlStyle::VirtualHost };
         let bucket = Bucket::new(endpoint, style, name.to_owned(), account.region.clone());
         let bucket = bucket.map_err(|error| format!("the bucket's address is wrong: {error}"))?;
         let prefix = settings.url.path().trim_matches('/');

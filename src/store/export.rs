@@ -53,6 +53,38 @@ pub fn export(
     Ok(Exported { records, blobs, bytes, left_out })
 }
 
+/// Writes the newest record under this result key that is of use elsewhere, with its blobs; its flags. `None` if there is none
+/// that is whole, or if it is longer than `bytes_max`: then what was written is of no use.
+pub fn export_result(
+    store: &Store,
+    result_key: &[u8; 16],
+    bytes_max: u64,
+    to: &mut dyn Write,
+) -> io::Result<Option<u32>> {
+    for (place, entry) in store.cache.records(result_key) {
+        let Some(draft) = record_of(&entry).filter(is_of_use_elsewhere) else { continue };
+        if draft.result_key != *result_key {
+            continue;
+        }
+        let mut selection = Selection::default();
+        selection.add_record(place, &entry, &draft, &mut HashMap::new());
+        for (place, blob) in &mut selection.blobs {
+            *place = store.cache.find_blob(&blob.digest).unwrap_or(*place);
+            selection.bytes += blob.len_bytes;
+        }
+        if selection.bytes > bytes_max {
+            return Ok(None);
+        }
+        let mut progress = |_, _| {};
+        let mut writer = Writer::new(to, selection.bytes, &mut progress)?;
+        let is_written = selection.write_blobs(store, &mut writer)?;
+        let records = selection.write_others(store, &is_written, &mut writer)?;
+        writer.finish()?;
+        return Ok((records == 1).then_some(draft.flags));
+    }
+    Ok(None)
+}
+
 /// What is to be written.
 #[derive(Default)]
 struct Selection {

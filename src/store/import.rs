@@ -79,6 +79,27 @@ pub fn import(
     Ok(imported)
 }
 
+/// Verifies an export of one record and stores it, if it stands under this result key; the microseconds that its tool took.
+pub fn import_result(
+    store: &Store,
+    mut file: &File,
+    result_key: &[u8; 16],
+) -> Result<u64, ImportError> {
+    store.index()?;
+    let contents = Reader::new(&mut file, None, &mut |_| {}).contents()?;
+    let [item] = &contents.items[..] else { return Err(ImportError::Damaged(0)) };
+    if !item.is_record() || item.header.key[16..] != *result_key {
+        return Err(ImportError::Damaged(item.at));
+    }
+    contents.check_references(&KnownHere::default())?;
+    let (places, progress) = (HashMap::new(), &mut |_, _| {});
+    let mut importer = Importer { store, file, contents: &contents, places, progress };
+    importer.item(item, &mut Imported::default())?;
+    let mut body = vec![0; usize::try_from(item.header.body_bytes).unwrap_or(0)];
+    file.read_exact_at(&mut body, item.at).map_err(ImportError::Read)?;
+    Ok(decode_record(&item.header, &body).map_or(0, |draft| draft.tool_us))
+}
+
 impl ExportContents {
     /// Whether all blobs that a record names are in the file or in the cache.
     fn check_references(&self, known: &KnownHere) -> Result<(), ImportError> {

@@ -107,7 +107,7 @@ impl PathSet {
     }
 
     /// The number of inputs, then inputs and variables: a number (32 bits, little-endian) and a name that ends in a NUL.
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
         let variables = self.variables.iter().map(|(name, flags)| (*flags, name));
         for (number, name) in self.inputs.iter().map(|(kind, path)| (*kind, path)).chain(variables)
@@ -118,7 +118,8 @@ impl PathSet {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<PathSet> {
+    /// The set of these bytes; `None` if they are no set.
+    pub fn decode(bytes: &[u8]) -> Option<PathSet> {
         let (count, mut rest) = bytes.split_first_chunk()?;
         let count = u32::from_le_bytes(*count) as usize;
         let mut set = PathSet { own_key: key_of(bytes), ..PathSet::default() };

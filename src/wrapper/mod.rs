@@ -13,6 +13,7 @@ pub mod history;
 mod log;
 mod plan;
 mod remap;
+mod remote;
 mod request;
 mod sources;
 mod trust;
@@ -56,6 +57,7 @@ pub use explain::{Explanation, explain};
 pub use log::time_of_day;
 use log::{Log, Subject};
 use plan::{Plan, Step};
+use remote::Beyond;
 use request::Request;
 use trust::{Observers, Part};
 pub use tryout::{Tried, observers};
@@ -144,6 +146,8 @@ struct Invocation {
     log: Log,
     /// The number of the event that says that the tool runs; 0 if there is none yet.
     noted: Cell<u64>,
+    /// What storages beyond this machine came to.
+    beyond: Cell<Beyond>,
 }
 
 impl Invocation {
@@ -165,8 +169,8 @@ impl Invocation {
         let log = Log::new(config.log.clone());
         let arg = |arg: &std::ffi::CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
         let args = start.args().skip(call.first).map(arg).collect();
-        let (environment, noted) = (Environment(start), Cell::new(0));
-        Invocation { call, environment, config, found, program, args, log, noted }
+        let (environment, noted, beyond) = (Environment(start), Cell::new(0), Cell::default());
+        Invocation { call, environment, config, found, program, args, log, noted, beyond }
     }
 
     fn tool(&self) -> &OsStr {
@@ -302,8 +306,8 @@ impl Invocation {
             }
             Answer::Undelivered(why) => Some(why),
             Answer::Miss => {
-                let (wanted, keep) = (request.wanted(store, policy), self.may_store(store));
-                match content_lookup::look(store, &wanted, &mut arena, keep) {
+                let wanted = request.wanted(store, policy);
+                match self.look_by_content(store, &wanted, &mut arena) {
                     ByContent::Hit(status) => return self.was_hit("content hit", request, status),
                     ByContent::Undelivered(why) => Some(why),
                     ByContent::Miss => None,
@@ -401,6 +405,7 @@ impl Invocation {
         }
         let stored = self.store_result(store, step, observers, &ended, (start_state, ahead));
         self.note_result(store, &stored, took, &meanwhile);
+        self.send(store, step, &stored);
         match stored {
             Ok(Stored::Confirmed(_)) => {
                 self.log.line(format_args!("content hit, compared: {}", self.subject()));

@@ -8,6 +8,7 @@
 
 mod cache;
 mod call;
+mod engines;
 mod project;
 mod random;
 mod scene;
@@ -64,6 +65,8 @@ mod registry_crates;
 mod remapped;
 mod remapped_rust;
 mod renamed_outputs;
+mod remote;
+mod remote_faults;
 mod restricted;
 mod rust_hunt;
 mod rustc;

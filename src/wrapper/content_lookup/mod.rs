@@ -130,13 +130,28 @@ pub fn is_true(store: &Store, wanted: &Wanted, arena: &mut [u8]) -> Option<u8> {
 
 /// The keys under which results of this command, with what its files contain now, stand.
 pub fn result_keys(store: &Store, wanted: &Wanted) -> Vec<[u8; 16]> {
-    let mut now = FileContents::new(store, wanted.command, wanted.environment);
-    let of_set = |set: &PathSet| {
-        let contents = now.of_set(set, wanted.places)?;
-        let key = |place| set.result_key(&wanted.content_key, place, &contents);
-        Some([wanted.command.place(), &[]].map(key))
-    };
-    store.path_sets(&wanted.content_key).iter().filter_map(of_set).flatten().collect()
+    let mut now = ResultKeys::new(store, wanted);
+    store.path_sets(&wanted.content_key).iter().filter_map(|set| now.of(set)).flatten().collect()
+}
+
+/// What path sets lead to with what their names contain now.
+pub struct ResultKeys<'a> {
+    now: FileContents<'a>,
+    wanted: &'a Wanted<'a>,
+}
+
+impl<'a> ResultKeys<'a> {
+    /// Those of a command.
+    pub fn new(store: &'a Store, wanted: &'a Wanted<'a>) -> ResultKeys<'a> {
+        ResultKeys { now: FileContents::new(store, wanted.command, wanted.environment), wanted }
+    }
+
+    /// The keys of the results for this place and for all; `None` if a name is not there.
+    pub fn of(&mut self, set: &PathSet) -> Option<[[u8; 16]; 2]> {
+        let contents = self.now.of_set(set, self.wanted.places)?;
+        let key = |place| set.result_key(&self.wanted.content_key, place, &contents);
+        Some([self.wanted.command.place(), &[]].map(key))
+    }
 }
 
 /// A record that is true by content.
