@@ -255,7 +255,7 @@ mod tests {
         let (_directory, path) = health();
         let mut health = Health::read(&path);
         for at in 0..10 {
-            assert_eq!(health.allowance(SECOND), Some(SECOND - 100 * at * MS), "{at}");
+            assert_eq!(health.allowance(SECOND), Some((1000 - 100 * at) * MS), "{at}");
             health.answered(100 * MS, None);
         }
         assert_eq!(Health::read(&path).allowance(SECOND), None);
