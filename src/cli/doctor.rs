@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::args::Doctor;
+use super::plural;
 use crate::config::{self, Config, Log, Observer, Share, distance};
 use crate::env;
 use crate::shm::clock;
@@ -109,7 +110,8 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
 /// Whether a result of another directory was found to be wrong in this one.
 fn audits(store: &Store) -> Option<Finding> {
     let classes = differing(store.directory());
-    let found = format!("{classes} kinds of commands gave other bytes in another directory");
+    let classes_text = plural(classes, "kind of command", "kinds of commands");
+    let found = format!("{classes_text} gave other bytes in another directory");
     let to_do = "their results serve one directory only; please report the options";
     (classes > 0).then(|| finding(Mark::Warn, "directories", found).advise(to_do))
 }
@@ -278,8 +280,8 @@ fn program(known: &Verdict, age_s: u64) -> Finding {
         return finding(Mark::Ok, "program", found);
     }
     let days = DISTRUST_S_MAX.saturating_sub(age_s).div_ceil(DAY_S);
-    let advice =
-        format!("its misses take longer for up to {days} days; `ibid clear` ends that now");
+    let days = plural(days, "day", "days");
+    let advice = format!("its misses take longer for up to {days}; `ibid clear` ends that now");
     finding(Mark::Warn, "program", found).advise(advice)
 }
 

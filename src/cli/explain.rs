@@ -1,7 +1,7 @@
 //! `ibid explain`: whether a command would be a hit, and if not, the first thing that differs; or why compiles of the past
 //! missed (`past.rs`). It compiles nothing.
 
-mod past;
+pub(super) mod past;
 
 use std::io::{self, Write};
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::args::Export;
+use super::plural;
 use super::progress::Progress;
 use super::stats::bytes;
 use super::times::Since;
@@ -54,17 +55,20 @@ pub fn run(asked: &Export, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
         }
     };
     let to: &mut dyn Write = if to_stdout { stderr } else { stdout };
-    write!(to, "exported {records} records and {blobs} blobs, {}", bytes(len_bytes))?;
+    let (records, blobs) = (plural(records, "record", "records"), plural(blobs, "blob", "blobs"));
+    write!(to, "exported {records} and {blobs}, {}", bytes(len_bytes))?;
     if left_out > 0 {
-        write!(to, "; {left_out} records are of no use elsewhere or not whole")?;
+        let left_out = plural(left_out, "record is", "records are");
+        write!(to, "; {left_out} of no use elsewhere or not whole")?;
     }
     writeln!(to)?;
     Ok(0)
 }
 
-/// Where an export goes.
-struct ExportTarget {
-    file: File,
+/// Where an export, or a page, goes.
+pub struct ExportTarget {
+    /// What it is written to.
+    pub file: File,
     name: Name,
 }
 
@@ -84,7 +88,8 @@ impl ExportTarget {
         Ok(ExportTarget { file, name: Name::Settled })
     }
 
-    fn new(path: &Path) -> io::Result<ExportTarget> {
+    /// A new file, or what stands there if that is a pipe or a device.
+    pub fn new(path: &Path) -> io::Result<ExportTarget> {
         let old = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             old => Some(old?),
@@ -131,7 +136,7 @@ impl ExportTarget {
     }
 
     /// Gives the file its name.
-    fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<()> {
         if let Name::Unnamed(path) = &self.name {
             let (temporary, path) = (beside(path), path.clone());
             rustix::fs::linkat(CWD, self.link(), CWD, &temporary, AtFlags::SYMLINK_FOLLOW)?;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::args::Import;
+use super::plural;
 use super::progress::Progress;
 use super::stats::bytes;
 use crate::config;
@@ -46,16 +47,18 @@ pub fn run(asked: &Import, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
         }
     };
     let Imported { records, blobs, bytes: added, known, left_out } = done;
-    write!(stdout, "imported {records} records and {blobs} blobs, {}", bytes(added))?;
+    let (records, blobs) = (plural(records, "record", "records"), plural(blobs, "blob", "blobs"));
+    write!(stdout, "imported {records} and {blobs}, {}", bytes(added))?;
     if known > 0 {
-        write!(stdout, "; {known} records were there already")?;
+        write!(stdout, "; {} there already", plural(known, "record was", "records were"))?;
     }
     writeln!(stdout)?;
     if left_out > 0 {
         let max = bytes(config.max_size_bytes);
+        let left_out = plural(left_out, "older record is", "older records are");
         writeln!(
             stdout,
-            "{left_out} older records are left out: the cache has no room for them (max_size is {max})"
+            "{left_out} left out: the cache has no room for them (max_size is {max})"
         )?;
     }
     Ok(0)

@@ -3,6 +3,7 @@
 //! Nothing here exits or runs a build's compiler; that is `main.rs` and `wrapper`. Read next: `args.rs`.
 
 pub mod args;
+pub mod causes;
 pub mod clear;
 pub mod completions;
 pub mod config;
@@ -102,6 +103,12 @@ pub fn parse(
 fn on_path(name: &str) -> bool {
     let path = env::get(env::PATH).unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
+/// A count with the word for one or for more.
+fn plural(count: impl TryInto<u64>, one: &str, more: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// Says in one line what keeps a subcommand from its work, and gives its status.

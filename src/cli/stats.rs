@@ -15,11 +15,14 @@ use crate::error::StoreError;
 use crate::outcome::{InternalError, NotStored, PassReason};
 use crate::shm::counters::Counter;
 use crate::store::Store;
+use crate::wrapper::history::History;
 
+use kinds::Kinds;
 use spans::Spans;
 
 mod formats;
-mod spans;
+pub mod kinds;
+pub mod spans;
 
 /// Shows, and with `--zero` resets afterwards.
 pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
@@ -36,6 +39,7 @@ pub fn run(asked: &Stats, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io:
             show(&figures, stdout)?;
             writeln!(stdout)?;
             spans::show(&figures, stdout)?;
+            kinds::show(&figures, stdout)?;
         }
         Format::Prometheus => formats::prometheus(&figures, stdout)?,
         Format::Sccache => formats::sccache(&figures, stdout)?,
@@ -70,7 +74,9 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
         // Where nothing can be counted, what keeps it from being counted is still told.
         errors.insert(error.name().into(), json!(1));
     }
-    let Spans { today, this_build, name } = Spans::of(store);
+    let history = store.map(History::read);
+    let Spans { today, this_build, name } = Spans::of(history.as_ref());
+    let Kinds { by_tool, by_language } = Kinds::of(history.as_ref());
     let (records, blobs) = store.map_or((0, 0), Store::count_entries);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -94,6 +100,8 @@ fn figures(opened: &Result<Store, StoreError>, config: &Config) -> Value {
         "today": today,
         "this_build": this_build,
         "this_build_name": name,
+        "by_tool": by_tool,
+        "by_language": by_language,
     })
 }
 
@@ -107,10 +115,26 @@ fn total(figures: &Value, name: &str) -> u64 {
     figures[name].as_object().map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum())
 }
 
+/// Direct hits and content hits.
+fn hits(span: &Value) -> u64 {
+    number(span, "invocation_hits") + number(span, "portable_hits")
+}
+
+/// All calls of a span, or of the whole object, where they are counted by reason.
+fn calls(span: &Value) -> u64 {
+    let passed = number(span, "passed_through") + total(span, "passed_through");
+    hits(span) + number(span, "misses") + number(span, "tool_failures") + passed
+}
+
 /// Hits of hits and misses, in tenths of a percent; `None` if there were none.
 fn hit_rate(figures: &Value) -> Option<u64> {
-    let hits = number(figures, "invocation_hits") + number(figures, "portable_hits");
+    let hits = hits(figures);
     (hits * 1000).checked_div(hits + number(figures, "misses"))
+}
+
+/// The hit rate for a person.
+fn hit_rate_text(span: &Value) -> String {
+    hit_rate(span).map_or_else(|| "-".to_owned(), |rate| format!("{}.{} %", rate / 10, rate % 10))
 }
 
 fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -161,7 +185,7 @@ fn show_reasons(figures: &Value, name: &str, title: &str, out: &mut dyn Write) -
 }
 
 /// A number of milliseconds for a person.
-fn duration(ms: u64) -> String {
+pub fn duration(ms: u64) -> String {
     let s = ms / 1000;
     match s {
         0..10 => format!("{s}.{} s", ms % 1000 / 100),
@@ -187,7 +211,7 @@ pub fn bytes(count: u64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{bytes, duration, formats, show, spans};
+    use super::{bytes, duration, formats, kinds, show, spans};
 
     /// Figures in which every line of every format has something to show.
     fn full() -> serde_json::Value {
@@ -217,6 +241,19 @@ mod tests {
                 "tool_failures": 0, "time_saved_ms": 0,
             },
             "this_build_name": "make-4242",
+            "by_tool": [
+                span("rustc", 1700, 200, 9), span("gcc", 400, 100, 25),
+                span("a-very-long-prefix-linux-gnu-g++-12", 0, 0, 7),
+            ],
+            "by_language": [span("Rust", 1700, 200, 9), span("C", 400, 100, 25), span("C++", 0, 0, 7)],
+        })
+    }
+
+    fn span(name: &str, hits: u64, misses: u64, passed: u64) -> serde_json::Value {
+        json!({
+            "name": name,
+            "invocation_hits": hits, "portable_hits": 0, "misses": misses, "passed_through": passed,
+            "tool_failures": 0, "time_saved_ms": hits * 100,
         })
     }
 
@@ -274,6 +311,30 @@ this build         make-4242
     }
 
     #[test]
+    fn by_tool_and_by_language() {
+        let expected = "
+The last 2441 calls:
+
+by tool                       calls     hits   misses   hit rate    time saved
+  rustc                        1909     1700      200     89.4 %    2 min 50 s
+  gcc                           525      400      100     80.0 %          40 s
+  …prefix-linux-gnu-g++-12        7        0        0          -         0.0 s
+
+by language                   calls     hits   misses   hit rate    time saved
+  Rust                         1909     1700      200     89.4 %    2 min 50 s
+  C                             525      400      100     80.0 %          40 s
+  C++                             7        0        0          -         0.0 s
+";
+        assert_eq!(printed(kinds::show, &full()), expected);
+        assert_eq!(printed(kinds::show, &json!({})), "");
+        let many: Vec<_> =
+            (0..30).map(|at| span(&format!("t\u{1b}{at:02}"), 30 - at, 0, 0)).collect();
+        let text = printed(kinds::show, &json!({ "by_tool": many, "by_language": [] }));
+        assert!(text.contains("  t\\u{1b}08 ") && !text.contains("09 "), "{text}");
+        assert!(text.contains("  21 others                     231      231"), "{text}");
+    }
+
+    #[test]
     fn for_prometheus() {
         let text = printed(formats::prometheus, &full());
         for line in [
@@ -311,9 +372,10 @@ Compile requests                   2468
 Compile requests executed          2441
 Cache hits                         2134
 Cache misses                        300
-Cache hits rate                    87.6 %
+Cache hits rate                   87.67 %
 Cache read errors                     1
 Cache write errors                    0
+Compilations                        307
 Compilation failures                  7
 Non-cacheable compilations            4
 Non-cacheable calls                  14
@@ -334,6 +396,21 @@ Cache size                          117 MiB
 Max cache size                     9536 MiB
 ";
         assert_eq!(text, expected);
+        // By language only where that is known of all calls.
+        let mut all = full();
+        all["tool_failures"] = json!(0);
+        all["invocation_hits"] = json!(2066);
+        all["passed_through"] = json!({ "query": 41 });
+        let text = printed(formats::sccache, &all);
+        for line in [
+            "Cache hits                         2100",
+            "Cache hits (C/C++)                  400",
+            "Cache hits (Rust)                  1700",
+            "Cache misses (C/C++)                100",
+            "Cache hits rate (Rust)            89.47 %",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}: {text}");
+        }
     }
 
     #[test]

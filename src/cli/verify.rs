@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::args::Verify;
+use super::plural;
 use super::progress::Progress;
 use crate::config;
 use crate::error::StoreError;
@@ -34,6 +35,7 @@ pub fn run(asked: &Verify, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
         (count, true) => format!("{count} damaged, dropped"),
         (count, false) => format!("{count} damaged; `ibid verify --repair` drops what is"),
     };
-    writeln!(stdout, "{records} records and {blobs} blobs are whole, {mb} MB read: {found}")?;
+    let (records, blobs) = (plural(records, "record", "records"), plural(blobs, "blob", "blobs"));
+    writeln!(stdout, "{records} and {blobs} are whole, {mb} MB read: {found}")?;
     Ok(u8::from(!report.damage.is_empty() && !asked.repair))
 }

@@ -104,15 +104,17 @@ fn is_near(word: &str, name: &str) -> bool {
 /// A whole command line as ccache and sccache take it.
 pub fn old_habit(words: &[OsString]) -> Option<SubcommandArgs> {
     let stats = |zero| SubcommandArgs::Stats(Stats { zero, ..Stats::default() });
+    let max_size = |value: &str| {
+        let (key, value) = ("max_size".to_owned(), value.to_owned());
+        SubcommandArgs::Config(ConfigArgs { action: Some(ConfigAction::Set { key, value }) })
+    };
     let words: Option<Vec<&str>> = words.iter().skip(1).map(|word| word.to_str()).collect();
     Some(match words?[..] {
         ["-s" | "--show-stats"] => stats(false),
         ["-z" | "--zero-stats"] => stats(true),
-        ["-C"] => SubcommandArgs::Clear,
-        ["-M", size] if !is_source(OsStr::new(size)) => {
-            let (key, value) = ("max_size".to_owned(), size.to_owned());
-            SubcommandArgs::Config(ConfigArgs { action: Some(ConfigAction::Set { key, value }) })
-        }
+        ["-C" | "--clear"] => SubcommandArgs::Clear,
+        ["-M" | "--max-size", size] if !is_source(OsStr::new(size)) => max_size(size),
+        [word] => max_size(word.strip_prefix("--max-size=")?),
         _ => return None,
     })
 }

@@ -136,6 +136,42 @@ pub fn draws_build_ids(image: &Path, plugins: &BTreeSet<PathBuf>) -> bool {
         })
 }
 
+/// Languages, by the extension of a source.
+const LANGUAGES: &[(&str, &[&str])] = &[
+    ("C", &["c", "i", "h"]),
+    ("C++", &["cc", "cpp", "cxx", "c++", "C", "ii", "hh", "hpp", "hxx", "cppm", "ixx"]),
+    ("Objective-C", &["m", "mi"]),
+    ("Objective-C++", &["mm", "mii"]),
+    ("assembler", &["s", "S", "sx", "asm"]),
+    ("Rust", &["rs"]),
+    ("Protocol Buffers", &["proto"]),
+    ("Lex", &["l", "ll"]),
+    ("Yacc", &["y", "yy"]),
+    ("GLSL", &["vert", "frag", "comp", "geom", "tesc", "tese", "glsl"]),
+    ("Qt", &["ui", "qrc"]),
+];
+
+/// The language of what a tool is given, by the names of both: a C++ driver takes C for C++. `None` where they do not say it.
+pub fn language(tool: &OsStr, source: &Path) -> Option<&'static str> {
+    let family = family(tool);
+    if family == Some(Family::Rustc) {
+        return Some("Rust");
+    }
+    let extension = source.extension().and_then(OsStr::to_str);
+    let of = |extension: &str| {
+        let found = LANGUAGES.iter().find(|(_, all)| all.contains(&extension));
+        found.map(|(language, _)| *language)
+    };
+    let name = stem_of(Path::new(tool));
+    let is_driver = matches!(family, Some(Family::Gcc | Family::Clang | Family::Emscripten));
+    let is_cxx = is_driver && name.trim_end_matches(['-', '.']).contains("++");
+    match extension.and_then(of) {
+        Some("C") if is_cxx || name == "moc" => Some("C++"),
+        None if is_cxx && source == Path::new("-") => Some("C++"),
+        found => found,
+    }
+}
+
 /// The family of a tool, by the last part of its path.
 pub(super) fn family(tool: &OsStr) -> Option<Family> {
     let name = Path::new(tool).file_name()?.to_str()?;

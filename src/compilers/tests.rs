@@ -392,3 +392,26 @@ fn depfiles_are_text() {
     assert!(policy.is_text_output(Path::new("deps")) && policy.is_text_output(Path::new("x/a.d")));
     assert!(!policy.is_text_output(Path::new("a.o")));
 }
+
+#[test]
+fn languages() {
+    for (tool, source, expected) in [
+        ("gcc", "a.c", Some("C")),
+        ("aarch64-linux-gnu-gcc-12", "../a.C", Some("C++")),
+        ("g++-12", "a.c", Some("C++")),
+        ("clang++", "a.s", Some("assembler")),
+        ("em++", "-", Some("C++")),
+        ("gcc", "-", None),
+        ("gcc", "prog", None),
+        ("gcc", "", None),
+        ("rustc", "", Some("Rust")),
+        ("clippy-driver", "src/lib.rs", Some("Rust")),
+        ("clang-tidy", "a.cc", Some("C++")),
+        ("moc", "a.h", Some("C++")),
+        ("protoc", "a.proto", Some("Protocol Buffers")),
+        ("ar", "liba.a", None),
+        ("what", "a.c", Some("C")),
+    ] {
+        assert_eq!(language(OsStr::new(tool), Path::new(source)), expected, "{tool} {source}");
+    }
+}

@@ -139,7 +139,7 @@ fn failing_runs_are_never_exported() {
             project.call(&cache, &broken).check().expect(&outcome);
         }
         let said = import(&to, &export(&cache));
-        assert!(said.starts_with("imported 1 records and "), "{said}");
+        assert!(said.starts_with("imported 1 record and "), "{said}");
         project.call(&to, &good).check().expect(&Outcome::PortableHit);
         // Not even what is known of the first time goes along.
         for outcome in [Outcome::ToolFailure, Outcome::ToolFailure, Outcome::FailureHit] {
@@ -435,7 +435,7 @@ fn where_an_export_goes_and_comes_from() {
         set -e; umask 027
         "$ibid" export plain; test "$(stat -c %a plain)" = 640
         "$ibid" export - >stdout 2>said; cmp_bodies() { tail -c +65 "$1" | head -c -128 | cksum; }
-        test "$(cmp_bodies plain)" = "$(cmp_bodies stdout)"; grep -q "exported 1 records" said
+        test "$(cmp_bodies plain)" = "$(cmp_bodies stdout)"; grep -q "exported 1 record and" said
         mkfifo pipe; cat pipe >fifo & "$ibid" export pipe >said; wait; test -p pipe
         test "$(cmp_bodies plain)" = "$(cmp_bodies fifo)"
         mkdir sub; echo old >sub/old; chmod 604 sub/old; ln -s sub/old link
@@ -446,8 +446,8 @@ fn where_an_export_goes_and_comes_from() {
         for way in '"$ibid" import plain' 'cat plain | "$ibid" import -' '"$ibid" import - <plain' \
             'cat plain >pipe & "$ibid" import pipe; wait'; do
             export IBID_DIR="$PWD/cache"; rm -rf cache
-            eval "$way" >said; grep -q "^imported 1 records and 1 blobs" said
-            "$ibid" verify >said; grep -q "^1 records and 1 blobs" said
+            eval "$way" >said; grep -q "^imported 1 record and 1 blob," said
+            "$ibid" verify >said; grep -q "^1 record and 1 blob are" said
             test "$(ls cache/*/ | grep -c tmp-)" = 0
         done
     "#;
@@ -504,7 +504,7 @@ fn an_export_that_fails_leaves_nothing() {
         test "$(ls small/cache/*/ | grep -c tmp-)" = 0 || exit 13
         rm small/ballast
         "$ibid" import whole >out 2>said || { cat said; exit 14; }
-        grep -q "^imported 1 records" out || { cat out; exit 15; }
+        grep -q "^imported 1 record and" out || { cat out; exit 15; }
         "$ibid" verify >out || { cat out; exit 16; }
     "#;
     let mut command = from.command("unshare");

@@ -29,7 +29,7 @@ fn verify_lists_what_is_damaged_and_drops_it() {
     assert!(!cache.dir().exists(), "verify makes no cache");
     assert_eq!(compile(), Outcome::Miss);
     let said = cache.say(&["verify"]);
-    assert!(said.contains("1 records and 1 blobs are whole"), "{said}");
+    assert!(said.contains("1 record and 1 blob are whole"), "{said}");
 
     let object = project.read("a.o");
     let segment = inside(&cache).join("seg-0000000000000001");

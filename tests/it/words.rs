@@ -124,10 +124,18 @@ fn old_habits() {
         assert!(place.run(line).status.success(), "{line}");
         assert_eq!(place.cache.counters().outcomes(), 0, "{line}");
     }
-    assert_eq!(place.cache.counters().get("records"), 1);
-    assert!(place.run("ibid -C").status.success());
-    assert_eq!(place.cache.counters().get("records"), 0);
-    assert!(place.run("ibid -M 7G").status.success());
+    for line in ["ibid -C", "ibid --clear"] {
+        place.run("ibid gcc -c a.c -o a.o");
+        assert_eq!(place.cache.counters().get("records"), 1, "{line}");
+        assert!(place.run(line).status.success(), "{line}");
+        assert_eq!(place.cache.counters().get("records"), 0, "{line}");
+    }
+    for (line, size) in
+        [("ibid --max-size 9G", "9G\n"), ("ibid --max-size=8G", "8G\n"), ("ibid -M 7G", "7G\n")]
+    {
+        assert!(place.run(line).status.success(), "{line}");
+        assert_eq!(text(&place.run("ibid config get max_size").stdout), size, "{line}");
+    }
     assert_eq!(text(&place.run("ibid config get max_size").stdout), "7G\n");
     for line in [
         "ibid -s -z",
@@ -138,6 +146,11 @@ fn old_habits() {
         "ibid -M 10",
         "ibid -M 5G x",
         "ibid --show-stats --json",
+        "ibid --clear x",
+        "ibid --max-size",
+        "ibid --max-size 10",
+        "ibid --max-size=",
+        "ibid --max-size=a.c",
     ] {
         let done = place.run(line);
         assert_eq!(done.status.code(), Some(2), "{line}: {done:?}");

@@ -2,14 +2,14 @@
 //!
 //! `docs/explain.schema.json` is the schema of the object. Read next: `wrapper/history/mod.rs`, `docs/events.md`.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use super::super::args::Explain;
-use super::super::reasons::{in_short, what_to_do};
-use super::super::{BAD_USAGE, refuse};
+use super::super::causes::{Group, groups, source_of};
+use super::super::reasons::what_to_do;
+use super::super::{BAD_USAGE, plural, refuse};
 use crate::config;
 use crate::env;
 use crate::outcome::Cause;
@@ -63,6 +63,7 @@ pub fn run(asked: &Explain, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
             writeln!(stdout, "{}", counts(&calls))?;
         }
         None if explained.is_empty() => writeln!(stdout, "no miss is known")?,
+        None if explained.len() == 1 => writeln!(stdout, "the last miss")?,
         None => writeln!(stdout, "the last {}", plural(explained.len(), "miss", "misses"))?,
     }
     groups.iter().try_for_each(|group| show(group, stdout))?;
@@ -70,7 +71,7 @@ pub fn run(asked: &Explain, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
 }
 
 /// The build that is asked for; with no name the one in which we run, or else the last.
-fn build_of(history: &History, name: &str) -> Result<usize, String> {
+pub fn build_of(history: &History, name: &str) -> Result<usize, String> {
     let own = env::get_nonempty(env::IBID_BUILD).map(|name| name.to_string_lossy().into_owned());
     let own = own.as_deref().and_then(|own| history.build(own));
     if name.is_empty() {
@@ -85,69 +86,6 @@ fn build_of(history: &History, name: &str) -> Result<usize, String> {
         };
         format!("no build `{}` is known; {known}", name.escape_debug())
     })
-}
-
-/// Misses of one cause.
-struct Group<'e> {
-    /// The name of the cause, or of the reason why the result was not stored.
-    name: &'static str,
-    what: String,
-    misses: Vec<&'e Explained<'e>>,
-}
-
-/// The largest first.
-fn groups<'e>(explained: &'e [Explained<'e>]) -> Vec<Group<'e>> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-    for miss in explained {
-        // What is not stored misses for that reason again, whatever the cause was.
-        let (name, what) = match (miss.entry.reason(), miss.cause) {
-            (Some(reason), _) => (reason, ""),
-            (None, Some(cause)) => (cause.name(), what_counts(cause, &miss.what)),
-            (None, None) => (Cause::NoRecord.name(), ""),
-        };
-        let at = *places.entry((name, what)).or_insert_with(|| {
-            groups.push(Group { name, what: what.to_owned(), misses: Vec::new() });
-            groups.len() - 1
-        });
-        groups[at].misses.push(miss);
-    }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.misses.len()));
-    groups
-}
-
-/// By what misses of one cause are told apart.
-fn what_counts(cause: Cause, what: &str) -> &str {
-    match cause {
-        Cause::NewSource | Cause::OtherDirectory | Cause::NoRecord => "",
-        _ => what,
-    }
-}
-
-impl Group<'_> {
-    /// The cause in words.
-    fn heading(&self) -> String {
-        let what = &self.what;
-        match self.name {
-            "file_changed" if !what.is_empty() => format!("{what} has changed"),
-            "file_appeared" if !what.is_empty() => {
-                format!("{what} is new: it was not found before")
-            }
-            "file_gone" if !what.is_empty() => format!("{what} is gone or of another kind"),
-            "link_changed" if !what.is_empty() => format!("symlink {what} leads elsewhere"),
-            "listing_changed" if !what.is_empty() => {
-                format!("directory {what} has other names in it")
-            }
-            "variable" if !what.is_empty() => format!("variable {what} has another value"),
-            "new_argument" | "other_setting" | "input_stream" if !what.is_empty() => what.clone(),
-            name => in_short(name).unwrap_or_else(|| name.to_owned()),
-        }
-    }
-
-    fn tool_ms(&self) -> u64 {
-        let us = self.misses.iter().map(|miss| u64::from(miss.entry.event.took_us));
-        us.sum::<u64>() / 1000
-    }
 }
 
 fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
@@ -178,17 +116,6 @@ fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The source of a miss, and the directory if that is what differs.
-fn source_of(miss: &Explained) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
-    let source = text(&miss.names.source);
-    let source = if source.is_empty() { text(&miss.names.tool) } else { source };
-    match miss.cause {
-        Some(Cause::OtherDirectory) => format!("{source} in {}", text(&miss.names.directory)),
-        _ => source,
-    }
 }
 
 /// Lines that fit behind the indentation. A word that does not loses its beginning.
@@ -228,10 +155,6 @@ fn counts(calls: &[&Entry]) -> String {
     ];
     let shown = parts.iter().filter(|(text, always)| *always || !text.starts_with("0 "));
     shown.map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn plural(count: usize, one: &str, more: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// The object of `--json`.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::{hit_rate, number, total};
+use super::{calls, hits, kinds, number, total};
 
 /// Figures that are one number: its name there, its name here, what it is, and whether it only grows.
 const SINGLE: &[(&str, &str, &str, bool)] = &[
@@ -62,30 +62,47 @@ fn label(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
+/// sccache's name of a language, and the names here.
+const SCCACHE_LANGUAGES: &[(&str, &[&str])] = &[
+    ("Assembler", &["assembler"]),
+    ("C/C++", &["C", "C++", "Objective-C", "Objective-C++"]),
+    ("Rust", &["Rust"]),
+];
+
 /// What readers of `sccache --show-stats` look for: its lines that have a counterpart here.
 pub fn sccache(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     let number = |name: &str| number(figures, name);
     let reason = |kind: &str, name: &str| figures[kind][name].as_u64().unwrap_or(0);
-    let hits = number("invocation_hits") + number("portable_hits");
-    let executed = hits + number("misses") + number("tool_failures");
+    let (hits, misses) = (hits(figures), number("misses"));
+    let executed = hits + misses + number("tool_failures");
     let passed = total(figures, "passed_through");
     let questions = reason("passed_through", "query");
     let unknown = reason("passed_through", "unknown_tool");
-    let mut line = |name: &str, count: u64| writeln!(out, "{name:<30} {count:>8}");
-    line("Compile requests", executed + passed)?;
-    line("Compile requests executed", executed)?;
-    line("Cache hits", hits)?;
-    line("Cache misses", number("misses"))?;
-    let rate = hit_rate(figures).unwrap_or(0);
-    writeln!(out, "{:<30} {:>6}.{} %", "Cache hits rate", rate / 10, rate % 10)?;
-    let mut line = |name: &str, count: u64| writeln!(out, "{name:<30} {count:>8}");
-    line("Cache read errors", reason("internal_errors", "corrupt"))?;
-    line("Cache write errors", reason("not_stored", "store_failed"))?;
-    line("Compilation failures", number("tool_failures"))?;
-    line("Non-cacheable compilations", total(figures, "not_stored"))?;
-    line("Non-cacheable calls", passed - questions - unknown)?;
-    line("Non-compilation calls", questions)?;
-    line("Unsupported compiler calls", unknown)?;
+    let ran = executed - hits - number("failure_hits").min(number("tool_failures"));
+    let languages = languages(figures);
+    let line = |out: &mut dyn Write, name: &str, count: u64| writeln!(out, "{name:<30} {count:>8}");
+    line(out, "Compile requests", executed + passed)?;
+    line(out, "Compile requests executed", executed)?;
+    line(out, "Cache hits", hits)?;
+    for (name, hits, _) in &languages {
+        line(out, &format!("Cache hits ({name})"), *hits)?;
+    }
+    line(out, "Cache misses", misses)?;
+    for (name, _, misses) in &languages {
+        line(out, &format!("Cache misses ({name})"), *misses)?;
+    }
+    rate(out, "Cache hits rate", hits, misses)?;
+    for (name, hits, misses) in &languages {
+        rate(out, &format!("Cache hits rate ({name})"), *hits, *misses)?;
+    }
+    line(out, "Cache read errors", reason("internal_errors", "corrupt"))?;
+    line(out, "Cache write errors", reason("not_stored", "store_failed"))?;
+    line(out, "Compilations", ran)?;
+    line(out, "Compilation failures", number("tool_failures"))?;
+    line(out, "Non-cacheable compilations", total(figures, "not_stored"))?;
+    line(out, "Non-cacheable calls", passed.saturating_sub(questions + unknown))?;
+    line(out, "Non-compilation calls", questions)?;
+    line(out, "Unsupported compiler calls", unknown)?;
     let reasons = ["not_stored", "passed_through"].map(|kind| figures[kind].as_object());
     let mut reasons: Vec<_> = reasons.into_iter().flatten().flatten().collect();
     reasons.sort_unstable_by_key(|(name, _)| *name);
@@ -93,7 +110,7 @@ pub fn sccache(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\nNon-cacheable reasons:")?;
     }
     for (name, count) in reasons {
-        writeln!(out, "{name:<30} {:>8}", count.as_u64().unwrap_or(0))?;
+        line(out, name, count.as_u64().unwrap_or(0))?;
     }
     let text = |name: &str| figures[name].as_str().unwrap_or_default().to_owned();
     writeln!(out, "\n{:<31} Local disk: {:?}", "Cache location", text("cache_dir"))?;
@@ -102,4 +119,25 @@ pub fn sccache(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{name:<30} {:>8} MiB", number(figure) >> 20)?;
     }
     Ok(())
+}
+
+fn rate(out: &mut dyn Write, name: &str, hits: u64, misses: u64) -> io::Result<()> {
+    let rate = (hits * 10_000).checked_div(hits + misses).unwrap_or(0);
+    writeln!(out, "{name:<30} {:>5}.{:02} %", rate / 100, rate % 100)
+}
+
+/// Hits and misses of sccache's languages; none where not all calls that are counted are known one by one.
+fn languages(figures: &Value) -> Vec<(&'static str, u64, u64)> {
+    let spans = kinds::spans(figures, "by_language");
+    if spans.iter().map(calls).sum::<u64>() != calls(figures) {
+        return Vec::new();
+    }
+    let sum = |names: &[&str], figure: fn(&Value) -> u64| -> u64 {
+        let is_it = |span: &&Value| names.iter().any(|name| span["name"] == *name);
+        spans.iter().filter(is_it).map(figure).sum()
+    };
+    let of = |(name, ours): &(&'static str, &[&str])| {
+        (*name, sum(ours, hits), sum(ours, |span| number(span, "misses")))
+    };
+    SCCACHE_LANGUAGES.iter().map(of).filter(|(_, hits, misses)| hits + misses > 0).collect()
 }

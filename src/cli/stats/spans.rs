@@ -6,13 +6,12 @@
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{duration, number, total};
+use super::{calls, duration, hit_rate_text, hits, number};
 use crate::env;
 use crate::os::local_time::midnight_s;
 use crate::shm::events::Ending;
-use crate::store::Store;
 use crate::wrapper::history::{Entry, History};
 
 /// The figures of today and of this build, which is that of `IBID_BUILD`, else that of the last call; and its name.
@@ -27,20 +26,29 @@ pub struct Spans {
 
 impl Spans {
     /// What the rings hold of both.
-    pub fn of(store: Option<&Store>) -> Spans {
-        let history = store.map(History::read);
-        let entries = history.as_ref().map_or(&[][..], |history| &history.entries);
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let midnight_s = midnight_s(i64::try_from(now_s).unwrap_or(0));
-        let midnight_ns = u64::try_from(midnight_s).unwrap_or(0) * 1_000_000_000;
-        let build = history.as_ref().and_then(this_build);
-        let name = history.as_ref().zip(build).map(|(history, build)| &history.builds[build].name);
+    pub fn of(history: Option<&History>) -> Spans {
+        let entries = history.map_or(&[][..], |history| &history.entries);
+        let midnight_ns = midnight_ns();
+        let build = history.and_then(this_build);
+        let name = history.zip(build).map(|(history, build)| &history.builds[build].name);
+        let of = |entries: &mut dyn Iterator<Item = &Entry>| {
+            let mut sums = Sums::default();
+            entries.for_each(|entry| sums.add(entry));
+            sums.object()
+        };
         Spans {
-            today: figures(entries.iter().filter(|entry| entry.event.time_ns >= midnight_ns)),
-            this_build: figures(entries.iter().filter(|entry| Some(entry.build) == build)),
+            today: of(&mut entries.iter().filter(|entry| entry.event.time_ns >= midnight_ns)),
+            this_build: of(&mut entries.iter().filter(|entry| Some(entry.build) == build)),
             name: name.cloned().unwrap_or_default(),
         }
     }
+}
+
+/// When today began, ns since the epoch.
+pub fn midnight_ns() -> u64 {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let midnight_s = midnight_s(i64::try_from(now_s).unwrap_or(0));
+    u64::try_from(midnight_s).unwrap_or(0) * 1_000_000_000
 }
 
 fn this_build(history: &History) -> Option<usize> {
@@ -50,31 +58,63 @@ fn this_build(history: &History) -> Option<usize> {
     }
 }
 
-fn figures<'e>(entries: impl Iterator<Item = &'e Entry>) -> Value {
-    let mut counts = [0u64; Ending::ALL.len() + 1];
-    let mut saved_us = 0;
-    for entry in entries {
-        counts[entry.ending as usize] += 1;
-        saved_us += u64::from(entry.event.saved_us);
+/// How some calls ended.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Sums {
+    counts: [u64; Ending::ALL.len() + 1],
+    saved_us: u64,
+}
+
+/// The endings that a span has, and their names.
+const ENDINGS: [(Ending, &str); 5] = [
+    (Ending::DirectHit, "invocation_hits"),
+    (Ending::ContentHit, "portable_hits"),
+    (Ending::Miss, "misses"),
+    (Ending::PassedThrough, "passed_through"),
+    (Ending::ToolFailure, "tool_failures"),
+];
+
+impl Sums {
+    /// One call more.
+    pub fn add(&mut self, entry: &Entry) {
+        self.counts[entry.ending as usize] += 1;
+        self.saved_us += u64::from(entry.event.saved_us);
     }
-    json!({
-        "invocation_hits": counts[Ending::DirectHit as usize],
-        "portable_hits": counts[Ending::ContentHit as usize],
-        "misses": counts[Ending::Miss as usize],
-        "passed_through": counts[Ending::PassedThrough as usize],
-        "tool_failures": counts[Ending::ToolFailure as usize],
-        "time_saved_ms": saved_us / 1000,
-    })
+
+    /// All calls of a span more.
+    pub fn add_span(&mut self, span: &Value) {
+        for (ending, name) in ENDINGS {
+            self.counts[ending as usize] += number(span, name);
+        }
+        self.saved_us += number(span, "time_saved_ms") * 1000;
+    }
+
+    /// Direct hits and content hits.
+    pub fn hits(&self) -> u64 {
+        self.counts[Ending::DirectHit as usize] + self.counts[Ending::ContentHit as usize]
+    }
+
+    /// How many ended so.
+    pub fn count(&self, ending: Ending) -> u64 {
+        self.counts[ending as usize]
+    }
+
+    /// How long the tools ran whose results were served.
+    pub fn saved_ms(&self) -> u64 {
+        self.saved_us / 1000
+    }
+
+    /// The span.
+    pub fn object(&self) -> Value {
+        let counts = ENDINGS.map(|(ending, name)| (name, self.counts[ending as usize]));
+        let all = counts.into_iter().chain([("time_saved_ms", self.saved_us / 1000)]);
+        all.map(|(name, count)| (name.to_owned(), json!(count))).collect::<Map<_, _>>().into()
+    }
 }
 
 /// A table: today, this build, all.
 pub fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     let spans = [&figures["today"], &figures["this_build"], figures];
-    let passed = |span: &Value| number(span, "passed_through").max(total(span, "passed_through"));
-    let hits = |span: &Value| number(span, "invocation_hits") + number(span, "portable_hits");
-    let calls = |span: &Value| {
-        hits(span) + number(span, "misses") + number(span, "tool_failures") + passed(span)
-    };
     let mut row = |title: &str, cell: &dyn Fn(&Value) -> String| {
         let [today, build, all] = spans.map(cell);
         writeln!(out, "{title:<19}{today:>14}{build:>14}{all:>14}")
@@ -86,10 +126,7 @@ pub fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     row("calls", &|span| calls(span).to_string())?;
     row("hits", &|span| hits(span).to_string())?;
     row("misses", &|span| number(span, "misses").to_string())?;
-    row("hit rate", &|span| {
-        super::hit_rate(span)
-            .map_or_else(|| "-".to_owned(), |rate| format!("{}.{} %", rate / 10, rate % 10))
-    })?;
+    row("hit rate", &hit_rate_text)?;
     row("time saved", &|span| duration(number(span, "time_saved_ms")))?;
     let name = figures["this_build_name"].as_str().unwrap_or_default();
     if name.is_empty() { Ok(()) } else { writeln!(out, "this build         {name}") }

@@ -37,7 +37,7 @@ impl History<'_> {
             .filter(|explained| explained.cause == Some(Cause::NoRecord))
             .filter_map(|explained| {
                 let event = &explained.entry.event;
-                Some((event.record, self.command(event)?))
+                Some((event.record, self.command(event.record)?))
             })
             .collect();
         if commands.is_empty() {

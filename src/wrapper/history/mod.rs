@@ -48,6 +48,11 @@ impl Entry {
         }
     }
 
+    /// Whether its names are those of its record.
+    pub fn names_nothing(&self) -> bool {
+        self.event.text(Text::Tool).is_empty()
+    }
+
     /// Whether its process is there: what says that the tool runs may have been killed.
     pub fn is_running(&self) -> bool {
         self.ending == Ending::Running && process(self.event.process).is_some()
@@ -90,12 +95,18 @@ impl<'s> History<'s> {
         if !own.tool.is_empty() {
             return own;
         }
-        self.command(event).and_then(|command| Names::of_command(&command)).unwrap_or_default()
+        self.names_at(event.record)
     }
 
-    /// The command's bytes in the record of an invocation.
-    fn command(&self, event: &Event) -> Option<Vec<u8>> {
-        let entry = self.store.cache.segments.entry(place_of(event.record)?)?;
+    /// The names in the record at a place, as events hold it; empty where that is gone.
+    pub fn names_at(&self, place: u64) -> Names {
+        let command = self.command(place);
+        command.and_then(|command| Names::of_command(&command)).unwrap_or_default()
+    }
+
+    /// The command's bytes in the record at a place.
+    fn command(&self, place: u64) -> Option<Vec<u8>> {
+        let entry = self.store.cache.segments.entry(place_of(place)?)?;
         let mut arena = vec![0; usize::try_from(entry.header.hot_bytes).ok()?];
         let (record, _) = probe::hot_part(&entry, &mut arena)?;
         Some(record.command()?.to_vec())
