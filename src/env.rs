@@ -59,6 +59,8 @@ pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 pub const HOME: &str = "HOME";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
+/// The kind of the terminal.
+pub const TERM: &str = "TERM";
 
 /// The value of `name`, if it is set (perhaps to nothing).
 pub fn get(name: &str) -> Option<OsString> {

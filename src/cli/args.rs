@@ -59,6 +59,8 @@ pub enum SubcommandArgs {
     Import(Import),
     /// Show the storages beyond this machine, or send what waits for them
     Remote(RemoteArgs),
+    /// Show what the cache does now, until `q` is typed
+    Monitor,
     /// Show or change the settings
     Config(ConfigArgs),
     /// Make symlinks to ibid, named like the compilers on PATH

@@ -15,6 +15,7 @@ pub mod export;
 pub mod gc;
 pub mod import;
 pub mod install;
+pub mod monitor;
 pub mod progress;
 pub mod reasons;
 pub mod remote;
@@ -38,7 +39,7 @@ use crate::env;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 15] = [
+pub const SUBCOMMANDS: [&str; 16] = [
     "exec",
     "stats",
     "explain",
@@ -49,6 +50,7 @@ pub const SUBCOMMANDS: [&str; 15] = [
     "export",
     "import",
     "remote",
+    "monitor",
     "config",
     "install",
     "uninstall",

@@ -1,6 +1,8 @@
 //! Other processes, as `/proc` shows them.
 
 use std::fs;
+use std::mem::MaybeUninit;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A process, as it was just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +15,28 @@ pub struct Process {
     pub session: u32,
     /// When it began, in ticks since the machine did.
     pub started: u64,
+}
+
+impl Process {
+    /// When it began, ns since the epoch, exact to a tick; `None` if that cannot be said.
+    pub fn began_ns(&self) -> Option<u64> {
+        const TICKS_PER_SECOND: u64 = 100;
+        let ticks_ns = self.started.checked_mul(1_000_000_000 / TICKS_PER_SECOND)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let ago_ns = since_boot_ns()?.saturating_sub(ticks_ns);
+        u64::try_from(now.as_nanos()).ok()?.checked_sub(ago_ns)
+    }
+}
+
+/// How long the machine runs, with the time that it slept: the clock in which processes begin.
+fn since_boot_ns() -> Option<u64> {
+    let mut now = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: the pointer is to our own value.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, now.as_mut_ptr()) };
+    // SAFETY: all bytes were zero before, which is a value.
+    let now = unsafe { now.assume_init() };
+    let (seconds, ns) = (u64::try_from(now.tv_sec).ok()?, u64::try_from(now.tv_nsec).ok()?);
+    (status == 0).then(|| seconds * 1_000_000_000 + ns)
 }
 
 /// The process of this number; `None` if there is none, or none that can be seen.
@@ -33,6 +57,8 @@ fn parse(line: &[u8]) -> Option<Process> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use super::{Process, parse, process};
 
     #[test]
@@ -50,5 +76,10 @@ mod tests {
         assert_eq!(ours.parent, crate::shm::raw::parent());
         assert_eq!(ours.session, crate::shm::raw::session());
         assert_eq!(process(u32::MAX), None);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("now");
+        let began = ours.began_ns().expect("a time");
+        assert!(u128::from(began) <= now.as_nanos(), "{began}");
+        // No test runs for a day.
+        assert!(u128::from(began) + 86_400_000_000_000 > now.as_nanos(), "{began}");
     }
 }

@@ -53,6 +53,7 @@ mod linked_elsewhere;
 mod links;
 mod links_cached;
 mod memory;
+mod monitor;
 mod noise;
 mod oracle;
 mod other_caches;

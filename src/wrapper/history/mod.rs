@@ -7,7 +7,7 @@ mod builds;
 mod causes;
 
 use super::event::Names;
-use crate::os::processes::process;
+use crate::os::processes::{Process, process};
 use crate::outcome::{NotStored, PassReason};
 use crate::probe;
 use crate::probe::event::place_of;
@@ -53,9 +53,15 @@ impl Entry {
         self.event.text(Text::Tool).is_empty()
     }
 
-    /// Whether its process is there: what says that the tool runs may have been killed.
+    /// Whether its process is there: what says that the tool runs may have been killed. A process that began later is another
+    /// one, with the same number.
     pub fn is_running(&self) -> bool {
-        self.ending == Ending::Running && process(self.event.process).is_some()
+        /// Clocks of files and of processes count in ticks, and one of them may be set.
+        const SLACK_NS: u64 = 1_000_000_000;
+        let is_ours = |process: Process| {
+            process.began_ns().is_none_or(|began| began <= self.event.time_ns + SLACK_NS)
+        };
+        self.ending == Ending::Running && process(self.event.process).is_some_and(is_ours)
     }
 }
 
