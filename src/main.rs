@@ -58,6 +58,7 @@ fn subcommand(words: &[OsString]) -> u8 {
         Ok(SubcommandArgs::Export(asked)) => cli::export::run(&asked, &mut stdout, &mut stderr),
         Ok(SubcommandArgs::Import(asked)) => cli::import::run(&asked, &mut stdout, &mut stderr),
         Ok(SubcommandArgs::Remote(asked)) => cli::remote::run(&asked, &mut stdout, &mut stderr),
+        Ok(SubcommandArgs::Report(asked)) => cli::report::run(&asked, &mut stdout, &mut stderr),
         Ok(SubcommandArgs::Monitor) => cli::monitor::run(&mut stdout, &mut stderr),
         Ok(SubcommandArgs::Config(asked)) => cli::config::run(&asked, &mut stdout, &mut stderr),
         Ok(SubcommandArgs::Install(asked)) => cli::install::run(&asked, &mut stdout, &mut stderr),

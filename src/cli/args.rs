@@ -59,6 +59,8 @@ pub enum SubcommandArgs {
     Import(Import),
     /// Show the storages beyond this machine, or send what waits for them
     Remote(RemoteArgs),
+    /// Write a page about the last build and the cache, for a browser
+    Report(Report),
     /// Show what the cache does now, until `q` is typed
     Monitor,
     /// Show or change the settings
@@ -224,6 +226,17 @@ pub enum RemoteAction {
     /// What a build starts beside itself
     #[command(hide = true)]
     Send,
+}
+
+/// `report FILE.html`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The page
+    #[arg(value_name = "FILE.html")]
+    pub file: PathBuf,
+    /// About the build of this name [default: the last build]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub build: String,
 }
 
 /// `config [list|get|set|unset]`

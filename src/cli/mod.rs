@@ -19,6 +19,7 @@ pub mod monitor;
 pub mod progress;
 pub mod reasons;
 pub mod remote;
+pub mod report;
 pub mod stats;
 pub mod times;
 pub mod verify;
@@ -39,7 +40,7 @@ use crate::env;
 pub const BAD_USAGE: u8 = 2;
 
 /// The subcommands' names: building clap's table would cost every miss a tenth of a millisecond.
-pub const SUBCOMMANDS: [&str; 16] = [
+pub const SUBCOMMANDS: [&str; 17] = [
     "exec",
     "stats",
     "explain",
@@ -50,6 +51,7 @@ pub const SUBCOMMANDS: [&str; 16] = [
     "export",
     "import",
     "remote",
+    "report",
     "monitor",
     "config",
     "install",

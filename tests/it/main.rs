@@ -68,6 +68,7 @@ mod remapped_rust;
 mod remote;
 mod remote_faults;
 mod renamed_outputs;
+mod report;
 mod restricted;
 mod rust_hunt;
 mod rustc;

@@ -177,7 +177,7 @@ fn what_runs_now() {
     let mut first = compile();
     let is_shown = |text: &str| text.contains("1 compile runs") && text.contains(" s  gcc ");
     let text = monitor.until(is_shown);
-    let row = text.lines().skip_while(|line| *line != "1 compile runs").nth(1).unwrap();
+    let row = text.lines().skip_while(|line| line.trim_end() != "1 compile runs").nth(1).unwrap();
     let words: Vec<&str> = row.split_whitespace().collect();
     assert_eq!((words[1], words[2..].join(" ")), ("s", "gcc a.c".to_owned()), "{text}");
     let mut second = compile();

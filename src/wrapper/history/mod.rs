@@ -5,6 +5,7 @@
 
 mod builds;
 mod causes;
+mod contents;
 
 use super::event::Names;
 use crate::os::processes::{Process, process};
@@ -16,6 +17,7 @@ use crate::store::Store;
 
 pub use builds::Build;
 pub use causes::Explained;
+pub use contents::{Contents, Held};
 
 /// The last invocations, the oldest first.
 pub struct History<'s> {
