@@ -35,19 +35,28 @@ const QUERIES: &[&str] =
 /// What may be done with this command of an archiver.
 pub fn judge_archiver(args: &[OsString]) -> Decision {
     match expand(args).and_then(|args| archive(&args)) {
-        Ok((archive, shows_times)) => Decision::Cache(Policy {
-            primary_output: Some(archive),
+        Ok(Archive { path, shows_times, is_thin }) => Decision::Cache(Policy {
+            primary_output: Some(path),
             reads_metadata: shows_times,
             adds_to_outputs: true,
-            shows_directory: ShowsDirectory::Never,
+            // A thin one holds the way from its directory to its members.
+            shows_directory: if is_thin { ShowsDirectory::Perhaps } else { ShowsDirectory::Never },
             ..Policy::plain(Family::Archiver)
         }),
         Err(reason) => Decision::PassThrough(reason),
     }
 }
 
-/// The archive that is made, and whether it is to hold the times of its members.
-fn archive(args: &[OsString]) -> Result<(PathBuf, bool), PassReason> {
+/// The archive that is made.
+struct Archive {
+    path: PathBuf,
+    /// Whether it is to hold the times of its members.
+    shows_times: bool,
+    /// Whether it only names its members.
+    is_thin: bool,
+}
+
+fn archive(args: &[OsString]) -> Result<Archive, PassReason> {
     if args.iter().any(|arg| QUERIES.contains(&&*arg.to_string_lossy())) {
         return Err(PassReason::Query);
     }
@@ -69,8 +78,9 @@ fn archive(args: &[OsString]) -> Result<(PathBuf, bool), PassReason> {
     if !has(&['r', 'q']) || has(&['d', 'm', 'x', 'a', 'b', 'i', 'N', 'o']) {
         return Err(PassReason::UnsupportedFlag);
     }
-    let archive = words.next().ok_or(PassReason::NoSource)?;
-    Ok((archive.into(), has(&['U', 'u'])))
+    let path = words.next().ok_or(PassReason::NoSource)?.into();
+    let is_thin = has(&['T']) || args.iter().any(|arg| arg == "--thin");
+    Ok(Archive { path, shows_times: has(&['U', 'u']), is_thin })
 }
 
 /// What may be done with this command of a linker.

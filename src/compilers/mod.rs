@@ -42,7 +42,7 @@ pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};
 pub use rustc::{DRIVER_ASKS, DRIVER_LIBRARIES, DRIVER_LIBRARY};
 pub use texts::has_word;
-pub use variables::{is_linkers_plugin, reads_variables_by_name};
+pub use variables::{SEARCH_PATHS, is_linkers_plugin, reads_variables_by_name};
 pub use words::OutputWord;
 
 /// What may be done with a command.

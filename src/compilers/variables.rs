@@ -114,6 +114,10 @@ impl Policy {
     }
 }
 
+/// Variables that lead gcc and clang to files.
+pub const SEARCH_PATHS: [&[u8]; 5] =
+    [b"CPATH", b"C_INCLUDE_PATH", b"CPLUS_INCLUDE_PATH", b"COMPILER_PATH", b"LIBRARY_PATH"];
+
 /// Whether a plugin is one of those that binutils and LLVM install for `ar`, `nm` and `ld`: they look at intermediate code, and
 /// at variables by name.
 pub fn is_linkers_plugin(plugin: &Path) -> bool {

@@ -16,7 +16,7 @@ use super::request::Request;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::{Places, holds_holder};
 use crate::builder::root::{drawn_name, is_downloaded, places, places_of_crate};
-use crate::compilers::{Policy, ShowsDirectory};
+use crate::compilers::{Policy, SEARCH_PATHS, ShowsDirectory};
 use crate::config::Remap;
 use crate::os::run::is_silent;
 use crate::probe::command::{ROOT, TOOL, fields};
@@ -50,8 +50,12 @@ impl Invocation {
                 Some(name) => found.with_drawn(name),
                 None => found,
             };
+            let leads_there = |name: &&[u8]| {
+                request.environment.value(name).is_some_and(|value| found.occur_in(value))
+            };
             let counts = policy.shows_directory != ShowsDirectory::Never
-                || args.clone().any(|arg| found.occur_in(arg));
+                || args.clone().any(|arg| found.occur_in(arg))
+                || SEARCH_PATHS.iter().any(leads_there);
             (counts && takes_maps(store, &self.program, policy, may_try)).then_some(found)
         };
         let may_serve_others = self.config.remap == Remap::Auto || policy.loads_macros();

@@ -107,6 +107,18 @@ fn archives() {
     }
 }
 
+/// A thin archive holds the way from its own directory to its members, which names the working directory.
+#[test]
+fn thin_archives() {
+    for tool in tools::present(&["ar", "llvm-ar"]) {
+        for options in ["rcT", "rcST", "rcS --thin"] {
+            let scene = Scene::new(FILES);
+            prepare(&scene, "gcc -c f.c");
+            scene.serves_one(&format!("{tool} {options} ../thin.a f.o"));
+        }
+    }
+}
+
 /// What differs between two places, or may.
 #[test]
 fn what_serves_one_place() {

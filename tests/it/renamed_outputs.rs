@@ -54,6 +54,8 @@ fn serves_one_name(scene: &Scene, line: &str) {
         let seen = scene.call(PLACES[0], &renamed(line, name)).check();
         assert!(!seen.outcome.is_hit(), "{line} as {name}: {:?}", seen.outcome);
     }
+    let audits = scene.cache.counters().get("internal_errors/audit");
+    assert_eq!(audits, 0, "{line}: a result of another name was taken for one of this name");
 }
 
 #[test]

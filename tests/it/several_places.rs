@@ -62,6 +62,9 @@ impl Scene {
             assert!(!seen.outcome.is_hit(), "{line} in {place}: {:?}", seen.outcome);
             let _compared = self.call(place, line).check();
         }
+        // A comparison would have hidden that the rules let it through.
+        let audits = self.cache.counters().get("internal_errors/audit");
+        assert_eq!(audits, 0, "{line}: a result of another place was taken for one of this place");
     }
 
     /// The command has a result of another place: it is compared with the tool's if `is_first`, or if it is drawn by lot, else
