@@ -195,6 +195,9 @@ pub struct Export {
     /// `2026-11-29T13:44:41Z`, or seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Since>,
+    /// Only what this build was served or has stored (default: the last one), as far as its events are known
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", conflicts_with = "since")]
+    pub build: Option<String>,
 }
 
 /// `import FILE`

@@ -1,4 +1,4 @@
-//! `ibid export FILE [--since T]`: what the cache holds as one file, for `ibid import`.
+//! `ibid export FILE [--since T | --build ID]`: what the cache holds as one file, for `ibid import`.
 //!
 //! The file has its name when it is whole: what stops an export on the way leaves nothing. Read next:
 //! `store/export.rs`, `docs/ci.md`.
@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::args::Export;
+use super::explain::past::build_of;
 use super::plural;
 use super::progress::Progress;
 use super::stats::bytes;
 use super::times::Since;
 use crate::config;
 use crate::store::Store;
-use crate::store::export::{Exported, export};
+use crate::store::export::{Exported, Which, export};
+use crate::wrapper::history::History;
 
 /// How much is written at a time.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -29,7 +31,10 @@ pub fn run(asked: &Export, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
         Ok(store) => store,
         Err(error) => return super::refuse(&error, stderr),
     };
-    let since_s = asked.since.map_or(0, Since::seconds);
+    let which = match which(&store, asked) {
+        Ok(which) => which,
+        Err(why) => return super::refuse(&why, stderr),
+    };
     let to_stdout = asked.file == Path::new("-");
     if to_stdout && io::stdout().is_terminal() {
         return super::refuse(&"standard output is a terminal: name a file", stderr);
@@ -38,7 +43,7 @@ pub fn run(asked: &Export, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     let target = if to_stdout { ExportTarget::stdout() } else { ExportTarget::new(&asked.file) };
     let written = target.and_then(|target| {
         let mut to = BufWriter::with_capacity(BUFFER_BYTES, &target.file);
-        let exported = export(&store, since_s, &mut to, &mut |done, total| bar.tell(done, total))?;
+        let exported = export(&store, &which, &mut to, &mut |done, total| bar.tell(done, total))?;
         // What fails while it is dropped is lost.
         to.flush()?;
         drop(to);
@@ -63,6 +68,14 @@ pub fn run(asked: &Export, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     }
     writeln!(to)?;
     Ok(0)
+}
+
+fn which(store: &Store, asked: &Export) -> Result<Which, String> {
+    let Some(name) = &asked.build else {
+        return Ok(Which::Since(asked.since.map_or(0, Since::seconds)));
+    };
+    let history = History::read(store);
+    Ok(Which::At(history.records_of(build_of(&history, name)?)))
 }
 
 /// Where an export, or a page, goes.

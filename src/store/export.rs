@@ -4,7 +4,7 @@
 //! the blobs that they name, and all path sets. Failing runs, damage and what is evicted meanwhile are left out.
 //! Read next: `export_format.rs`, `import.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use bytemuck::Zeroable;
@@ -36,15 +36,32 @@ pub struct Exported {
     pub left_out: u64,
 }
 
-/// Writes the records of `store` that were stored at `since_s` (seconds since the epoch) or later, with their blobs.
-/// `progress` is told how many of how many bytes are written.
+/// Which records are written.
+#[derive(Debug, Clone)]
+pub enum Which {
+    /// Those that were stored then (seconds since the epoch) or later.
+    Since(u64),
+    /// Those that stand in these places.
+    At(HashSet<Place>),
+}
+
+impl Which {
+    fn has(&self, place: Place, entry: &Entry<'_>) -> bool {
+        match self {
+            Which::Since(since_s) => u64::from(entry.header.stored_s) >= *since_s,
+            Which::At(places) => places.contains(&place),
+        }
+    }
+}
+
+/// Writes records of `store` with their blobs. `progress` is told how many of how many bytes are written.
 pub fn export(
     store: &Store,
-    since_s: u64,
+    which: &Which,
     to: &mut dyn Write,
     progress: &mut dyn FnMut(usize, usize),
 ) -> io::Result<Exported> {
-    let selection = Selection::of(store, since_s);
+    let selection = Selection::of(store, which);
     let mut writer = Writer::new(to, selection.bytes, progress)?;
     let is_written = selection.write_blobs(store, &mut writer)?;
     let records = selection.write_others(store, &is_written, &mut writer)?;
@@ -105,7 +122,7 @@ struct Other {
 }
 
 impl Selection {
-    fn of(store: &Store, since_s: u64) -> Selection {
+    fn of(store: &Store, which: &Which) -> Selection {
         let mut selection = Selection::default();
         let (mut numbers, mut found) = (HashMap::new(), HashMap::new());
         store.each_place(|place, entry| {
@@ -115,7 +132,7 @@ impl Selection {
             } else if kind == Kind::PathSet {
                 // What a record may need to be found, whenever that was stored.
                 selection.add(place, entry, false, Vec::new());
-            } else if kind == Kind::Record && u64::from(entry.header.stored_s) >= since_s {
+            } else if kind == Kind::Record && which.has(place, entry) {
                 match record_of(entry).filter(is_of_use_elsewhere) {
                     Some(draft) => selection.add_record(place, entry, &draft, &mut numbers),
                     None => selection.left_out += 1,

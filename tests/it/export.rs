@@ -353,6 +353,39 @@ fn since_a_time() {
     assert_eq!(exported(&job, &begin.to_string()), "ab");
 }
 
+/// What one build was served and has stored, and nothing of another.
+#[test]
+fn of_a_build() {
+    let project = Project::with(&[("a.c", "int a;\n"), ("b.c", "int b;\n"), ("c.c", "int c;\n")]);
+    let cache = Cache::new();
+    let compile = |build: &str, name: &str| {
+        project
+            .call(&cache, &format!("gcc -c {name}.c -o {name}.o"))
+            .env("IBID_BUILD", build)
+            .check()
+    };
+    compile("first", "a").expect_miss();
+    compile("first", "b").expect_miss();
+    compile("second", "b").expect_hit();
+    compile("second", "c").expect_miss();
+    let file = cache.root().join("of-second");
+    let shown = file.to_str().unwrap();
+    let said = run(&cache, &["export", shown, "--build", "second"]);
+    assert!(
+        String::from_utf8_lossy(&said.stdout).starts_with("exported 2 records and "),
+        "{said:?}"
+    );
+    let other = Cache::new();
+    import(&other, &file);
+    for (name, is_hit) in [("a", false), ("b", true), ("c", true)] {
+        let seen = project.call(&other, &format!("gcc -c {name}.c -o {name}.o")).check();
+        assert_eq!(seen.outcome.is_hit(), is_hit, "{name}: {:?}", seen.outcome);
+    }
+    let said = refused(&cache, &["export", shown, "--build", "third"]);
+    assert!(said.contains("no build `third` is known"), "{said}");
+    refused(&cache, &["export", shown, "--build", "first", "--since", "1h"]);
+}
+
 #[test]
 fn more_than_the_cache_may_hold() {
     const SEGMENT_BYTES: u64 = 64 << 20;

@@ -11,7 +11,7 @@ use crate::record::{self, Record};
 use crate::shm::layout::{Checked, EntryHeader, Kind, SEGMENT_BYTES};
 use crate::shm::words::Words;
 use crate::store::draft::Draft;
-use crate::store::export::{Exported, export};
+use crate::store::export::{Exported, Which, export};
 use crate::store::export_format::{
     FileHeader, MAGIC, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer,
 };
@@ -29,7 +29,8 @@ type Entries = Vec<(EntryHeader, Vec<u8>)>;
 
 fn exported(store: &Store, since_s: u64) -> (Vec<u8>, Exported) {
     let mut bytes = Vec::new();
-    let exported = export(store, since_s, &mut bytes, &mut |_, _| {}).expect("written");
+    let exported =
+        export(store, &Which::Since(since_s), &mut bytes, &mut |_, _| {}).expect("written");
     assert_eq!(exported.bytes, bytes.len() as u64);
     (bytes, exported)
 }

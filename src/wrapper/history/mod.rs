@@ -7,12 +7,15 @@ mod builds;
 mod causes;
 mod contents;
 
+use std::collections::HashSet;
+
 use super::event::Names;
 use crate::os::processes::{Process, process};
 use crate::outcome::{NotStored, PassReason};
 use crate::probe;
 use crate::probe::event::place_of;
 use crate::shm::events::{Ending, Event, Text};
+use crate::shm::segments::Place;
 use crate::store::Store;
 
 pub use builds::Build;
@@ -91,6 +94,12 @@ impl<'s> History<'s> {
     /// The build of the last invocation.
     pub fn last_build(&self) -> Option<usize> {
         Some(self.entries.last()?.build)
+    }
+
+    /// Where the records stand that a build was served, or has stored.
+    pub fn records_of(&self, build: usize) -> HashSet<Place> {
+        let of_build = self.entries.iter().filter(|entry| entry.build == build);
+        of_build.filter_map(|entry| place_of(entry.event.record)).collect()
     }
 
     /// The names of an invocation: its own, else those of its record; empty where that is gone.
