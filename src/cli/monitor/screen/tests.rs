@@ -67,7 +67,7 @@ calls        3.2 a second, 103 in the last minute
     let expected = [
         "                 last minute          today            all",
         "hit rate              83.3 %         90.0 %              -",
-        "time saved              60 s    8 min 20 s           0.0 s",
+        "time saved              60 s     8 min 20 s          0.0 s",
         "size         ████████░░░░░░░░░░░░░░░░░░░░░░  2500 MB of 10 GB, 25 %",
         "2 compiles run",
         "   12.3 s  g++              src/a.cc",
