@@ -95,7 +95,7 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
                 "(a direct hit of a failing run): every input has its recorded stamp"
             }
             (By::Content, 0) if is_from_elsewhere => {
-                "(a content hit): made in another directory, or under another name; every input has its recorded content"
+                "(a content hit): made elsewhere, or under another name; every input has its recorded content"
             }
             (By::Content, 0) => {
                 "(a content hit): every input has its recorded content; stamps, PATH or PWD differ"

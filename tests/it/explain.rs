@@ -46,7 +46,7 @@ fn what_differs_in_words() {
         ("gcc -DA=2 -c a.c -o a.o", "miss `-DA=2` is new, it was `-DA=1`"),
         (
             "gcc -DA=1 -c a.c -o x.o",
-            "hit (a content hit): made in another directory, or under another name; every input has its recorded content",
+            "hit (a content hit): made elsewhere, or under another name; every input has its recorded content",
         ),
         ("gcc -g -DA=1 -c a.c -o a.o", "miss `-g` is new"),
         ("gcc -c a.c -DA=1 -o a.o", "miss the arguments are in another order"),

@@ -383,7 +383,8 @@ fn of_a_build() {
     }
     let said = refused(&cache, &["export", shown, "--build", "third"]);
     assert!(said.contains("no build `third` is known"), "{said}");
-    refused(&cache, &["export", shown, "--build", "first", "--since", "1h"]);
+    let both = run(&cache, &["export", shown, "--build", "first", "--since", "1h"]);
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
 }
 
 #[test]
