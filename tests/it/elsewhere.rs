@@ -14,7 +14,7 @@ use crate::cache::{Cache, Outcome};
 use crate::call::Call;
 use crate::project::Project;
 use crate::several_places::{PLACES, Scene};
-use crate::tools::{self, ALL};
+use crate::tools;
 
 /// Sources that do not show where they are, as long as their names are relative.
 const FILES: &[(&str, &str)] = &[
@@ -29,7 +29,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 fn c_tools() -> Vec<&'static str> {
-    tools::present(ALL)
+    tools::of_each_family()
 }
 
 #[test]

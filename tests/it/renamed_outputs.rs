@@ -6,7 +6,7 @@
 use crate::cache::Cache;
 use crate::project::Project;
 use crate::several_places::{PLACES, Scene};
-use crate::tools::{self, ALL};
+use crate::tools;
 
 const FILES: &[(&str, &str)] = &[
     ("inc/a.h", "#define A 1\nstatic inline int twice(int x) { return 2 * x; }\n"),
@@ -60,7 +60,7 @@ fn serves_one_name(scene: &Scene, line: &str) {
 
 #[test]
 fn outputs_of_several_names() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for options in [
             "-O2 -Iinc -c src/a.c -o {o}.o",
             "-O2 -Iinc -c src/a.c -o{o}.o",
@@ -77,7 +77,7 @@ fn outputs_of_several_names() {
 
 #[test]
 fn outputs_of_several_names_with_maps() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for options in [
             "-O2 -g -Iinc -c src/a.c -o {o}.o",
             "-MD -MT {o}.o -MF {o}.d -g3 -Iinc -c {here}/src/a.c -o {o}.o",
@@ -91,7 +91,7 @@ fn outputs_of_several_names_with_maps() {
 /// With debug information the result is bound to its directory, but not to its name.
 #[test]
 fn names_in_one_directory() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let scene = Scene::new(FILES);
         let line =
             |name: &str| format!("{tool} -g -O2 -I{{here}}/inc -c {{here}}/src/a.c -o {name}.o");
@@ -106,7 +106,7 @@ fn names_in_one_directory() {
 
 #[test]
 fn what_shows_the_name() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let common = [
             "-g -gsplit-dwarf",
             "--coverage -frandom-seed=1",
@@ -137,7 +137,7 @@ fn what_shows_the_name() {
 /// A file that is an input under one name, and the output under the next.
 #[test]
 fn an_output_in_the_place_of_an_input() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let scene = Scene::new(FILES);
         let line = |output: &str| format!("{tool} -Iinc -Ix -c src/a.c -o {output}");
         scene.call(PLACES[0], &line("x/a.o")).check().expect_miss();

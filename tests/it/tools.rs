@@ -45,6 +45,11 @@ pub fn present<'n>(names: &[&'n str]) -> Vec<&'n str> {
     names.iter().copied().filter(|name| have(name)).collect()
 }
 
+/// One compiler of each family that is there, for either language; all four in the longer variants.
+pub fn of_each_family() -> Vec<&'static str> {
+    present(if long() { ALL } else { &["gcc", "clang++"] })
+}
+
 pub fn is_gcc(tool: &str) -> bool {
     tool.starts_with('g')
 }
