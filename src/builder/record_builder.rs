@@ -3,7 +3,6 @@
 //! Nothing is stored that cannot be judged later; a doubt is a refusal.
 //! Read next: `refusal.rs`, `file_states.rs`, `store/draft.rs`.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Arguments;
@@ -18,10 +17,10 @@ use super::equal_contents::note_times;
 use super::file_states::{
     Absences, Absent, FileStates, KnownAbsent, names_directory, now_ns, since_epoch_ns,
 };
+use super::findings::Findings;
 use super::inputs::Inputs;
 use super::path_walker::{bare_directory, c_path, has_default_acl};
 use super::places::Places;
-use super::script_texts::Knowledge;
 use super::search::search;
 use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
@@ -66,8 +65,8 @@ pub struct RecordBuilder<'a> {
     pub start_state: StartState,
     /// The source, if it came by standard input.
     pub source: Option<&'a Source>,
-    /// What is known of the scripts that ran, once it was asked for.
-    pub scripts: OnceCell<Knowledge>,
+    /// What was found out of this so far.
+    pub findings: Findings,
     /// Where it is said which file is a reason not to store.
     pub log: &'a dyn Fn(Arguments<'_>),
     /// Whether the tool failed, and what of its blobs is to be done, see `failing.rs`.

@@ -203,19 +203,28 @@ impl RecordBuilder<'_> {
 
     /// Plugins that no policy names. What a program itself wants (ld has its code in libraries) is none, unless another file of
     /// that name was read.
-    fn foreign_plugins(&self) -> Vec<&PathBuf> {
-        let observation = self.observation;
-        let known = observation.plugins.iter().filter(|plugin| is_linkers_plugin(plugin));
-        let images = observation.images.iter().chain(known);
-        let wanted: Vec<PathBuf> = images.flat_map(|image| libraries(image, observation)).collect();
-        let is_wanted = |plugin: &PathBuf| {
-            let mut of_name = wanted.iter().filter(|it| it.file_name() == plugin.file_name());
-            wanted.contains(plugin) && of_name.all(|it| it == plugin)
-        };
-        let is_unknown = |it: &&PathBuf| {
-            !reads_variables_by_name(it) && !is_linkers_plugin(it) && !is_wanted(it)
-        };
-        observation.plugins.iter().filter(is_unknown).collect()
+    fn foreign_plugins(&self) -> &[PathBuf] {
+        self.findings.foreign_plugins.get_or_init(|| {
+            let (linkers, others): (Vec<_>, Vec<_>) =
+                self.observation.plugins.iter().partition(|plugin| is_linkers_plugin(plugin));
+            let unknown = others.into_iter().filter(|plugin| !reads_variables_by_name(plugin));
+            let unknown: Vec<&PathBuf> = unknown.collect();
+            if unknown.is_empty() {
+                return Vec::new();
+            }
+            let wanted = self.wanted_libraries(linkers);
+            let is_wanted = |plugin: &PathBuf| {
+                let mut of_name = wanted.iter().filter(|it| it.file_name() == plugin.file_name());
+                wanted.contains(plugin) && of_name.all(|it| it == plugin)
+            };
+            unknown.into_iter().filter(|plugin| !is_wanted(plugin)).cloned().collect()
+        })
+    }
+
+    /// The libraries that the programs that ran want, and these `others`.
+    fn wanted_libraries(&self, others: Vec<&PathBuf>) -> Vec<PathBuf> {
+        let images = self.observation.images.iter().chain(others);
+        images.flat_map(|image| libraries(image, self.observation)).collect()
     }
 
     /// Whether the machine's name and its kernel may be in the result.
@@ -246,8 +255,7 @@ impl RecordBuilder<'_> {
         if !self.policy.loads_macros() || !observation.facts.contains(&Fact::UnseenPlugins) {
             return false;
         }
-        let images = observation.images.iter();
-        let wanted: Vec<PathBuf> = images.flat_map(|image| libraries(image, observation)).collect();
+        let wanted = self.wanted_libraries(Vec::new());
         let objects = observation.inputs.iter().map(|input| &input.path);
         objects
             .filter(|path| is_shared_object(path) && !reads_variables_by_name(path))
@@ -287,7 +295,7 @@ impl RecordBuilder<'_> {
         self.policy.runs_foreign_code
             || self.observation.facts.contains(&Fact::UnseenVariables)
             || self.runs_unknown_programs()
-            || self.foreign_plugins().into_iter().any(|it| may_walk_environment(it))
+            || self.foreign_plugins().iter().any(|it| may_walk_environment(it))
     }
 
     pub(super) fn is_judged_by_stamps_only(&self) -> bool {

@@ -24,7 +24,7 @@ const TEXT_BYTES_MAX: u64 = 4 << 20;
 impl RecordBuilder<'_> {
     /// What is known of the scripts of this run.
     pub(super) fn knowledge(&self) -> Knowledge {
-        *self.scripts.get_or_init(|| self.look_at_scripts())
+        *self.findings.scripts.get_or_init(|| self.look_at_scripts())
     }
 
     /// Whether what this image asks for by itself is known not to enter the result: it is an interpreter, and so are all scripts.

@@ -19,12 +19,13 @@ mod sources;
 mod trust;
 mod tryout;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use crate::builder::findings::Findings;
 use crate::builder::lookahead::Lookahead;
 use crate::builder::record_builder::{Ending, RecordBuilder, StartState};
 use crate::builder::{driver, failing, search};
@@ -458,7 +459,7 @@ impl Invocation {
             ended,
             start_state,
             source: step.request.source.as_ref(),
-            scripts: OnceCell::new(),
+            findings: Findings::default(),
             log: &|line| self.log.line(line),
             ending: if ended.status.is_success() { Ending::Success } else { Ending::FirstFailure },
         };
