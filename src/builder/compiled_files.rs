@@ -13,7 +13,7 @@ use super::places::is_at_or_below;
 use crate::os::elf;
 
 /// A larger file is taken for one that may hold anything.
-pub const SCANNED_BYTES_MAX: u64 = 256 << 20;
+const SCANNED_BYTES_MAX: u64 = 256 << 20;
 
 /// Directories of the system: what lies there names no place.
 const SYSTEM: [&[u8]; 3] = [b"/usr", b"/lib", b"/lib64"];
@@ -32,13 +32,16 @@ pub fn is_system(path: &[u8]) -> bool {
 /// Whether what a linker read may be compiled only there, or cannot be looked through.
 pub fn holds_intermediate_code(path: &Path) -> bool {
     const BITCODE: [&[u8]; 2] = [b"BC\xc0\xde", b"\xde\xc0\x17\x0b"];
-    let is_small = fs::metadata(path).is_ok_and(|it| it.len() <= SCANNED_BYTES_MAX);
-    let Some(bytes) = Some(path).filter(|_| is_small).and_then(|path| fs::read(path).ok()) else {
-        return true;
-    };
+    let Some(bytes) = scanned(path) else { return true };
     let is_compiled = bytes.starts_with(elf::MAGIC) || bytes.starts_with(ARCHIVE);
     BITCODE.iter().any(|start| memmem::find(&bytes, start).is_some())
         || is_compiled && !is_searchable(&bytes)
+}
+
+/// The bytes of a file that is to be looked through; `None` if it is too large, or cannot be read.
+pub fn scanned(path: &Path) -> Option<Vec<u8>> {
+    let len_bytes = fs::metadata(path).ok()?.len();
+    Some(path).filter(|_| len_bytes <= SCANNED_BYTES_MAX).and_then(|path| fs::read(path).ok())
 }
 
 /// The text of a file that no compiler has made.

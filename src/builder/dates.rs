@@ -29,9 +29,8 @@ impl RecordBuilder<'_> {
             |text: &[u8]| words.iter().any(|word| memmem::find(text, word.as_bytes()).is_some());
         let read = self.observation.inputs.iter().map(|input| &*input.path);
         let written = self.observation.outputs.iter().map(|output| &*output.path);
-        let texts = self.ended.text.iter().flat_map(|text| [&text.stdout, &text.stderr]);
         has(self.command.bytes())
-            || texts.into_iter().any(|text| has(text))
+            || self.ended.texts().any(|text| has(text))
             || read.chain(written).any(|path| text_of(path).may_have(has))
     }
 }

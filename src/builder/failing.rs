@@ -160,7 +160,7 @@ fn fingerprint(builder: &RecordBuilder, draft: &Draft) -> Fingerprint {
         outcome.add(&output.mode.to_le_bytes());
         outcome.add(&output.blob.digest);
     }
-    for text in builder.ended.text.iter().flat_map(|text| [&text.stdout, &text.stderr]) {
+    for text in builder.ended.texts() {
         outcome.add(&builder.places.hide(text));
     }
     Fingerprint { made_from: made_from.hash(), outcome: outcome.hash() }

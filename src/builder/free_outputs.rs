@@ -5,11 +5,10 @@
 //! (where they stand in a command), `place.rs`, `docs/places.md`.
 
 use std::ffi::CString;
-use std::fs;
 
 use memchr::memmem;
 
-use super::compiled_files::SCANNED_BYTES_MAX;
+use super::compiled_files::scanned;
 use super::likeness::{Likeness, OutputNames};
 use super::path_walker::path_of;
 use super::place::{Binds, is_file};
@@ -25,9 +24,7 @@ impl RecordBuilder<'_> {
         let (_, names) = Likeness::of(self.command.bytes(), self.places, self.policy);
         let names = names.filter(|_| is_known).ok_or(Binds::Command)?;
         vet_paths(&names, draft)?;
-        let texts = self.ended.text.as_ref();
-        let mut texts = texts.iter().flat_map(|text| [&text.stdout, &text.stderr]);
-        if texts.any(|text| names.occur_in(text)) {
+        if self.ended.texts().any(|text| names.occur_in(text)) {
             return Err(Binds::Output(c"what was printed".into()));
         }
         for at in 0..draft.outputs.len() {
@@ -45,10 +42,8 @@ impl RecordBuilder<'_> {
         if output.flags & record::REMOVED != 0 && names.is(output.path.to_bytes()) {
             return Ok(());
         }
-        let bytes = Some(output.blob.len_bytes)
-            .filter(|len| *len <= SCANNED_BYTES_MAX && is_file(output))
-            .and_then(|_| fs::read(path).ok())
-            .ok_or(bound.clone())?;
+        let bytes =
+            Some(path).filter(|_| is_file(output)).and_then(scanned).ok_or(bound.clone())?;
         if output.path.to_bytes() == names.output {
             return if names.occur_in(&bytes) { Err(bound) } else { Ok(()) };
         }
@@ -67,10 +62,6 @@ impl OutputNames {
     fn occur_in(&self, text: &[u8]) -> bool {
         let names = [&self.output, &self.depfile].into_iter().filter(|name| !name.is_empty());
         names.into_iter().any(|name| memmem::find(text, name).is_some())
-    }
-
-    fn is(&self, path: &[u8]) -> bool {
-        self.renamed(path, self).is_some()
     }
 }
 

@@ -3,6 +3,8 @@
 //! Commands that are alike are found under the same content key. It decides nothing about results. Read next: `places.rs`,
 //! `free_outputs.rs` (whether a result is free of its outputs' names), `docs/places.md`.
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::places::{Places, holds_holder};
 use crate::compilers::{OutputWord, Policy};
 use crate::probe::command::{DIRECTORY, ROOT, TOOL, fields};
@@ -38,13 +40,21 @@ impl Likeness {
         (Likeness(facts.into_iter().chain(before).chain(args).collect()), names)
     }
 
-    /// The parts, each with its length before it, so that none can be taken for another.
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().map(Vec::as_slice)
+    /// Adds the parts to a key, each with its length before it, so that none can be taken for another.
+    pub fn add_to(&self, hasher: &mut Xxh3) {
+        for part in &self.0 {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
     }
 }
 
 impl OutputNames {
+    /// Whether an output is called so.
+    pub fn is(&self, path: &[u8]) -> bool {
+        self.renamed(path, self).is_some()
+    }
+
     /// What is called `path` here, and is an output, in a command that calls its outputs so. Empty if it has no name there.
     pub fn renamed<'n>(&self, path: &[u8], now: &'n OutputNames) -> Option<&'n [u8]> {
         let names = [(&self.output, &now.output), (&self.depfile, &now.depfile)];

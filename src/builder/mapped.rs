@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::compiled_files::{SCANNED_BYTES_MAX, is_searchable, is_system, text_of};
+use super::compiled_files::{is_searchable, is_system, scanned, text_of};
 use super::file_states::names_otherwise;
 use super::path_walker::path_of;
 use super::place::{Binds, is_directory, is_file, lies_on_the_way};
@@ -32,11 +32,11 @@ impl RecordBuilder<'_> {
         if !runs_known_code || draft.flags & record::STAMPS_ONLY != 0 {
             return Err(Binds::Command);
         }
-        self.vet_linked(draft)?;
         self.vet_arguments()?;
         self.vet_environment(self.places)?;
         self.vet_spellings()?;
         self.vet_draft(draft)?;
+        self.vet_linked(draft)?;
         vet_contents(self.places, draft)?;
         self.vet_crate(draft)?;
         self.vet_texts(draft)?;
@@ -182,8 +182,7 @@ impl RecordBuilder<'_> {
 
     /// What was printed names places only as paths, and not where a terminal's width may have broken its lines.
     fn vet_texts(&self, draft: &mut Draft) -> Result<(), Binds> {
-        let texts = self.ended.text.as_ref();
-        for text in texts.iter().flat_map(|text| [&text.stdout, &text.stderr]) {
+        for text in self.ended.texts() {
             if !self.places.occur_in_any_encoding(text) {
                 continue;
             }
@@ -201,10 +200,7 @@ impl RecordBuilder<'_> {
     fn vet_outputs(&self, draft: &mut Draft) -> Result<(), Binds> {
         for output in draft.outputs.iter_mut().filter(|output| is_file(output)) {
             let path = path_of(&output.path);
-            let bytes = Some(output.blob.len_bytes)
-                .filter(|len| *len <= SCANNED_BYTES_MAX)
-                .and_then(|_| fs::read(path).ok())
-                .ok_or_else(|| Binds::Output(output.path.clone()))?;
+            let bytes = scanned(path).ok_or_else(|| Binds::Output(output.path.clone()))?;
             let is_free = if self.policy.is_text_output(path) {
                 let same = |word: &[u8]| word.to_vec();
                 let is_named = self.places.occur_in(&bytes);

@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::compiled_files::{SCANNED_BYTES_MAX, holds_intermediate_code, is_system};
+use super::compiled_files::{holds_intermediate_code, is_system, scanned};
 use super::path_walker::path_of;
 use super::places::{Places, hidden_digest, is_at_or_below};
 use super::record_builder::{Ending, RecordBuilder};
@@ -143,11 +143,11 @@ impl RecordBuilder<'_> {
         if !is_known {
             return Err(Binds::Command);
         }
-        self.vet_linked(draft)?;
         let climb = relative_paths(draft).map(steps_up).max().unwrap_or(0);
         let place = OwnPlace::new(self.command.directory(), climb)?;
         self.vet_request(&place)?;
         vet_paths(&place, draft, self.policy.only_links())?;
+        self.vet_linked(draft)?;
         self.vet_results(&place, draft)?;
         draft.flags |= record::ANYWHERE;
         draft.places = place.places.joined();
@@ -185,15 +185,11 @@ impl RecordBuilder<'_> {
     }
 
     fn vet_results(&self, place: &OwnPlace, draft: &Draft) -> Result<(), Binds> {
-        let text = self.ended.text.as_ref();
-        let texts = text.iter().flat_map(|text| [&text.stdout, &text.stderr]);
-        if texts.into_iter().any(|text| place.places.occur_in_any_encoding(text)) {
+        if self.ended.texts().any(|text| place.places.occur_in_any_encoding(text)) {
             return Err(Binds::Output(c"what was printed".into()));
         }
         for output in draft.outputs.iter().filter(|output| is_file(output)) {
-            let bytes = Some(output.blob.len_bytes)
-                .filter(|len| *len <= SCANNED_BYTES_MAX)
-                .and_then(|_| fs::read(path_of(&output.path)).ok());
+            let bytes = scanned(path_of(&output.path));
             if bytes.is_none_or(|bytes| place.places.occur_in_any_encoding(&bytes)) {
                 return Err(Binds::Output(output.path.clone()));
             }

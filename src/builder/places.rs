@@ -151,9 +151,7 @@ impl Places {
 
     /// Whether a place lies below this directory, which is not `/` and in no place itself.
     pub fn are_below(&self, path: &[u8]) -> bool {
-        path.starts_with(b"/")
-            && self.of(path).is_none()
-            && self.directories().any(|place| is_at_or_below(place, path))
+        self.of(path).is_none() && self.lie_behind(path)
     }
 
     /// Whether this directory leads to a place, from above all or from another place, and is none itself.

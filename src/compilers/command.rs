@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::placed::{is_offloaded, shows_directory};
 use super::response::expand;
-use super::words::takes_value;
+use super::words::{is_like, takes_value};
 use super::{Decision, Family, Policy, ShowsDirectory, StandardInput};
 use crate::outcome::PassReason;
 
@@ -280,13 +280,9 @@ impl TypedDriver {
     }
 
     fn effects(&mut self, option: &str) {
-        let is = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(prefix) => option.starts_with(prefix),
-            None => option == pattern,
-        };
         self.cpu |= option.starts_with("-m") && option.contains("=native");
         self.shows = self.shows.max(Some(shows_directory(option)));
-        for (_, effect) in EFFECTS.iter().filter(|(pattern, _)| is(pattern)) {
+        for (_, effect) in EFFECTS.iter().filter(|(pattern, _)| is_like(option, pattern)) {
             match *effect {
                 Effect::Query => self.query = true,
                 Effect::Unsupported => self.unsupported |= option != "-gen-reproducer=off",

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::ShowsDirectory;
+use super::words::is_like;
 
 /// Options that change nothing of that, though their first letters do.
 #[rustfmt::skip]
@@ -71,13 +72,9 @@ const LINKING: &[&str] = &[
 
 /// Whether all words of `-Wl,WORD,…` are such, or values of such.
 fn links_plainly(words: &str) -> bool {
-    let is = |word: &str, pattern: &str| match pattern.strip_suffix('*') {
-        Some(prefix) => word.starts_with(prefix),
-        None => word == pattern,
-    };
     let mut words = words.split(',');
     while let Some(word) = words.next() {
-        let mut found = LINKING.iter().filter(|pattern| is(word, pattern));
+        let mut found = LINKING.iter().filter(|pattern| is_like(word, pattern));
         let Some(pattern) = found.next() else { return false };
         if pattern.strip_suffix('*') == Some(word) {
             words.next();
@@ -92,11 +89,7 @@ pub fn shows_directory(option: &str) -> ShowsDirectory {
         let is_plain = links_plainly(words);
         return if is_plain { ShowsDirectory::Never } else { ShowsDirectory::Perhaps };
     }
-    let is = |pattern: &&&str| match pattern.strip_suffix('*') {
-        Some(prefix) => option.starts_with(prefix),
-        None => option == **pattern,
-    };
-    if PLAIN.contains(&option) || !PLACED.iter().any(|pattern| is(&pattern)) {
+    if PLAIN.contains(&option) || !PLACED.iter().any(|pattern| is_like(option, pattern)) {
         ShowsDirectory::Never
     } else if MAPPED.contains(&option) {
         ShowsDirectory::UnlessMapped

@@ -31,6 +31,14 @@ pub fn takes_value(option: &str) -> bool {
     SEPARATE.contains(&option) || option.starts_with("-Xarch_")
 }
 
+/// Whether an option is one of a pattern's: a `*` at its end stands for any rest.
+pub fn is_like(option: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => option.starts_with(prefix),
+        None => option == pattern,
+    }
+}
+
 /// Options whose value is a path and nothing but a path, in the same word or in the next.
 const PATHS: &[&str] = &[
     "-I",

@@ -59,6 +59,13 @@ pub struct Ended {
     pub ended_at: SystemTime,
 }
 
+impl Ended {
+    /// What it printed to each stream; nothing if that is not known.
+    pub fn texts(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.text.iter().flat_map(|text| [&text.stdout, &text.stderr])
+    }
+}
+
 /// What a tool printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {

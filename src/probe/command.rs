@@ -130,12 +130,6 @@ impl<'a> Command<'a> {
         self.text.get(self.place.clone()).unwrap_or(&[])
     }
 
-    /// The command's bytes without their place.
-    pub fn without_place(&self) -> [&'a [u8]; 2] {
-        let (before, after) = (DIRECT.len()..self.place.start, self.place.end..);
-        [self.text.get(before).unwrap_or(&[]), self.text.get(after).unwrap_or(&[])]
-    }
-
     /// How ibid was called.
     pub fn call(&self) -> &Call {
         &self.call
@@ -239,7 +233,7 @@ pub const TOOL: usize = 3;
 
 /// The fields of recorded command bytes after the fixed facts: root, remap, directory, tool, arguments, and last
 /// the source if it has one.
-pub fn fields(recorded: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+pub fn fields(recorded: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = recorded.get(8..).unwrap_or(&[]);
     core::iter::from_fn(move || {
         let (len, after) = rest.split_first_chunk::<8>()?;

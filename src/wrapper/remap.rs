@@ -36,17 +36,16 @@ impl Invocation {
     ) -> Places {
         let wanted = || {
             let source = policy.first_input().filter(|_| policy.takes_maps)?;
-            let mut fields = fields(request.command.bytes());
-            let root = fields.nth(ROOT)?;
-            let args = fields.clone().skip(TOOL - ROOT);
-            (!fields.any(holds_holder)).then_some(())?;
+            let command = request.command.bytes();
+            let root = fields(command).nth(ROOT)?;
+            (!fields(command).skip(ROOT + 1).any(holds_holder)).then_some(())?;
             let directory = request.command.directory();
             (self.config.remap == Remap::Auto || is_downloaded(directory, source)).then_some(())?;
             let found = match &policy.output_directory {
                 Some(output) => places_of_crate(root, directory, source, output),
                 None => places(root, directory, source),
             }?;
-            let found = match drawn_name(request.command.bytes()) {
+            let found = match drawn_name(command) {
                 Some(name) => found.with_drawn(name),
                 None => found,
             };
@@ -54,7 +53,7 @@ impl Invocation {
                 request.environment.value(name).is_some_and(|value| found.occur_in(value))
             };
             let counts = policy.shows_directory != ShowsDirectory::Never
-                || args.clone().any(|arg| found.occur_in(arg))
+                || fields(command).skip(TOOL + 1).any(|arg| found.occur_in(arg))
                 || SEARCH_PATHS.iter().any(leads_there);
             (counts && takes_maps(store, &self.program, policy, may_try)).then_some(found)
         };

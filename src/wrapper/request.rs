@@ -87,11 +87,7 @@ impl Request {
         *self.content_key.get_or_init(|| {
             let mut hasher = Xxh3::new();
             hasher.update(b"ibid content");
-            let (likeness, _) = Likeness::of(self.command.bytes(), &self.places, policy);
-            for part in likeness.parts() {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part);
-            }
+            Likeness::of(self.command.bytes(), &self.places, policy).0.add_to(&mut hasher);
             if self.places.is_empty() && policy.shows_directory != ShowsDirectory::Never {
                 hasher.update(self.command.place());
             }

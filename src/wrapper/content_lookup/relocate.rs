@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::Wanted;
-use crate::builder::file_states::{names_directory, names_otherwise};
+use crate::builder::file_states::names_otherwise;
 use crate::builder::likeness::{Likeness, OutputNames};
 use crate::builder::path_walker::c_path;
 use crate::builder::place::above;
@@ -180,9 +180,9 @@ impl Way {
         let now = environment.value(name.to_bytes());
         if name.to_bytes() == b"PWD" {
             let named = *flags & record::NAMES_DIRECTORY != 0;
-            let names = now.is_some_and(|value| names_directory(value, command.directory()));
+            let is_it = now.is_some_and(|value| value == command.directory());
             let is_other = now.is_some_and(|value| names_otherwise(value, command.directory()));
-            (named == names && !is_other).then_some(())?;
+            (named == is_it && !is_other).then_some(())?;
             *value = environment.digest(b"PWD", *flags);
         } else if *flags & record::VALUE_NAMES_PLACES != 0 {
             // That it is the same but for its places is in the result key.
@@ -227,8 +227,8 @@ pub fn relocated(mut draft: Draft, wanted: &Wanted) -> Option<(Draft, Way)> {
     for variable in &mut draft.variables {
         way.move_variable(variable, command, environment)?;
     }
-    let is_output =
-        |path: &CStr| way.names.iter().any(|(_, now)| now.renamed(path.to_bytes(), now).is_some());
+    // What is an input would be written over.
+    let is_output = |path: &CStr| way.names.iter().any(|(_, now)| now.is(path.to_bytes()));
     if draft.inputs.iter().any(|input| is_output(&input.path)) {
         return None;
     }
