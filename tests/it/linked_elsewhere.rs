@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::cache::{Cache, Outcome};
 use crate::project::Project;
-use crate::several_places::{PLACES, Scene};
+use crate::several_places::{PLACES, Scene, line_of};
 use crate::tools;
 
 const C: &[&str] = &["gcc", "clang"];
@@ -26,12 +26,13 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The objects that are linked, in each place; `{here}` in `line` is the place.
-fn prepare(scene: &Scene, line: &str) {
+fn with_objects(scene: Scene, line: &str) -> Scene {
     for place in PLACES {
         let here = scene.at(place);
         let line = line.replace("{here}", here.to_str().unwrap());
         scene.project.shell(&scene.cache, &format!("cd {} && {line}", here.display()));
     }
+    scene
 }
 
 const OBJECTS: &str =
@@ -68,8 +69,7 @@ fn what_serves_all_places() {
             "-fsyntax-only m.c",
         ];
         for options in some_of(&all, tool) {
-            let scene = Scene::new(FILES);
-            prepare(&scene, OBJECTS);
+            let scene = with_objects(Scene::new(FILES), OBJECTS);
             warm_up(&scene, tool);
             scene.serves_all(&format!("{tool} {options}"));
         }
@@ -82,8 +82,7 @@ fn other_linkers() {
         if !tools::have(&format!("ld.{linker}")) {
             continue;
         }
-        let scene = Scene::new(FILES);
-        prepare(&scene, OBJECTS);
+        let scene = with_objects(Scene::new(FILES), OBJECTS);
         let line = format!("gcc -fuse-ld={linker} m.o f.o -o p");
         // The first link of a linker may be one of which not all was seen.
         for place in PLACES {
@@ -100,8 +99,7 @@ fn other_linkers() {
 #[test]
 fn archives() {
     for tool in tools::present(&["ar", "llvm-ar"]) {
-        let scene = Scene::new(FILES);
-        prepare(&scene, "gcc -c f.c && gcc -c m.c");
+        let scene = with_objects(Scene::new(FILES), "gcc -c f.c && gcc -c m.c");
         for place in PLACES {
             let seen = scene.call(place, &format!("{tool} rcD libx.a f.o m.o")).check();
             assert_eq!(
@@ -119,8 +117,7 @@ fn archives() {
 fn thin_archives() {
     for tool in tools::present(&["ar", "llvm-ar"]) {
         for options in ["rcT", "rcST", "rcS --thin"] {
-            let scene = Scene::new(FILES);
-            prepare(&scene, "gcc -c f.c");
+            let scene = with_objects(Scene::new(FILES), "gcc -c f.c");
             scene.serves_one(&format!("{tool} {options} ../thin.a f.o"));
         }
     }
@@ -146,8 +143,7 @@ fn what_serves_one_place() {
             "m.o f.o -Wl,--dependency-file=p.d -o p",
         ];
         for options in some_of(&all, tool) {
-            let scene = Scene::new(FILES);
-            prepare(&scene, OBJECTS);
+            let scene = with_objects(Scene::new(FILES), OBJECTS);
             scene.serves_one(&format!("{tool} {options}"));
         }
     }
@@ -177,8 +173,7 @@ fn intermediate_code() {
         if !tools::have(tool) || !tools::have("clang") {
             continue;
         }
-        let scene = Scene::new(FILES);
-        prepare(&scene, objects);
+        let scene = with_objects(Scene::new(FILES), objects);
         scene.serves_one(link);
     }
 }
@@ -187,11 +182,9 @@ fn intermediate_code() {
 #[test]
 fn objects_that_name_their_place() {
     for tool in tools::present(C) {
-        let scene = Scene::new(FILES);
-        prepare(&scene, "gcc -c {here}/named.c");
+        let scene = with_objects(Scene::new(FILES), "gcc -c {here}/named.c");
         scene.serves_one(&format!("{tool} named.o -o p"));
-        let scene = Scene::new(FILES);
-        prepare(&scene, "gcc -g -c m.c && gcc -c f.c");
+        let scene = with_objects(Scene::new(FILES), "gcc -g -c m.c && gcc -c f.c");
         scene.serves_one(&format!("{tool} m.o f.o -o p"));
     }
 }
@@ -206,21 +199,15 @@ fn links_with_maps() {
             "build: ../m.o -L{here} -lf -o p",
             "build: {here}/m.o {here}/libf.a -o x",
         ] {
-            let line = match options.split_once(": ") {
-                Some((below, options)) => format!("{below}: {tool} {options}"),
-                None => format!("{tool} {options}"),
-            };
-            let scene = Scene::mapped(FILES);
-            prepare(&scene, OBJECTS);
-            scene.serves_all(&line);
+            let scene = with_objects(Scene::mapped(FILES), OBJECTS);
+            scene.serves_all(&line_of(tool, options));
         }
         for options in [
             "m.o f.o -Wl,-rpath,{here} -o p",
             "-E {here}/m.c -o m.i",
             "m.o f.o -Wl,-Map={here}/p.map -o p",
         ] {
-            let scene = Scene::mapped(FILES);
-            prepare(&scene, OBJECTS);
+            let scene = with_objects(Scene::mapped(FILES), OBJECTS);
             scene.serves_one(&format!("{tool} {options}"));
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::cache::{Cache, Outcome};
 use crate::call::Call;
 use crate::project::Project;
-use crate::several_places::{PLACES, Scene, maps};
+use crate::several_places::{PLACES, Scene, line_of, maps};
 use crate::tools;
 
 /// Sources that show their names in every way that a map hides.
@@ -58,11 +58,7 @@ fn names_that_maps_hide() {
                 if source == "a.c" { "c" } else { "c++" }
             ),
         ] {
-            let line = match options.split_once(": ") {
-                Some((below, options)) => format!("{below}: {tool} {options}"),
-                None => format!("{tool} {options}"),
-            };
-            Scene::mapped(FILES).serves_all(&line);
+            Scene::mapped(FILES).serves_all(&line_of(tool, &options));
         }
     }
 }

@@ -103,6 +103,14 @@ impl Scene {
     }
 }
 
+/// A line with the tool in it, behind `DIRECTORY: ` where the options begin with that.
+pub fn line_of(tool: &str, options: &str) -> String {
+    match options.split_once(": ") {
+        Some((below, options)) => format!("{below}: {tool} {options}"),
+        None => format!("{tool} {options}"),
+    }
+}
+
 /// The maps of a place for a tool that runs in `directory`.
 pub fn maps(tool: &str, place: &Path, directory: &Path) -> Vec<String> {
     let options: &[_] = if tool.contains("clang") {
