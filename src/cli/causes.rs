@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::reasons::in_short;
+use super::texts::{escaped, printable};
 use crate::outcome::Cause;
 use crate::wrapper::history::Explained;
 
@@ -89,22 +90,12 @@ fn heading(name: &str, what: &str) -> String {
     }
 }
 
-/// Without control characters: what a name holds must not reach a terminal.
-pub fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
-}
-
 /// The source of a miss, and the directory if that is what differs.
 pub fn source_of(miss: &Explained) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
-    let source = text(&miss.names.source);
-    let source = if source.is_empty() { text(&miss.names.tool) } else { source };
+    let names = &miss.names;
+    let source = escaped(if names.source.is_empty() { &names.tool } else { &names.source });
     match miss.cause {
-        Some(Cause::OtherDirectory) => format!("{source} in {}", text(&miss.names.directory)),
+        Some(Cause::OtherDirectory) => format!("{source} in {}", escaped(&names.directory)),
         _ => source,
     }
 }

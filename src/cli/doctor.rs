@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::args::Doctor;
-use super::plural;
+use super::texts::plural;
 use crate::config::{self, Config, Log, Observer, Share, distance};
 use crate::env;
 use crate::shm::clock;

@@ -13,9 +13,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::args::Export;
 use super::explain::past::build_of;
-use super::plural;
 use super::progress::Progress;
-use super::stats::bytes;
+use super::texts::{bytes, plural};
 use super::times::Since;
 use crate::config;
 use crate::store::Store;

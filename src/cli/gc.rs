@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::args::Gc;
 use super::progress::Progress;
-use super::stats::bytes;
+use super::texts::bytes;
 use crate::config;
 use crate::error::StoreError;
 use crate::store::Store;

@@ -7,9 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::args::Import;
-use super::plural;
 use super::progress::Progress;
-use super::stats::bytes;
+use super::texts::{bytes, plural};
 use crate::config;
 use crate::store::Store;
 use crate::store::import::{ImportError, ImportFrom, Imported, import};

@@ -21,6 +21,7 @@ pub mod reasons;
 pub mod remote;
 pub mod report;
 pub mod stats;
+pub mod texts;
 pub mod times;
 pub mod verify;
 pub mod words;
@@ -107,12 +108,6 @@ pub fn parse(
 fn on_path(name: &str) -> bool {
     let path = env::get(env::PATH).unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
-}
-
-/// A count with the word for one or for more.
-fn plural(count: impl TryInto<u64>, one: &str, more: &str) -> String {
-    let count = count.try_into().unwrap_or(u64::MAX);
-    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// Says in one line what keeps a subcommand from its work, and gives its status.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{Format, Stats};
 use super::reasons::in_short;
+use super::texts::{bytes, duration, percent};
 use crate::config::{self, Config};
 use crate::error::StoreError;
 use crate::outcome::{InternalError, NotStored, PassReason};
@@ -126,30 +127,20 @@ fn calls(span: &Value) -> u64 {
     hits(span) + number(span, "misses") + number(span, "tool_failures") + passed
 }
 
-/// Hits of hits and misses, in tenths of a percent; `None` if there were none.
-fn hit_rate(figures: &Value) -> Option<u64> {
-    let hits = hits(figures);
-    (hits * 1000).checked_div(hits + number(figures, "misses"))
-}
-
-/// The hit rate for a person.
-fn hit_rate_text(span: &Value) -> String {
-    hit_rate(span).map_or_else(|| "-".to_owned(), |rate| format!("{}.{} %", rate / 10, rate % 10))
+/// Hits of hits and misses.
+fn hit_rate(span: &Value) -> String {
+    percent(hits(span), hits(span) + number(span, "misses"))
 }
 
 fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     let number = |name: &str| number(figures, name);
-    let (direct, by_content, misses) =
-        (number("invocation_hits"), number("portable_hits"), number("misses"));
-    let hits = direct + by_content;
-    let rate = hit_rate(figures).map_or_else(
-        || "-".to_owned(),
-        |rate| format!("{}.{} %  ({hits} of {})", rate / 10, rate % 10, hits + misses),
-    );
+    let (hits, misses) = (hits(figures), number("misses"));
+    let of =
+        if hits + misses > 0 { format!("  ({hits} of {})", hits + misses) } else { String::new() };
     writeln!(out, "cache directory    {}", figures["cache_dir"].as_str().unwrap_or(""))?;
-    writeln!(out, "hit rate           {rate}")?;
-    writeln!(out, "  direct hits      {direct}")?;
-    writeln!(out, "  content hits     {by_content}")?;
+    writeln!(out, "hit rate           {}{of}", hit_rate(figures))?;
+    writeln!(out, "  direct hits      {}", number("invocation_hits"))?;
+    writeln!(out, "  content hits     {}", number("portable_hits"))?;
     if number("remote_hits") > 0 {
         writeln!(out, "    from a remote  {}", number("remote_hits"))?;
     }
@@ -184,34 +175,11 @@ fn show_reasons(figures: &Value, name: &str, title: &str, out: &mut dyn Write) -
     Ok(())
 }
 
-/// A number of milliseconds for a person.
-pub fn duration(ms: u64) -> String {
-    let s = ms / 1000;
-    match s {
-        0..10 => format!("{s}.{} s", ms % 1000 / 100),
-        10..120 => format!("{s} s"),
-        120..7200 => format!("{} min {} s", s / 60, s % 60),
-        _ => format!("{} h {} min", s / 3600, s / 60 % 60),
-    }
-}
-
-/// A number of bytes for a person.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
-    let mut unit = 0;
-    let mut scaled = count;
-    while scaled >= 10_000 && unit + 1 < UNITS.len() {
-        scaled /= 1000;
-        unit += 1;
-    }
-    format!("{scaled} {}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{bytes, duration, formats, kinds, show, spans};
+    use super::{formats, kinds, show, spans};
 
     /// Figures in which every line of every format has something to show.
     fn full() -> serde_json::Value {
@@ -411,17 +379,5 @@ Max cache size                     9536 MiB
         ] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }
-    }
-
-    #[test]
-    fn for_a_person() {
-        for (ms, text) in
-            [(0, "0.0 s"), (1234, "1.2 s"), (59_999, "59 s"), (7_199_000, "119 min 59 s")]
-        {
-            assert_eq!(duration(ms), text);
-        }
-        assert_eq!(duration(10_000_000), "2 h 46 min");
-        assert_eq!(bytes(9999), "9999 B");
-        assert_eq!(bytes(10_000), "10 kB");
     }
 }

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::args::Verify;
-use super::plural;
 use super::progress::Progress;
+use super::texts::plural;
 use crate::config;
 use crate::error::StoreError;
 use crate::store::verify;

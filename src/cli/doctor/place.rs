@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::stats::bytes;
+use super::super::texts::bytes;
 use super::{Finding, Mark, finding};
 use crate::config::{Config, Share};
 use crate::env;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::super::args::Explain;
 use super::super::causes::{Group, groups, source_of};
 use super::super::reasons::what_to_do;
-use super::super::{BAD_USAGE, plural, refuse};
+use super::super::texts::{plural, seconds, shortened};
+use super::super::{BAD_USAGE, refuse};
 use crate::config;
 use crate::env;
 use crate::outcome::Cause;
@@ -105,8 +106,7 @@ fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     let more = group.misses.len() - sources.len();
-    let ms = group.tool_ms();
-    let time = format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+    let time = seconds(group.tool_ms());
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     let texts = [format!("{}{more}: {time}", sources.join(", "))];
     let advice = what_to_do(group.name).filter(|advice| advice != "nothing");
@@ -123,12 +123,7 @@ fn wrapped(text: &str) -> Vec<String> {
     let room = COLUMNS - INDENT;
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let len = word.chars().count();
-        let word = if len <= room {
-            word.to_owned()
-        } else {
-            ['…'].into_iter().chain(word.chars().skip(len + 1 - room)).collect()
-        };
+        let word = shortened(word, room);
         let line = lines.last_mut().expect("there is one");
         if line.is_empty() {
             *line = word;

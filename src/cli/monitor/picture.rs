@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::causes::{in_words, source_of};
 use super::super::stats::spans::{Sums, midnight_ns};
+use super::super::texts::escaped;
 use crate::config;
 use crate::error::StoreError;
 use crate::shm::counters::Counter;
@@ -190,11 +191,10 @@ fn counted(store: &Store) -> Rate {
 
 /// The tools that run: what says so and whose process is there.
 fn running(history: &History, now_ns: u64) -> Vec<Running> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
     let of = |entry: &Entry| {
         let names = history.names(&entry.event);
         let ms = now_ns.saturating_sub(entry.event.time_ns) / 1_000_000;
-        Running { ms, tool: text(&names.tool), source: text(&names.source) }
+        Running { ms, tool: escaped(&names.tool), source: escaped(&names.source) }
     };
     let mut running: Vec<Running> =
         history.entries.iter().filter(|entry| entry.is_running()).map(of).collect();

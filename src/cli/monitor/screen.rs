@@ -8,9 +8,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Sparkline, Wrap};
 
-use super::super::causes::printable;
-use super::super::plural;
-use super::super::stats::{bytes, duration};
+use super::super::texts::{bytes, duration, percent, plural, printable, seconds, shortened};
 use super::picture::{Miss, Picture, Rate, Running, SECONDS};
 use crate::wrapper::time_of_day;
 
@@ -68,7 +66,7 @@ fn head(picture: &Picture, width: usize) -> Vec<Line<'static>> {
     let build = if picture.build.is_empty() { "none is known yet" } else { &picture.build };
     let build = match picture.of_build {
         Rate { of: 0, .. } => build.to_owned(),
-        rate => format!("{build}, hit rate {}", percent(rate)),
+        rate => format!("{build}, hit rate {}", hit_rate(rate)),
     };
     vec![
         Line::from(vec![
@@ -123,15 +121,14 @@ fn figures(picture: &Picture) -> Vec<Line<'static>> {
     ]);
     vec![
         Line::styled(format!("{:TITLE$}{columns}", ""), FAINT),
-        entry("hit rate", &row(&percent), usize::MAX),
+        entry("hit rate", &row(&hit_rate), usize::MAX),
         entry("time saved", &row(&|rate| duration(rate.saved_ms)), usize::MAX),
         size,
     ]
 }
 
-fn percent(rate: Rate) -> String {
-    let tenths = (rate.hits * 1000).checked_div(rate.of);
-    tenths.map_or_else(|| "-".to_owned(), |tenths| format!("{}.{} %", tenths / 10, tenths % 10))
+fn hit_rate(rate: Rate) -> String {
+    percent(rate.hits, rate.of)
 }
 
 fn running_tools(running: &[Running], height: usize, width: usize) -> Vec<Line<'static>> {
@@ -172,19 +169,9 @@ fn misses(misses: &[Miss], height: usize, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
-}
-
-/// A text that is too long loses its beginning: the end of a path says most. No control character reaches the terminal.
+/// No control character reaches the terminal.
 fn fitting(text: &str, room: usize) -> String {
-    let shown = printable(text);
-    let len = shown.chars().count();
-    if len <= room {
-        return shown;
-    }
-    let tail = shown.chars().skip(len + 1 - room.min(len)).collect::<String>();
-    if room == 0 { String::new() } else { format!("…{tail}") }
+    shortened(&printable(text), room)
 }
 
 #[cfg(test)]

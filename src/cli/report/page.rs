@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::causes::{Group, groups, in_words, source_of};
-use super::super::plural;
 use super::super::reasons::{in_short, what_to_do};
+use super::super::stats::kinds;
 use super::super::stats::spans::Sums;
-use super::super::stats::{bytes, duration, kinds};
+use super::super::texts::{bytes, duration, percent, plural};
 use super::charts;
 use super::html::{Column, table, text};
 use super::lanes::{Kind, Timeline};
@@ -96,11 +96,9 @@ impl<'p> Page<'p> {
         }
         let (began, ended) = (time_of_day(build.began_ns), time_of_day(build.ended_ns));
         let (hits, misses) = (sums.hits(), sums.count(Ending::Miss));
-        let rate = (hits * 1000).checked_div(hits + misses);
-        let rate = rate.map_or("-".to_owned(), |rate| format!("{}.{} %", rate / 10, rate % 10));
         let took_us = self.calls.iter().map(|entry| u64::from(entry.event.took_us));
         let figures = [
-            ("hit rate", rate),
+            ("hit rate", percent(hits, hits + misses)),
             ("hits", hits.to_string()),
             ("misses", misses.to_string()),
             ("failed", sums.count(Ending::ToolFailure).to_string()),

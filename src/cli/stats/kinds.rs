@@ -10,8 +10,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::super::texts::{duration, escaped, shortened};
 use super::spans::Sums;
-use super::{calls, duration, hit_rate_text, hits, number};
+use super::{calls, hit_rate, hits, number};
 use crate::compilers::language;
 use crate::shm::events::{Ending, Event};
 use crate::wrapper::history::{Entry, History};
@@ -106,7 +107,8 @@ pub fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
         let shown = if all.len() <= LINES_MAX + 1 { all.len() } else { LINES_MAX };
         for span in &all[..shown] {
             let name = span["name"].as_str().unwrap_or_default();
-            line(&format!("  {}", fitting(name)), &cells(span), out)?;
+            let name = shortened(&escaped(name.as_bytes()), NAME_CHARS);
+            line(&format!("  {name}"), &cells(span), out)?;
         }
         if let Some(rest) = all.get(shown..).filter(|rest| !rest.is_empty()) {
             let mut sums = Sums::default();
@@ -124,7 +126,7 @@ fn cells(span: &Value) -> [String; 5] {
         calls(span).to_string(),
         hits(span).to_string(),
         number(span, "misses").to_string(),
-        hit_rate_text(span),
+        hit_rate(span),
         duration(number(span, "time_saved_ms")),
     ]
 }
@@ -132,14 +134,4 @@ fn cells(span: &Value) -> [String; 5] {
 fn line(name: &str, cells: &[String; 5], out: &mut dyn Write) -> io::Result<()> {
     let [calls, hits, misses, rate, saved] = cells;
     writeln!(out, "{name:<26}{calls:>9}{hits:>9}{misses:>9}{rate:>11}{saved:>14}")
-}
-
-/// A name as a terminal shows it; a long one loses its beginning.
-fn fitting(name: &str) -> String {
-    let shown = name.escape_debug().to_string();
-    let len = shown.chars().count();
-    if len <= NAME_CHARS {
-        return shown;
-    }
-    ['…'].into_iter().chain(shown.chars().skip(len + 1 - NAME_CHARS)).collect()
 }

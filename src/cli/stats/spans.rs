@@ -8,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::{calls, duration, hit_rate_text, hits, number};
+use super::super::texts::duration;
+use super::{calls, hit_rate, hits, number};
 use crate::env;
 use crate::os::local_time::midnight_s;
 use crate::shm::events::Ending;
@@ -126,7 +127,7 @@ pub fn show(figures: &Value, out: &mut dyn Write) -> io::Result<()> {
     row("calls", &|span| calls(span).to_string())?;
     row("hits", &|span| hits(span).to_string())?;
     row("misses", &|span| number(span, "misses").to_string())?;
-    row("hit rate", &hit_rate_text)?;
+    row("hit rate", &hit_rate)?;
     row("time saved", &|span| duration(number(span, "time_saved_ms")))?;
     let name = figures["this_build_name"].as_str().unwrap_or_default();
     if name.is_empty() { Ok(()) } else { writeln!(out, "this build         {name}") }
