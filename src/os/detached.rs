@@ -1,6 +1,7 @@
 //! Programs that go on when we are gone: in a session of their own, with nothing of ours open.
 //!
-//! A build waits for whoever holds its pipes, and a shell for its children: such a program is neither. Read next: `run.rs`.
+//! A build waits for every process that holds its pipes, and a shell for its children: such a program is neither. Read
+//! next: `run.rs`.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -73,7 +74,7 @@ fn leave(
     streams: [RawFd; 3],
 ) -> ! {
     let _ = rustix::process::setsid();
-    // SAFETY: as above; whoever starts a session is not its last, so no terminal can become its own.
+    // SAFETY: as above; the second child does not lead the session, so no terminal can become its own.
     if unsafe { libc::fork() } != 0 {
         // SAFETY: ends this process at once; nothing of it is needed.
         unsafe { libc::_exit(0) };

@@ -1,6 +1,7 @@
 //! A connection to a storage's helper, which is started where none runs; everything until one deadline.
 //!
-//! It is one blocking socket. Whoever gives up closes it: an answer that comes late is nobody's. Read next: `protocol.rs`.
+//! It is one blocking socket. After the deadline it is closed: an answer that comes late is read by nobody. Read next:
+//! `protocol.rs`.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -150,7 +150,7 @@ fn helpers_that_say_wrong_things() {
     }
 }
 
-/// A storage that failed is left alone by the next compiles, whoever runs them.
+/// A storage that failed is left alone by the next compiles, in all processes.
 #[test]
 fn a_helper_that_never_answers_is_asked_once() {
     let project = project();
