@@ -5,10 +5,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::protocol::{Answer, Capability, Greeting, Info, Request};
-use super::runtime::Runtime;
+use super::runtime::{Runtime, open};
 use crate::config::Remote;
 use crate::env;
 use crate::os::detached::{Detached, spawn};
@@ -208,10 +207,8 @@ fn connect_to(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
 /// Starts the helper, unless another process does just now, and connects to it.
 fn start(remote: &Remote, runtime: &Runtime, deadline: Instant) -> Result<UnixStream, Failure> {
     let program = find(remote)?;
-    let open = |path: &Path| {
-        let opened = File::options().read(true).append(true).create(true).mode(0o600).open(path);
-        opened.map_err(|error| Failure(format!("{}: {error}", path.display())))
-    };
+    let about = |path: &Path, error: io::Error| Failure(format!("{}: {error}", path.display()));
+    let open = |path: &Path| open(path).map_err(|error| about(path, error));
     let lock = open(&runtime.lock)?;
     while rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         if let Ok(stream) = connect_to(&runtime.socket, deadline) {
@@ -231,7 +228,7 @@ fn start(remote: &Remote, runtime: &Runtime, deadline: Instant) -> Result<UnixSt
         env_prefix: Some("CRSH_"),
         stderr: Some(said.as_fd()),
     };
-    spawn(&spec).map_err(|error| Failure(format!("{}: {error}", program.display())))?;
+    spawn(&spec).map_err(|error| about(&program, error))?;
     let mut silence = None;
     loop {
         match connect_to(&runtime.socket, deadline) {

@@ -7,11 +7,12 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
 
 use super::client::Failure;
+use crate::shm::raw::now_ns;
 
 /// First bytes of the file.
 const MAGIC: [u8; 8] = *b"ibidREM1";
@@ -73,13 +74,13 @@ pub struct Shown {
     pub failure: Option<(Duration, String)>,
 }
 
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The time in seconds, as the word of a key holds it.
+fn now_s() -> u64 {
+    (now_ns() / 1_000_000_000) & 0xffff_ffff
 }
 
 /// Where the word of a key that is not there stands, and its upper half; the lower half is the time, in seconds.
@@ -152,10 +153,7 @@ impl Health {
         figures.paused_until_ns = now.saturating_add(ns(pause));
         figures.failed_ns = now;
         let line = why.0.lines().next().unwrap_or_default();
-        let mut end = line.len().min(LINE_BYTES);
-        while !line.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = line.floor_char_boundary(LINE_BYTES);
         figures.line = [0; LINE_BYTES];
         figures.line[..end].copy_from_slice(&line.as_bytes()[..end]);
         figures.line_bytes = end as u64;
@@ -181,8 +179,7 @@ impl Health {
         let is_read =
             self.file.as_ref().is_some_and(|file| file.read_exact_at(&mut word, at).is_ok());
         let word = u64::from_le_bytes(word);
-        let now_s = (now_ns() / 1_000_000_000) & 0xffff_ffff;
-        let age_s = now_s.wrapping_sub(word & 0xffff_ffff);
+        let age_s = now_s().wrapping_sub(word & 0xffff_ffff);
         is_read && word & !0xffff_ffff == tag && age_s < ABSENT_S
     }
 
@@ -192,8 +189,7 @@ impl Health {
         if !is_absent && !self.is_absent(key) {
             return;
         }
-        let now_s = (now_ns() / 1_000_000_000) & 0xffff_ffff;
-        let word = if is_absent { tag | now_s } else { 0 };
+        let word = if is_absent { tag | now_s() } else { 0 };
         let _ = file.write_all_at(&word.to_le_bytes(), at);
     }
 

@@ -271,11 +271,7 @@ impl Info {
 /// The text as a message: one line, and no longer than a message may be.
 fn message(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    let mut end = line.len().min(SHORT_BYTES_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line[..end].to_owned()
+    line[..line.floor_char_boundary(SHORT_BYTES_MAX)].to_owned()
 }
 
 fn wrong(what: &'static str) -> io::Error {

@@ -4,14 +4,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytemuck::{Pod, Zeroable};
 use rustix::fs::FlockOperation;
 
-use super::runtime::identity;
+use super::runtime::{identity, open};
 use crate::config::Remote;
+use crate::shm::raw;
 
 /// The longest that the file may be: 16,384 results.
 const QUEUE_BYTES_MAX: u64 = 16_384 * size_of::<Job>() as u64;
@@ -37,8 +37,7 @@ pub struct Queue {
 
 /// The right to send what is in this user's queues of a cache, if no other process has it. It ends with the file.
 pub fn become_sender(directory: &Path) -> Option<File> {
-    let user = rustix::process::geteuid().as_raw();
-    let file = open(&directory.join(format!("remote-sender-{user}"))).ok()?;
+    let file = open(&directory.join(format!("remote-sender-{}", raw::user()))).ok()?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
     Some(file)
 }
@@ -53,7 +52,7 @@ impl Queue {
     /// Appends a job; false if there is no room for it.
     pub fn push(&self, job: &Job) -> io::Result<bool> {
         let _lock = locked(&self.lock)?;
-        let mut file = File::options().append(true).create(true).mode(0o600).open(&self.waiting)?;
+        let mut file = open(&self.waiting)?;
         if file.metadata()?.len() >= QUEUE_BYTES_MAX {
             return Ok(false);
         }
@@ -97,10 +96,6 @@ fn read(path: &Path) -> io::Result<Vec<Job>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(QUEUE_BYTES_MAX * 2).read_to_end(&mut bytes)?;
     Ok(bytes.chunks_exact(size_of::<Job>()).map(bytemuck::pod_read_unaligned).collect())
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    File::options().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
 /// Held for a few system calls only.

@@ -3,15 +3,17 @@
 //! Nothing here is needed after a restart of the machine. Read next: `client.rs`, `health.rs`.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::Remote;
 use crate::env;
+use crate::shm::raw;
 
 /// The longest path at which a socket can be, and some room.
 const SOCKET_PATH_BYTES_MAX: usize = 100;
@@ -46,6 +48,11 @@ impl Runtime {
     }
 }
 
+/// Opens a file to read it and to append to it; where there is none, one of this user's alone is made.
+pub fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).append(true).create(true).mode(0o600).open(path)
+}
+
 /// What tells storages and helpers apart that are not the same, or another user's.
 pub fn identity(remote: &Remote) -> u64 {
     let mut hasher = Xxh3::new();
@@ -53,7 +60,7 @@ pub fn identity(remote: &Remote) -> u64 {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    field(&rustix::process::geteuid().as_raw().to_le_bytes());
+    field(&raw::user().to_le_bytes());
     field(remote.url.as_bytes());
     field(remote.helper.as_ref().map_or(OsStr::new(""), |path| path.as_os_str()).as_bytes());
     for (key, value) in &remote.attributes {
@@ -73,10 +80,9 @@ fn directory(name_bytes: usize) -> Option<PathBuf> {
     let below = below.filter(|path| path.is_absolute() && path.is_dir());
     let fits = |path: &PathBuf| path.as_os_str().len() + name_bytes <= SOCKET_PATH_BYTES_MAX;
     let ours = below.map(|path| path.join("ibid")).filter(fits);
-    let user = rustix::process::geteuid().as_raw();
-    let shared = || PathBuf::from(format!("/tmp/ibid-{user}"));
-    ours.filter(|path| is_private(path, user))
-        .or_else(|| Some(shared()).filter(|path| is_private(path, user)))
+    let user = raw::user();
+    let shared = PathBuf::from(format!("/tmp/ibid-{user}"));
+    ours.into_iter().chain([shared]).find(|path| is_private(path, user))
 }
 
 /// Whether a directory is there, and nobody else can do anything in it: the last six bits of its mode are zero.
