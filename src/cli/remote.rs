@@ -97,8 +97,7 @@ pub fn try_out(remote: &Remote) -> Tried {
         Ok(_) => health.works(),
         Err(why) => health.failed(Duration::ZERO, why),
     }
-    let paused = if answer.is_ok() { None } else { health.shown().paused };
-    Tried { health: Some(Shown { paused, ..shown }), took, answer }
+    Tried { health: Some(Shown { paused: health.paused(), ..shown }), took, answer }
 }
 
 fn flush(

@@ -110,17 +110,20 @@ impl Health {
         }
     }
 
+    /// How much longer it is left alone. A clock that was set back ends a pause, too.
+    pub fn paused(&self) -> Option<Duration> {
+        let left = Duration::from_nanos(self.figures.paused_until_ns.checked_sub(now_ns())?);
+        (!left.is_zero() && left <= Duration::from_secs(PAUSE_S_MAX)).then_some(left)
+    }
+
     /// How long a question may take now; `None` if it is not to be asked. Where the state cannot be kept, it never is: every
     /// call would lose its time anew.
     pub fn allowance(&mut self, loss_max: Duration) -> Option<Duration> {
         self.file.as_ref()?;
-        let now = now_ns();
-        // A clock that was set back ends a pause, too.
-        let pause_max = ns(Duration::from_secs(PAUSE_S_MAX));
-        if now < self.figures.paused_until_ns && self.figures.paused_until_ns - now <= pause_max {
+        if self.paused().is_some() {
             return None;
         }
-        if now.saturating_sub(self.figures.asked_ns) > ns(BUILD_GAP) {
+        if now_ns().saturating_sub(self.figures.asked_ns) > ns(BUILD_GAP) {
             self.figures.lost_ns = 0;
         }
         let left = loss_max.saturating_sub(Duration::from_nanos(self.figures.lost_ns));
@@ -196,16 +199,14 @@ impl Health {
     /// What a person is shown.
     pub fn shown(&self) -> Shown {
         let figures = &self.figures;
-        let now = now_ns();
-        let paused = figures.paused_until_ns.checked_sub(now).filter(|left| *left > 0);
         let line = figures.line.get(..usize::try_from(figures.line_bytes).unwrap_or(0));
         let line = String::from_utf8_lossy(line.unwrap_or_default()).into_owned();
-        let ago = Duration::from_nanos(now.saturating_sub(figures.failed_ns));
+        let ago = Duration::from_nanos(now_ns().saturating_sub(figures.failed_ns));
         Shown {
             hits: figures.hits,
             misses: figures.misses,
             uploads: figures.uploads,
-            paused: paused.map(Duration::from_nanos),
+            paused: self.paused(),
             failure: (figures.failed_ns > 0).then_some((ago, line)),
         }
     }
@@ -244,6 +245,17 @@ mod tests {
         assert_eq!((now.shown().paused, now.allowance(SECOND)), (None, Some(300 * MS)));
         now.answered(MS, None);
         assert_eq!(Health::read(&path).figures.failures, 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_ends_a_pause() {
+        let (_directory, path) = health();
+        let mut health = Health::read(&path);
+        health.failed(MS, &Failure(String::new()));
+        assert!(health.paused().is_some() && health.allowance(SECOND).is_none());
+        health.figures.paused_until_ns += ns(1000 * SECOND);
+        assert_eq!((health.paused(), health.shown().paused), (None, None));
+        assert!(health.allowance(SECOND).is_some());
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn enqueue(store: &Store, config: &Config, job: &Job) -> io::Result<bool> {
 }
 
 fn is_paused(remote: &Remote) -> bool {
-    Runtime::of(remote).is_none_or(|it| Health::read(&it.state).shown().paused.is_some())
+    Runtime::of(remote).is_none_or(|it| Health::read(&it.state).paused().is_some())
 }
 
 /// It runs in the root directory: what names the cache and the settings must not depend on ours.
