@@ -5,7 +5,7 @@
 //! Read next: `packed.rs`, `health.rs`, `wrapper/remote.rs`.
 
 use std::fs::File;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -50,16 +50,16 @@ pub fn fetch(
         };
         let mut health = Health::read(&runtime.state);
         let Some(allowance) = health.allowance(remote.loss_max) else { continue };
+        if health.is_absent(&packed::slot_key(&remote.namespace, content_key, 0)) {
+            continue;
+        }
         let started = Instant::now();
-        let mut question = Question { store, remote, runtime, content_key, health, asked: false };
-        let answer = question.ask(allowance, keys);
-        let Question { mut health, asked, .. } = question;
-        match answer {
+        let question = Question { store, remote, runtime: &runtime, content_key, health: &health };
+        match question.ask(allowance, keys) {
             Ok(Fetched::Found(saved)) => {
                 health.answered(started.elapsed(), Some(saved));
                 return Fetched::Found(saved);
             }
-            Ok(Fetched::Nothing) if !asked => {}
             Ok(Fetched::Nothing) => health.answered(started.elapsed(), None),
             Ok(Fetched::Damaged(why)) => {
                 health.answered(started.elapsed(), None);
@@ -78,30 +78,22 @@ pub fn fetch(
 struct Question<'q> {
     store: &'q Store,
     remote: &'q Remote,
-    runtime: Runtime,
+    runtime: &'q Runtime,
     content_key: &'q [u8; 16],
-    health: Health,
-    /// Whether anything was sent.
-    asked: bool,
+    health: &'q Health,
 }
 
 impl Question<'_> {
     fn ask(
-        &mut self,
+        &self,
         allowance: Duration,
         keys: &mut dyn FnMut(&PathSet) -> Option<[[u8; 16]; 2]>,
     ) -> Result<Fetched, Failure> {
-        let namespace = &self.remote.namespace;
-        let first = packed::slot_key(namespace, self.content_key, 0);
-        if self.health.is_absent(&first) {
-            return Ok(Fetched::Nothing);
-        }
-        self.asked = true;
         let started = Instant::now();
         let soon = started + allowance.min(FIRST_ANSWER.max(allowance / 2));
-        let mut connection = Connection::open(self.remote, &self.runtime, soon)?;
+        let mut connection = Connection::open(self.remote, self.runtime, soon)?;
         for number in 0..SLOTS {
-            let key = packed::slot_key(namespace, self.content_key, number);
+            let key = packed::slot_key(&self.remote.namespace, self.content_key, number);
             let Some(value) = connection.get(&key)? else {
                 self.health.note(&key, number == 0);
                 break;
@@ -147,8 +139,8 @@ impl Question<'_> {
         let here = |error: std::io::Error| Failure(format!("memory for a result: {error}"));
         let memory = memfd_create("ibid", MemfdFlags::CLOEXEC);
         let memory = File::from(memory.map_err(|error| here(error.into()))?);
-        (&memory).write_all(&bytes).map_err(here)?;
-        rustix::fs::seek(&memory, rustix::fs::SeekFrom::Start(0)).map_err(|e| here(e.into()))?;
+        // It is read from its beginning: this moves no position.
+        memory.write_all_at(&bytes, 0).map_err(here)?;
         match import_result(self.store, &memory, result_key) {
             Ok(tool_us) => {
                 // Without it the record is not found, which is a miss.
