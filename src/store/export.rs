@@ -61,13 +61,7 @@ pub fn export(
     to: &mut dyn Write,
     progress: &mut dyn FnMut(usize, usize),
 ) -> io::Result<Exported> {
-    let selection = Selection::of(store, which);
-    let mut writer = Writer::new(to, selection.bytes, progress)?;
-    let is_written = selection.write_blobs(store, &mut writer)?;
-    let records = selection.write_others(store, &is_written, &mut writer)?;
-    let (blobs, bytes) = (writer.blobs, writer.finish()?);
-    let left_out = selection.left_out + selection.records() - records;
-    Ok(Exported { records, blobs, bytes, left_out })
+    Selection::of(store, which).write(store, to, progress)
 }
 
 /// Writes the newest record under this result key that is of use elsewhere, with its blobs; its flags. `None` if there is none
@@ -78,28 +72,19 @@ pub fn export_result(
     bytes_max: u64,
     to: &mut dyn Write,
 ) -> io::Result<Option<u32>> {
-    for (place, entry) in store.cache.records(result_key) {
-        let Some(draft) = record_of(&entry).filter(is_of_use_elsewhere) else { continue };
-        if draft.result_key != *result_key {
-            continue;
-        }
-        let mut selection = Selection::default();
-        selection.add_record(place, &entry, &draft, &mut HashMap::new());
-        for (place, blob) in &mut selection.blobs {
-            *place = store.cache.find_blob(&blob.digest).unwrap_or(*place);
-            selection.bytes += blob.len_bytes;
-        }
-        if selection.bytes > bytes_max {
-            return Ok(None);
-        }
-        let mut progress = |_, _| {};
-        let mut writer = Writer::new(to, selection.bytes, &mut progress)?;
-        let is_written = selection.write_blobs(store, &mut writer)?;
-        let records = selection.write_others(store, &is_written, &mut writer)?;
-        writer.finish()?;
-        return Ok((records == 1).then_some(draft.flags));
+    let found = store.cache.records(result_key).find_map(|(place, entry)| {
+        let draft = record_of(&entry).filter(is_of_use_elsewhere)?;
+        (draft.result_key == *result_key).then_some((place, entry, draft))
+    });
+    let Some((place, entry, draft)) = found else { return Ok(None) };
+    let mut selection = Selection::default();
+    selection.add_record(place, &entry, &draft, &mut HashMap::new());
+    selection.find_blobs(|digest| store.cache.find_blob(digest));
+    if selection.bytes > bytes_max {
+        return Ok(None);
     }
-    Ok(None)
+    let exported = selection.write(store, to, &mut |_, _| {})?;
+    Ok((exported.records == 1).then_some(draft.flags))
 }
 
 /// What is to be written.
@@ -139,11 +124,16 @@ impl Selection {
                 }
             }
         });
-        for (place, blob) in &mut selection.blobs {
-            *place = found.get(&blob.digest).copied().unwrap_or(*place);
-            selection.bytes += blob.len_bytes;
-        }
+        selection.find_blobs(|digest| found.get(digest).copied());
         selection
+    }
+
+    /// Sets where each blob stands now, and counts their bytes.
+    fn find_blobs(&mut self, find: impl Fn(&[u8; 32]) -> Option<Place>) {
+        for (place, blob) in &mut self.blobs {
+            *place = find(&blob.digest).unwrap_or(*place);
+            self.bytes += blob.len_bytes;
+        }
     }
 
     fn add(&mut self, place: Place, entry: &Entry<'_>, is_record: bool, blobs: Vec<u32>) {
@@ -170,6 +160,21 @@ impl Selection {
 
     fn records(&self) -> u64 {
         self.others.iter().filter(|other| other.is_record).count() as u64
+    }
+
+    /// Writes all of it that is whole.
+    fn write(
+        &self,
+        store: &Store,
+        to: &mut dyn Write,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> io::Result<Exported> {
+        let mut writer = Writer::new(to, self.bytes, progress)?;
+        let is_written = self.write_blobs(store, &mut writer)?;
+        let records = self.write_others(store, &is_written, &mut writer)?;
+        let (blobs, bytes) = (writer.blobs, writer.finish()?);
+        let left_out = self.left_out + self.records() - records;
+        Ok(Exported { records, blobs, bytes, left_out })
     }
 
     /// Writes the blobs in the order of their places; which of them were whole.

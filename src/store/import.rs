@@ -95,8 +95,7 @@ pub fn import_result(
     let (places, progress) = (HashMap::new(), &mut |_, _| {});
     let mut importer = Importer { store, file, contents: &contents, places, progress };
     importer.item(item, &mut Imported::default())?;
-    let mut body = vec![0; usize::try_from(item.header.body_bytes).unwrap_or(0)];
-    file.read_exact_at(&mut body, item.at).map_err(ImportError::Read)?;
+    let body = importer.body(item)?;
     Ok(decode_record(&item.header, &body).map_or(0, |draft| draft.tool_us))
 }
 
@@ -217,8 +216,7 @@ impl Importer<'_> {
             let Some(place) = self.blob(blob, imported)? else { return Ok(None) };
             first = first.min(place.seq);
         }
-        let mut body = vec![0; usize::try_from(item.header.body_bytes).unwrap_or(0)];
-        self.file.read_exact_at(&mut body, item.at).map_err(ImportError::Read)?;
+        let body = self.body(item)?;
         let place = if item.is_record() {
             let draft = decode_record(&item.header, &body).ok_or(ImportError::Changed)?;
             self.record(draft, item.header.stored_s)?
@@ -229,6 +227,12 @@ impl Importer<'_> {
         };
         imported.bytes += item.header.body_bytes;
         Ok(Some(first.min(place.seq)))
+    }
+
+    fn body(&self, item: &Item) -> Result<Vec<u8>, ImportError> {
+        let mut body = vec![0; usize::try_from(item.header.body_bytes).unwrap_or(0)];
+        self.file.read_exact_at(&mut body, item.at).map_err(ImportError::Read)?;
+        Ok(body)
     }
 
     /// Where a blob stands, which is stored if it does not yet.
