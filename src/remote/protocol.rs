@@ -28,8 +28,6 @@ pub enum Capability {
 /// What a helper says first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
-    /// The version of the protocol.
-    pub version: u8,
     /// Numbers of capabilities, also of such as are not known here.
     pub capabilities: Vec<u8>,
 }
@@ -95,7 +93,7 @@ impl Greeting {
     /// That of a helper which can do all of this.
     pub fn of(capabilities: &[Capability]) -> Greeting {
         let capabilities = capabilities.iter().map(|capability| *capability as u8).collect();
-        Greeting { version: VERSION, capabilities }
+        Greeting { capabilities }
     }
 
     /// Whether the helper can do it.
@@ -105,42 +103,39 @@ impl Greeting {
 
     /// Writes it.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let mut bytes = vec![self.version];
+        let mut bytes = vec![VERSION];
         put_short(&mut bytes, &self.capabilities)?;
         to.write_all(&bytes)
     }
 
     /// Reads one; one of another version is an error.
     pub fn read(from: &mut impl Read) -> io::Result<Greeting> {
-        let version = byte(from)?;
-        if version != VERSION {
+        if byte(from)? != VERSION {
             return Err(wrong("another version of the protocol"));
         }
-        Ok(Greeting { version, capabilities: short(from)? })
+        Ok(Greeting { capabilities: short(from)? })
     }
 }
 
 impl Request {
     /// Writes it.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut after) = (Vec::new(), &[][..]);
         match self {
             Request::Get(key) => put_keyed(&mut bytes, GET, key)?,
             Request::Remove(key) => put_keyed(&mut bytes, REMOVE, key)?,
             Request::Exists(key) => put_keyed(&mut bytes, EXISTS, key)?,
-            Request::Put { key, overwrite, .. } => {
+            Request::Put { key, overwrite, value } => {
                 put_keyed(&mut bytes, PUT, key)?;
                 bytes.push(if *overwrite { OVERWRITE } else { 0 });
+                put_len(&mut bytes, value);
+                after = value;
             }
             Request::Stop => bytes.push(STOP),
             Request::Info => bytes.push(INFO),
         }
-        if let Request::Put { value, .. } = self {
-            put_len(&mut bytes, value);
-            to.write_all(&bytes)?;
-            return to.write_all(value);
-        }
-        to.write_all(&bytes)
+        to.write_all(&bytes)?;
+        to.write_all(after)
     }
 
     /// Reads one; `None` if the client has closed the connection between two.

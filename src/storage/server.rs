@@ -149,21 +149,13 @@ impl<S: Storage> Served<S> {
     fn answer(&self, request: Request, to: &mut impl Write) -> io::Result<()> {
         let storage = &self.storage;
         match request {
-            Request::Get(key) => match storage.get(&key) {
-                Ok(Some(value)) => Answer::Done(value),
-                Ok(None) => Answer::Nothing,
-                Err(why) => Answer::Failed(why),
-            }
-            .write(to),
+            Request::Get(key) => answer(storage.get(&key)).write(to),
             Request::Put { key, overwrite, value } => {
-                done(storage.put(&key, &value, overwrite)).write(to)
+                let is_stored = storage.put(&key, &value, overwrite);
+                answer(is_stored.map(done)).write(to)
             }
-            Request::Remove(key) => done(storage.remove(&key)).write(to),
-            Request::Exists(key) => match storage.exists(&key) {
-                Ok(is_there) => Answer::Done(is_there),
-                Err(why) => Answer::Failed(why),
-            }
-            .write(to),
+            Request::Remove(key) => answer(storage.remove(&key).map(done)).write(to),
+            Request::Exists(key) => answer(storage.exists(&key).map(Some)).write(to),
             Request::Info => {
                 Info { identity: self.identity.clone(), diagnostics: Vec::new() }.write(to)
             }
@@ -172,10 +164,14 @@ impl<S: Storage> Served<S> {
     }
 }
 
-fn done(result: Result<bool, String>) -> Answer<()> {
+fn done(is_done: bool) -> Option<()> {
+    is_done.then_some(())
+}
+
+fn answer<T>(result: Result<Option<T>, String>) -> Answer<T> {
     match result {
-        Ok(true) => Answer::Done(()),
-        Ok(false) => Answer::Nothing,
+        Ok(Some(what)) => Answer::Done(what),
+        Ok(None) => Answer::Nothing,
         Err(why) => Answer::Failed(why),
     }
 }
