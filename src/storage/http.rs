@@ -74,7 +74,7 @@ impl Server {
         format!("{}{below}", self.base)
     }
 
-    fn send(&self, method: Method, at: &str, body: Vec<u8>) -> Result<Response<Body>, String> {
+    fn send(&self, method: Method, at: &str, body: &[u8]) -> Result<Response<Body>, String> {
         let mut request = Request::builder().method(method).uri(at);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -83,7 +83,7 @@ impl Server {
     }
 
     fn fetch(&self, at: &str) -> Result<Option<Vec<u8>>, String> {
-        let response = self.send(Method::GET, at, Vec::new())?;
+        let response = self.send(Method::GET, at, &[])?;
         match response.status() {
             StatusCode::OK => web::body(response).map(Some),
             StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -95,7 +95,7 @@ impl Server {
     }
 
     fn is_there(&self, at: &str) -> Result<bool, String> {
-        let response = self.send(Method::HEAD, at, Vec::new())?;
+        let response = self.send(Method::HEAD, at, &[])?;
         match response.status() {
             StatusCode::OK | StatusCode::NO_CONTENT => Ok(true),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(false),
@@ -104,18 +104,14 @@ impl Server {
     }
 
     fn store(&self, at: &str, value: &[u8]) -> Result<(), String> {
-        let mut response = self.send(Method::PUT, at, value.to_vec())?;
+        let mut response = self.send(Method::PUT, at, value)?;
         // A strict WebDAV server wants the directory first.
         if matches!(response.status(), StatusCode::CONFLICT | StatusCode::NOT_FOUND) {
             web::discard(response);
             self.make_directories(at)?;
-            response = self.send(Method::PUT, at, value.to_vec())?;
+            response = self.send(Method::PUT, at, value)?;
         }
-        if response.status().is_success() {
-            web::discard(response);
-            return Ok(());
-        }
-        Err(web::refused(response))
+        web::is_done(response, &[]).map(|_| ())
     }
 
     /// Makes the directories in which something is to stand, from the outermost; those that are there say so.
@@ -124,7 +120,7 @@ impl Server {
         let host = at.find("://").and_then(|from| Some(from + 3 + at[from + 3..].find('/')?));
         let host = host.ok_or("the URL is wrong")?;
         for (slash, _) in at.match_indices('/').filter(|(slash, _)| *slash > host) {
-            let response = self.send(method.clone(), &at[..=slash], Vec::new())?;
+            let response = self.send(method.clone(), &at[..=slash], &[])?;
             let status = response.status();
             web::discard(response);
             if status.is_server_error() || status == StatusCode::UNAUTHORIZED {
@@ -193,18 +189,8 @@ impl Storage for Server {
     }
 
     fn remove(&self, key: &[u8]) -> Result<bool, String> {
-        let response = self.send(Method::DELETE, &self.address(key), Vec::new())?;
-        match response.status() {
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                web::discard(response);
-                Ok(false)
-            }
-            status if status.is_success() => {
-                web::discard(response);
-                Ok(true)
-            }
-            _ => Err(web::refused(response)),
-        }
+        let response = self.send(Method::DELETE, &self.address(key), &[])?;
+        web::is_done(response, &[StatusCode::NOT_FOUND, StatusCode::GONE])
     }
 
     fn exists(&self, key: &[u8]) -> Result<bool, String> {

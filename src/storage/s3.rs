@@ -84,7 +84,7 @@ impl Store {
         if let Some(name) = condition {
             request = request.header(name, "*");
         }
-        let request = request.body(value.to_vec()).map_err(|_| "the address is wrong")?;
+        let request = request.body(value).map_err(|_| "the address is wrong")?;
         web::send(&self.agent, request)
     }
 }
@@ -104,23 +104,13 @@ impl Storage for Store {
     fn put(&self, key: &[u8], value: &[u8], overwrite: bool) -> Result<bool, String> {
         let name = self.name(key);
         let mut action = self.bucket.put_object(self.account.credentials(), &name);
-        if !overwrite {
-            action.headers_mut().insert("if-none-match", "*");
+        let condition = (!overwrite).then_some("if-none-match");
+        if let Some(name) = condition {
+            action.headers_mut().insert(name, "*");
         }
         let url = action.sign(SIGNED_FOR);
-        let condition = (!overwrite).then_some("if-none-match");
         let response = self.send(Method::PUT, &url, condition, value)?;
-        match response.status() {
-            StatusCode::PRECONDITION_FAILED => {
-                web::discard(response);
-                Ok(false)
-            }
-            status if status.is_success() => {
-                web::discard(response);
-                Ok(true)
-            }
-            _ => Err(web::refused(response)),
-        }
+        web::is_done(response, &[StatusCode::PRECONDITION_FAILED])
     }
 
     fn remove(&self, key: &[u8]) -> Result<bool, String> {
@@ -130,11 +120,7 @@ impl Storage for Store {
         let name = self.name(key);
         let url = self.bucket.delete_object(self.account.credentials(), &name).sign(SIGNED_FOR);
         let response = self.send(Method::DELETE, &url, None, &[])?;
-        if response.status().is_success() {
-            web::discard(response);
-            return Ok(true);
-        }
-        Err(web::refused(response))
+        web::is_done(response, &[])
     }
 
     fn exists(&self, key: &[u8]) -> Result<bool, String> {

@@ -3,7 +3,7 @@
 //! Read next: `http.rs`, `s3.rs`.
 
 use ibid::remote::protocol::VALUE_BYTES_MAX;
-use ureq::http::{Request, Response};
+use ureq::http::{Request, Response, StatusCode};
 use ureq::{Agent, Body, Error};
 
 use super::settings::Settings;
@@ -25,7 +25,7 @@ pub fn agent(settings: &Settings) -> Result<Agent, String> {
 }
 
 /// Sends a request; its status and answer.
-pub fn send(agent: &Agent, request: Request<Vec<u8>>) -> Result<Response<Body>, String> {
+pub fn send(agent: &Agent, request: Request<&[u8]>) -> Result<Response<Body>, String> {
     agent.run(request).map_err(|error| short(&error))
 }
 
@@ -43,6 +43,17 @@ pub fn body(mut response: Response<Body>) -> Result<Vec<u8>, String> {
 /// Lets the connection be used again: a short answer is read to its end.
 pub fn discard(mut response: Response<Body>) {
     let _ = response.body_mut().with_config().limit(64 << 10).read_to_vec();
+}
+
+/// Whether it was done: a status of success says yes, these say no, and any other is an error.
+pub fn is_done(response: Response<Body>, refusals: &[StatusCode]) -> Result<bool, String> {
+    let status = response.status();
+    let is_success = status.is_success();
+    if !is_success && !refusals.contains(&status) {
+        return Err(refused(response));
+    }
+    discard(response);
+    Ok(is_success)
 }
 
 /// A status that is no answer to what was asked.
