@@ -103,9 +103,8 @@ fn send_to(store: &Store, remote: &Remote) -> Result<usize, Failure> {
     }
     let no_place = || Failure("no directory for its socket".into());
     let runtime = Runtime::of(remote).ok_or_else(no_place)?;
-    let mut health = Health::read(&runtime.state);
-    let sent = Sender { store, remote, health: &mut health }.send(&runtime, &jobs);
-    if let Err(why) = sent {
+    let mut sender = Sender { store, remote, health: Health::read(&runtime.state) };
+    if let Err(why) = sender.send(&runtime, &jobs) {
         Health::read(&runtime.state).failed(Duration::ZERO, &why);
         return Err(why);
     }
@@ -116,7 +115,7 @@ fn send_to(store: &Store, remote: &Remote) -> Result<usize, Failure> {
 struct Sender<'s> {
     store: &'s Store,
     remote: &'s Remote,
-    health: &'s mut Health,
+    health: Health,
 }
 
 impl Sender<'_> {
@@ -128,7 +127,7 @@ impl Sender<'_> {
             connection.deadline = started + VALUE_TIME;
             let sent_bytes = self.result(&connection, job)?;
             if sent_bytes > 0 {
-                *self.health = Health::read(&runtime.state);
+                self.health = Health::read(&runtime.state);
                 self.health.sent();
                 self.slow_down(sent_bytes, started);
             }
@@ -139,11 +138,11 @@ impl Sender<'_> {
     /// Sends a result and what leads to it; how many bytes that were.
     fn result(&self, connection: &Connection, job: &Job) -> Result<usize, Failure> {
         let key = packed::result_key(&self.remote.namespace, &job.result_key);
-        let is_there = job.replaces == 0 && connection.exists(&key)? == Some(true);
         let mut bytes = Vec::new();
         // One that was evicted meanwhile, or that may not leave this machine, is left out.
         let exported = export_result(self.store, &job.result_key, RESULT_BYTES_MAX, &mut bytes);
         let Ok(Some(flags)) = exported else { return Ok(0) };
+        let is_there = job.replaces == 0 && connection.exists(&key)? == Some(true);
         let mut sent_bytes = 0;
         if !is_there {
             let Some(value) = packed::pack(Kind::Result, &bytes) else { return Ok(0) };
@@ -202,7 +201,7 @@ impl Sender<'_> {
 }
 
 /// Sends all that waits, here or by the process that does it already; how many results are left after so long.
-pub fn flush(store: &Store, config: &Config, time: Duration) -> Result<usize, Failure> {
+pub fn flush(store: &Store, config: &Config, time: Duration) -> Result<u64, Failure> {
     let started = Instant::now();
     let mut result = Ok(());
     while waiting(store, config) > 0 && result.is_ok() && started.elapsed() < time {
@@ -220,6 +219,6 @@ pub fn flush(store: &Store, config: &Config, time: Duration) -> Result<usize, Fa
 }
 
 /// How many results wait, for all storages.
-pub fn waiting(store: &Store, config: &Config) -> usize {
+pub fn waiting(store: &Store, config: &Config) -> u64 {
     writable(config).map(|remote| Queue::of(store.directory(), remote).len()).sum()
 }
