@@ -33,6 +33,15 @@ pub fn have_helpers() -> bool {
     false
 }
 
+/// A directory as a storage, and its address.
+pub fn directory() -> Option<(TempDir, String)> {
+    have_helpers().then(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let remote = format!("file://{}", directory.path().display());
+        (directory, remote)
+    })
+}
+
 /// Where a tool of the Python Package Index is: see CONTRIBUTING.md.
 pub fn from_index(name: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/remote-tools/bin").join(name);

@@ -70,13 +70,9 @@ fn shares(remote: &str, variables: &[(&str, &str)]) {
 
 #[test]
 fn through_a_directory() {
-    if !have_helpers() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    shares(&format!("file://{}/new", directory.path().display()), &[]);
-    let flat = format!("file://{} layout=flat", directory.path().display());
-    shares(&flat, &[]);
+    let Some((_directory, remote)) = engines::directory() else { return };
+    shares(&format!("{remote}/new"), &[]);
+    shares(&format!("{remote} layout=flat"), &[]);
 }
 
 #[test]
@@ -132,11 +128,7 @@ fn through_s3() {
 /// Relative names, in a directory of another length: the first of a class of commands is compared, the others are served.
 #[test]
 fn in_another_directory() {
-    if !have_helpers() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let remote = format!("file://{}", directory.path().display());
+    let Some((_directory, remote)) = engines::directory() else { return };
     let (first, second) = (Machine::new(&remote), Machine::new(&remote));
     let project = Project::with(SOURCES);
     let elsewhere = project.copy(7);
@@ -157,11 +149,7 @@ fn in_another_directory() {
 
 #[test]
 fn what_fails_and_what_cannot_be_shared_stays_here() {
-    if !have_helpers() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let remote = format!("file://{}", directory.path().display());
+    let Some((directory, remote)) = engines::directory() else { return };
     let machine = Machine::new(&remote);
     let project = Project::with(SOURCES);
     for tool in tools::present(tools::C) {
@@ -187,11 +175,8 @@ fn what_fails_and_what_cannot_be_shared_stays_here() {
 /// The first that has it gives it; each that takes results gets them.
 #[test]
 fn several_storages() {
-    if !have_helpers() {
-        return;
-    }
-    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let [one, other] = directories.each_ref().map(|it| format!("file://{}", it.path().display()));
+    let Some((_one, one)) = engines::directory() else { return };
+    let Some((_other, other)) = engines::directory() else { return };
     let project = Project::with(SOURCES);
     let line = "gcc -Iinc -c b.c -o b.o";
     let first = Machine::new(&other);
@@ -212,11 +197,7 @@ fn several_storages() {
 /// A build sends by itself, by a process that outlives it, and that holds nothing of it.
 #[test]
 fn results_are_sent_without_being_asked() {
-    if !have_helpers() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let remote = format!("file://{}", directory.path().display());
+    let Some((directory, remote)) = engines::directory() else { return };
     let project = Project::with(SOURCES);
     let machine = Machine::new(&remote);
     // A pipe that anybody held would not end.

@@ -241,9 +241,6 @@ fn values(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn damaged_values_are_misses_and_are_replaced() {
-    if !have_helpers() {
-        return;
-    }
     let project = project();
     let damage: [fn(&mut Vec<u8>); 5] = [
         |bytes| bytes.truncate(bytes.len() / 2),
@@ -256,8 +253,7 @@ fn damaged_values_are_misses_and_are_replaced() {
         |bytes| bytes.fill(0x5a),
     ];
     for (number, damage) in damage.into_iter().enumerate() {
-        let directory = tempfile::tempdir().unwrap();
-        let remote = format!("file://{}", directory.path().display());
+        let Some((directory, remote)) = engines::directory() else { return };
         let first = Machine::new(&remote);
         project.call(&first, LINE).check().expect(&Outcome::Miss);
         first.flush();
@@ -282,12 +278,8 @@ fn damaged_values_are_misses_and_are_replaced() {
 /// A value under another's key is whole, but is not what was asked for.
 #[test]
 fn values_that_were_exchanged() {
-    if !have_helpers() {
-        return;
-    }
+    let Some((directory, remote)) = engines::directory() else { return };
     let project = project();
-    let directory = tempfile::tempdir().unwrap();
-    let remote = format!("file://{}", directory.path().display());
     let first = Machine::new(&remote);
     let lines = ["a", "b"].map(|name| format!("gcc -c {name}.c -o o.o"));
     for line in &lines {
@@ -378,12 +370,8 @@ fn a_server_that_freezes_and_goes_on() {
 /// The next call starts another one.
 #[test]
 fn a_helper_that_is_killed() {
-    if !have_helpers() {
-        return;
-    }
+    let Some((_directory, remote)) = engines::directory() else { return };
     let project = project();
-    let directory = tempfile::tempdir().unwrap();
-    let remote = format!("file://{}", directory.path().display());
     let first = Machine::new(&remote);
     project.call(&first, LINE).check().expect(&Outcome::Miss);
     first.flush();
