@@ -18,7 +18,8 @@ const SCANNED_BYTES_MAX: u64 = 256 << 20;
 /// Directories of the system: what lies there names no place.
 const SYSTEM: [&[u8]; 3] = [b"/usr", b"/lib", b"/lib64"];
 /// How objects and programs, archives, and metadata of crates begin.
-const COMPILED: [&[u8]; 3] = [elf::MAGIC, ARCHIVE, METADATA];
+const COMPILED: [&[u8]; 4] = [elf::MAGIC, WASM, ARCHIVE, METADATA];
+const WASM: &[u8] = b"\0asm";
 const ARCHIVE: &[u8] = b"!<arch>\n";
 const METADATA: &[u8] = b"rust\0\0\0";
 /// Sections that are compressed, or hold a compiler's intermediate code.
@@ -55,8 +56,8 @@ pub fn is_searchable(bytes: &[u8]) -> bool {
     if bytes.starts_with(elf::MAGIC) {
         return elf::is_plain(bytes, is_unreadable);
     }
-    // Of an archive the names are not told from what is in its members.
+    // Of these the names are not told from what is in their members or sections.
     let mut unreadable = UNREADABLE.iter();
-    [ARCHIVE, METADATA].iter().any(|start| bytes.starts_with(start))
+    [WASM, ARCHIVE, METADATA].iter().any(|start| bytes.starts_with(start))
         && unreadable.all(|name| memmem::find(bytes, name).is_none())
 }

@@ -18,6 +18,7 @@ use super::places::Places;
 use super::record_builder::RecordBuilder;
 use super::root::nearer_repositories;
 use crate::compilers::{adds_options, holds_options};
+use crate::probe::judge::may_count;
 use crate::record;
 use crate::store::draft::{Draft, DraftInput};
 
@@ -27,7 +28,7 @@ impl RecordBuilder<'_> {
         let runs_known_code = if self.policy.loads_macros() {
             self.only_runs_macros()
         } else {
-            !self.runs_unknown_code()
+            self.knows_what_runs()
         };
         if !runs_known_code || draft.flags & record::STAMPS_ONLY != 0 {
             return Err(Binds::Command);
@@ -80,12 +81,15 @@ impl RecordBuilder<'_> {
 
     /// `PWD` does not name the working directory otherwise than the kernel does, and no variable that was asked for names a place.
     pub(super) fn vet_environment(&self, places: &Places) -> Result<(), Binds> {
+        let walks = self.walks_environment();
         for entry in self.command.start().environment().map(CStr::to_bytes) {
             let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
             let (name, value) = (&entry[..at], &entry[at + 1..]);
             let was_asked = || {
                 let names = &self.observation.variables;
-                name.starts_with(b"LD_") || names.contains(OsStr::from_bytes(name))
+                name.starts_with(b"LD_")
+                    || names.contains(OsStr::from_bytes(name))
+                    || walks && may_count(name)
             };
             // rustc asks the kernel.
             let counts = || !self.policy.loads_macros() || was_asked();

@@ -138,7 +138,7 @@ impl RecordBuilder<'_> {
     /// Makes a record one for every place, if its result is free of this one; what binds it if not.
     fn free_of_place(&self, draft: &mut Draft) -> Result<(), Binds> {
         let is_known = self.policy.shows_directory == ShowsDirectory::Never
-            && !self.runs_unknown_code()
+            && self.knows_what_runs()
             && draft.flags & record::STAMPS_ONLY == 0;
         if !is_known {
             return Err(Binds::Command);

@@ -175,10 +175,8 @@ impl RecordBuilder<'_> {
         for name in &self.observation.variables {
             let askers = questions.get(name.as_os_str()).map_or(&[][..], Vec::as_slice);
             // The loader reads them without being asked, all of them.
-            if name.as_bytes().starts_with(b"LD_") {
-                continue;
-            }
-            if self.policy.ignores_variable(name, askers) {
+            let is_loaders = name.as_bytes().starts_with(b"LD_");
+            if is_loaders || self.policy.ignores_variable(name, askers) {
                 continue;
             }
             let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY);
@@ -187,6 +185,9 @@ impl RecordBuilder<'_> {
         // What we ourselves went by to find the tool.
         if !self.command.call().tool.to_bytes().contains(&b'/') {
             names.insert(env::PATH.into(), 0);
+        }
+        if self.walks_environment() {
+            names.insert("PWD".into(), 0);
         }
         let mut variables = Vec::with_capacity(names.len() + 1);
         for (name, flags) in names {

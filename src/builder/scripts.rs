@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::record_builder::RecordBuilder;
 use super::script_texts::{Knowledge, script};
 use crate::compilers::interpreters::{self, Language};
-use crate::compilers::{Scripts, shells};
+use crate::compilers::{Scripts, reads_variables_by_name, shells};
 use crate::observe::SeenInput;
 
 /// The scripts of Emscripten that a command line names; around them are all others.
@@ -30,6 +30,20 @@ impl RecordBuilder<'_> {
     /// Whether what this image asks for by itself is known not to enter the result: it is an interpreter, and so are all scripts.
     pub(super) fn vouches_for(&self, image: &Path) -> bool {
         interpreters::is_interpreter(image) && self.knowledge() != Knowledge::None
+    }
+
+    /// Whether it is known what all code that ran makes of its directory: it is that of a tool, or scripts that are known ran beside
+    /// it and what they start.
+    pub(super) fn knows_what_runs(&self) -> bool {
+        let is_known =
+            |image: &PathBuf| reads_variables_by_name(image) || interpreters::is_of_scripts(image);
+        let runs_known_scripts = || {
+            self.policy.scripts.is_some()
+                && !self.has_foreign_code()
+                && self.observation.images.iter().all(is_known)
+                && self.knowledge() == Knowledge::Whole
+        };
+        !self.runs_unknown_code() || runs_known_scripts()
     }
 
     /// Whether a plugin or a script of an interpreter belongs to it, or to the tool.

@@ -25,7 +25,7 @@ const CLANG: Breaks = Breaks { columns: 75, reserve: 3, start: "  ", start_colum
 pub fn renamed(family: Family, text: &[u8], name: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
     let breaks = match family {
         Family::Gcc => GCC,
-        Family::Clang => CLANG,
+        Family::Clang | Family::Emscripten => CLANG,
         Family::Rustc => return Some(name(text)),
         _ => return None,
     };

@@ -91,7 +91,8 @@ pub fn judge_archiver(args: &[OsString]) -> Decision {
     }
     let mut scripts = Scripts::default();
     scripts.note_configuration();
-    with_scripts(binutils::judge_archiver(args), scripts)
+    // `emar.py` makes names of members out of the names of their directories.
+    with_scripts(binutils::judge_archiver(args), scripts, false)
 }
 
 /// What may be done with this command of `emcc` or `em++`.
@@ -115,7 +116,11 @@ pub fn judge(args: &[OsString]) -> Decision {
     let mut scripts = Scripts::default();
     scripts.note_configuration();
     match scripts.take_from(&all) {
-        Some(plain) => with_scripts(command::judge(Family::Emscripten, &plain), scripts),
+        Some(plain) => {
+            // Scripts of the user's may ask for their directory.
+            let may_serve_others = scripts == Scripts::default();
+            with_scripts(command::judge(Family::Emscripten, &plain), scripts, may_serve_others)
+        }
         None => Decision::PassThrough(PassReason::Unparsed),
     }
 }
@@ -131,14 +136,22 @@ fn with_variable(args: &[OsString]) -> Result<Vec<OsString>, PassReason> {
     expand(&all)
 }
 
-fn with_scripts(decision: Decision, scripts: Scripts) -> Decision {
+/// The policy of a command that scripts run. A compile's words go to clang as they are; what the scripts of a link make of their
+/// directory is not known, nor what is made of an output's name.
+fn with_scripts(decision: Decision, scripts: Scripts, may_serve_others: bool) -> Decision {
     match decision {
-        Decision::Cache(policy) => Decision::Cache(Policy {
-            shows_directory: ShowsDirectory::Perhaps,
-            takes_maps: false,
-            scripts: Some(scripts),
-            ..policy
-        }),
+        Decision::Cache(policy) => {
+            let shows_nothing = may_serve_others && !policy.links;
+            let shows_directory =
+                if shows_nothing { policy.shows_directory } else { ShowsDirectory::Perhaps };
+            Decision::Cache(Policy {
+                shows_directory,
+                takes_maps: shows_nothing && policy.takes_maps,
+                outputs_may_be_renamed: false,
+                scripts: Some(scripts),
+                ..policy
+            })
+        }
         passed @ Decision::PassThrough(_) => passed,
     }
 }

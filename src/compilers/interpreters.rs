@@ -16,6 +16,9 @@ use super::texts::has_word;
 /// Programs that run scripts, without a version.
 const INTERPRETERS: &[&str] = &["bash", "dash", "node", "nodejs", "python", "sh"];
 
+/// Programs with which shell scripts in front of an interpreter find where it is.
+const HELPERS: &[&str] = &["basename", "dirname", "env", "readlink", "realpath"];
+
 /// Words of Python with which a script may show what differs from run to run, compare the times of files, or run text that is
 /// not seen.
 const PYTHON: &[&str] = &[
@@ -110,6 +113,11 @@ pub enum Language {
 /// Whether a program runs scripts of which a policy may know; `image` is the file that the kernel runs.
 pub fn is_interpreter(image: &Path) -> bool {
     INTERPRETERS.contains(&stem_of(image))
+}
+
+/// Whether a program runs scripts, or does for them what a shell has no command for.
+pub fn is_of_scripts(image: &Path) -> bool {
+    is_interpreter(image) || HELPERS.contains(&stem_of(image))
 }
 
 /// The language of a file, if its name says that it is a script.

@@ -276,7 +276,7 @@ impl Policy {
     ) -> Vec<OsString> {
         let options: &[(&str, &str)] = match self.family {
             Family::Rustc => &[("--remap-path-prefix=", ".")],
-            Family::Clang => {
+            Family::Clang | Family::Emscripten => {
                 &[("-fdebug-prefix-map=", "/proc/self/cwd"), ("-fmacro-prefix-map=", ".")]
             }
             _ => &[("-ffile-prefix-map=", ".")],
@@ -316,7 +316,7 @@ impl Policy {
     /// is the argument before it.
     pub fn path_at(&self, before: &[u8], word: &[u8]) -> Option<usize> {
         match self.family {
-            Family::Gcc | Family::Clang => words::path_at(before, word),
+            Family::Gcc | Family::Clang | Family::Emscripten => words::path_at(before, word),
             Family::Rustc => rustc::path_at(before, word),
             _ => None,
         }

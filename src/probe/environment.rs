@@ -38,17 +38,22 @@ pub const UNIMPORTANT_VARIABLES: &[&[u8]] = &[
 #[derive(Debug, Clone, Copy)]
 pub struct Environment(pub Start);
 
+/// Whether a variable may be in a result of which it is only known that all variables were read.
+pub fn may_count(name: &[u8]) -> bool {
+    !UNIMPORTANT_VARIABLES.contains(&name) && !name.starts_with(b"IBID_")
+}
+
 impl Environment {
     /// The value of `name`.
     pub fn value(&self, name: &[u8]) -> Option<&'static [u8]> {
         self.0.variable(name).map(CStr::to_bytes)
     }
 
-    /// A hash of all variables but the unimportant ones, in any order.
+    /// A hash of all variables that may count, in any order, but not of `PWD`: it has an entry of its own beside it.
     pub fn whole(&self) -> [u8; 16] {
         let sum = self.0.environment().map(CStr::to_bytes).fold(0u128, |sum, entry| {
             let name = entry.split(|byte| *byte == b'=').next().unwrap_or(entry);
-            if UNIMPORTANT_VARIABLES.contains(&name) || name.starts_with(b"IBID_") {
+            if !may_count(name) || name == b"PWD" {
                 return sum;
             }
             sum.wrapping_add(xxh3_128(entry))

@@ -11,7 +11,7 @@ use crate::shm::cpu;
 use crate::shm::raw::{self, AsFd, Errno, FileState, Stream};
 
 pub use super::difference::{By, Difference};
-pub use super::environment::Environment;
+pub use super::environment::{Environment, may_count};
 
 /// What a look-up knows of files, and what it accepts where something has changed.
 pub trait Evidence<'a> {

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::cache::{Cache, Outcome};
 use crate::call::Call;
 use crate::project::Project;
-use crate::tools::{self, ALL, C};
+use crate::tools::{self, C};
 
 const HELLO: &[(&str, &str)] = &[("a.c", "int a = 1;\n"), ("b.c", "int b = 2;\n")];
 
@@ -169,7 +169,7 @@ fn one_huge_argument_and_none() {
 
 #[test]
 fn a_source_that_is_not_there() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::new());
         project
             .call(&cache, &format!("{tool} -c a.c -o a.o"))

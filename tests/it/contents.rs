@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::damage::volatile_segment;
 use crate::project::Project;
 use crate::rustc;
-use crate::tools::{self, ALL, GCC};
+use crate::tools::{self, GCC};
 
 /// Compiles of several sources with one tool, which are all hits.
 struct Scene {
@@ -71,7 +71,7 @@ const SHARED: &[(&str, &str)] = &[
 
 #[test]
 fn a_touched_header_that_somebody_else_has_read() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let scene = Scene::new(tool, SHARED, &["a", "b"]);
         scene.project.touch("libh.rlib");
         scene.reads("b");
@@ -88,7 +88,7 @@ fn a_touched_header_that_somebody_else_has_read() {
 
 #[test]
 fn what_is_forgotten_is_read_again() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let scene = Scene::new(tool, SHARED, &["a", "b"]);
         scene.project.touch("libh.rlib");
         scene.reads("b");
@@ -124,7 +124,7 @@ fn it_is_explained() {
 fn a_file_with_two_names_becomes_two_files() {
     let once = "#pragma once\n#define JOIN2(a, b) a##b\n#define JOIN(a, b) JOIN2(a, b)\n\
                 static int JOIN(v, __COUNTER__) = 1;\n";
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let project = Project::with(&[
             ("libx.rlib", once),
             ("x.c", "#include \"libx.rlib\"\n"),
@@ -175,7 +175,7 @@ fn two_files_of_equal_content_are_judged_by_whether_their_times_are_equal() {
 
 #[test]
 fn a_file_that_becomes_a_symlink_to_its_like() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let files = [SHARED, &[("like.h", SHARED[0].1), ("l.c", "#include \"like.h\"\n")]].concat();
         let scene = Scene::new(tool, &files, &["a", "l"]);
         scene.project.touch("like.h");

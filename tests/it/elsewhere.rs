@@ -13,6 +13,7 @@ use ibid::store::{MAX_BYTES_DEFAULT, Store};
 use crate::cache::{Cache, Outcome};
 use crate::call::Call;
 use crate::project::Project;
+use crate::rustc;
 use crate::several_places::{PLACES, Scene};
 use crate::tools;
 
@@ -35,14 +36,17 @@ fn c_tools() -> Vec<&'static str> {
 #[test]
 fn relative_names() {
     for tool in c_tools() {
-        for options in [
-            "-O2 -Iother -c src/a.c -o a.o",
-            "-c src/a.c",
-            "-O2 -Wall -Wextra -fPIC -DX=1 -MD -MP -MF a.d -c src/a.c -o a.o",
-            "-S src/a.c -o a.s",
-            "-g0 -c src/a.c -o a.o",
-            "-c src/s.S -o s.o",
-        ] {
+        for options in tools::some_of(
+            [
+                "-O2 -Iother -c src/a.c -o a.o",
+                "-c src/a.c",
+                "-O2 -Wall -Wextra -fPIC -DX=1 -MD -MP -MF a.d -c src/a.c -o a.o",
+                "-S src/a.c -o a.s",
+                "-g0 -c src/a.c -o a.o",
+                "-c src/s.S -o s.o",
+            ],
+            tool,
+        ) {
             Scene::new(FILES).serves_all(&format!("{tool} {options}"));
         }
     }
@@ -110,15 +114,18 @@ fn absolute_names() {
     let text = format!("#include <stddef.h>\n#include \"src/a.h\"\n{HASHES}");
     let files = [FILES, &[("h.c", text.as_str())]].concat();
     for tool in c_tools() {
-        for options in [
-            "-c {here}/h.c -o a.o",
-            "-c h.c -I{here}/src -o a.o",
-            "-c h.c -include {here}/src/a.h -o a.o",
-            "-c h.c -o {here}/a.o",
-            "-c h.c -MD -MT {here}/a.o -o a.o",
-            "-c h.c -DX=\"{here}\" -o a.o",
-            "-c h.c -B{here} -o a.o",
-        ] {
+        for options in tools::some_of(
+            [
+                "-c {here}/h.c -o a.o",
+                "-c h.c -I{here}/src -o a.o",
+                "-c h.c -include {here}/src/a.h -o a.o",
+                "-c h.c -o {here}/a.o",
+                "-c h.c -MD -MT {here}/a.o -o a.o",
+                "-c h.c -DX=\"{here}\" -o a.o",
+                "-c h.c -B{here} -o a.o",
+            ],
+            tool,
+        ) {
             Scene::new(&files).serves_one(&format!("{tool} {options}"));
         }
     }
@@ -221,7 +228,7 @@ fn another_assembler_in_one_place() {
     let path = format!("bin:{}", std::env::var("PATH").unwrap());
     let line = "gcc -O2 -c src/a.c -o a.o";
     scene.project.write_program(
-        "a/much/longer/directory/than/those/bin/as",
+        &format!("{}/bin/as", PLACES[2]),
         &format!("#!/bin/sh\nexec {} --defsym another=1 \"$@\"\n", tools::path_of("as").display()),
     );
     for place in PLACES {
@@ -374,6 +381,34 @@ fn names_of_places() {
                     .check();
             }
         }
+    }
+}
+
+/// What takes the whole environment may make something of a `PWD` that is not the working directory.
+#[test]
+fn a_directory_among_all_variables() {
+    let Some(tools) = rustc::toolchain() else { return };
+    let rustc = tools.join("rustc").display().to_string();
+    let (cache, project) = (Cache::new(), Project::new());
+    project.write(
+        "m.rs",
+        "use proc_macro::TokenStream;\n#[proc_macro]\npub fn here(_: TokenStream) -> TokenStream {\n\
+         let all: String = std::env::vars().filter(|(name, _)| name == \"PWD\").map(|(_, it)| it).collect();\n\
+         format!(\"{all:?}\").parse().unwrap() }\n",
+    );
+    project.write("a.rs", "pub const HERE: &str = m::here!();\n");
+    let made = format!("{rustc} --edition 2021 --crate-type proc-macro --extern proc_macro m.rs");
+    project.shell(&cache, &made);
+    project.mkdir("x");
+    project.mkdir("y");
+    let line = format!(
+        "{rustc} --edition 2021 --crate-type lib --emit metadata --extern m=libm.so a.rs -o a.rmeta"
+    );
+    for name in ["x", "y", "x", "y"] {
+        let value = project.at(name);
+        // By its stats it is another one than before.
+        project.touch("a.rs");
+        project.call(&cache, &line).env("PWD", value.to_str().unwrap()).check();
     }
 }
 

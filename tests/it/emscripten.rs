@@ -40,10 +40,14 @@ for t in emcc em++ emar; do
 done
 "#;
 
-/// A cache with nothing but the system on `PATH`, if Emscripten is here.
+/// Variables with which nothing but the system is on `PATH`.
+pub const ON_PATH: [(&str, &str); 2] =
+    [("PATH", "/usr/bin:/bin"), ("NODE_PATH", "/usr/share/nodejs")];
+
+/// A cache with these, if Emscripten is here.
 pub fn cache() -> Option<Cache> {
-    tools::have("emcc")
-        .then(|| Cache::new().with("PATH", "/usr/bin:/bin").with("NODE_PATH", "/usr/share/nodejs"))
+    let with = |cache: Cache, (name, value): (&str, &str)| cache.with(name, value);
+    tools::have("emcc").then(|| ON_PATH.into_iter().fold(Cache::new(), with))
 }
 
 pub fn project() -> Project {

@@ -7,7 +7,7 @@ use crate::cache::{Cache, Outcome};
 use crate::call::{Call, StdIn, StdOut};
 use crate::project::Project;
 use crate::random::Random;
-use crate::tools::{self, ALL, C, CXX};
+use crate::tools::{self, C, CXX};
 
 const BROKEN: &str = "#include \"h.h\"\nint f(int a) { int unused; return a + nothing; }\n";
 
@@ -45,7 +45,7 @@ fn with_old_outputs_and_without() {
         "-g -gsplit-dwarf -c SOURCE -o a.o",
     ];
     let old = ["a.o", "a.s", "a.d", "a.i", "a.ii", "a.dwo", "a.bc", "out/a.o", "out/dep"];
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for (number, line) in lines.into_iter().enumerate() {
             let (cache, project) = (Cache::new(), project());
             if number % 2 == 0 {
@@ -86,7 +86,7 @@ fn with_old_outputs_and_without() {
 /// What is not a plain file is left to the tool.
 #[test]
 fn over_what_is_no_plain_file() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for line in ["-MD -c SOURCE -o a.o", "-pipe -c SOURCE -o a.o", "-S SOURCE -o a.o"] {
             let (cache, project) = (Cache::new(), project());
             let line = format!("{tool} {}", line.replace("SOURCE", source_of(tool)));
@@ -126,7 +126,7 @@ fn errors_of_many_kinds() {
         "#include \"h.h\"\n#include \"h.h/missing.h\"\n",
         "#if __has_include(\"missing.h\")\nint a;\n#else\n#error missing\n#endif\n",
     ];
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for source in sources {
             let (cache, project) = (Cache::new(), project());
             let text = if tool.contains("++") { source.replace("_S", "s") } else { source.into() };
@@ -140,7 +140,7 @@ fn errors_of_many_kinds() {
 fn warnings_that_are_errors_and_errors_that_end_it() {
     let lines =
         ["-Wall -Werror", "-Wall -Werror=unused-variable", "-Wfatal-errors", "-fmax-errors=1"];
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for flags in lines.iter().filter(|flags| tools::is_gcc(tool) || !flags.contains("max")) {
             let (cache, project) = (Cache::new(), project());
             if flags.contains("-Werror") {
@@ -168,7 +168,7 @@ fn templates() {
 
 #[test]
 fn colours_terminals_and_one_pipe() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), project());
         let line = format!("{tool} -Wall -c {}", source_of(tool));
         let on = |stdout| project.call(&cache, &line).env("TERM", "xterm").stdout(stdout);
@@ -206,7 +206,7 @@ fn a_source_from_standard_input() {
 /// The reasons of the failure go, and come again.
 #[test]
 fn a_header_that_appears() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for include in ["missing.h", "inc/missing.h"] {
             let (cache, project) = (Cache::new(), Project::new());
             project.write(source_of(tool), format!("#include \"{include}\"\nint a = M;\n"));
@@ -230,7 +230,7 @@ fn a_header_that_appears() {
 
 #[test]
 fn mended_and_broken_again() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), project());
         let call = project.call(&cache, &format!("{tool} -MD -c {} -o a.o", source_of(tool)));
         repeats(&call);
@@ -370,7 +370,7 @@ fn random_edits() {
     let seed = Random::seed();
     tools::say(&format!("random failing edits: seed {seed}"));
     let mut random = Random::new(seed);
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), project());
         let source = source_of(tool);
         let texts = [

@@ -5,7 +5,7 @@ use crate::call::{Call, Through};
 use crate::failures::{project, source_of};
 use crate::project::Project;
 use crate::rustc;
-use crate::tools::{self, ALL, C, GCC};
+use crate::tools::{self, C, GCC};
 
 #[track_caller]
 pub fn never_repeats(call: &Call) {
@@ -27,7 +27,7 @@ fn never_stored() {
         project.write("a.c", format!("{as_fails}int a = nothing;\n"));
         project.call(&cache, &format!("{tool} -pipe -c a.c -o a.o")).check();
     }
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), project());
         never_repeats(&project.call(&cache, &format!("{tool} -c missing.c -o a.o")));
         never_repeats(&project.call(&cache, &format!("{tool} --no-such-option -c a.c -o a.o")));
@@ -157,7 +157,7 @@ fn full_disks() {
     let rust_lines = ["--emit=dep-info,link", "--emit=dep-info,metadata --error-format=json"];
     // This one succeeds.
     let question = "--crate-type lib --emit=dep-info ok.rs -o full/a.d";
-    for tool in tools::present(ALL).into_iter().map(str::to_owned).chain(bin) {
+    for tool in tools::of_each_family().into_iter().map(str::to_owned).chain(bin) {
         let (cache, project) = (rustc::cache(), Project::with(&[("full/keep", "")]));
         let is_rust = tool.ends_with("rustc");
         let source = if is_rust { "a.rs" } else { source_of(&tool) };

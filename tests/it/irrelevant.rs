@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::cache::{Cache, Outcome};
 use crate::call::Through;
 use crate::project::Project;
-use crate::tools::{self, ALL, C, CXX};
+use crate::tools::{self, C, CXX};
 
 const HIT: Outcome = Outcome::InvocationHit;
 const LINE: &str = "-c a.c -o a.o";
@@ -99,7 +99,7 @@ fn a_setting_in_the_file_and_in_the_environment_have_one_key() {
 
 #[test]
 fn another_home() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (mut cache, project) = (Cache::new(), hello());
         let line = format!("{tool} {LINE}");
         assert_eq!(compile(&cache, &project, &line), Outcome::Miss);
@@ -432,7 +432,7 @@ fn files_of_equal_content_that_are_included_once() {
         "touch -r x/h.h y/h.h",
     ];
     for tool in tools::present(C) {
-        for way in ways {
+        for way in tools::some_of(ways, tool) {
             let (cache, project) = (Cache::new(), equal_headers(&format!("{way}{COUNTING}")));
             if way.is_empty() {
                 let source = "#import \"x/h.h\"\n#import \"y/h.h\"\nint n = N;\n";
@@ -484,7 +484,7 @@ fn files_of_equal_content_that_a_macro_marks() {
 /// it comes to lead somewhere.
 #[test]
 fn a_link_that_leads_nowhere() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::new());
         project.write("a.c", "#include <h.h>\nint a(void) { return H; }\n");
         project.write("two/h.h", "#define H 2\n");

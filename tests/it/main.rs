@@ -31,6 +31,7 @@ mod doctor;
 mod elsewhere;
 mod emscripten;
 mod emscripten_inputs;
+mod emscripten_places;
 mod events;
 mod explain;
 mod export;

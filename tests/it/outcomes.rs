@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use crate::cache::{Cache, Outcome};
 use crate::call::{StdIn, Through};
 use crate::project::Project;
-use crate::tools::{self, ALL, C};
+use crate::tools::{self, C};
 
 const HELLO: &[(&str, &str)] = &[
     ("a.c", "#include \"h.h\"\nint a = H;\n"),
@@ -21,7 +21,7 @@ fn passed(reason: &str) -> Outcome {
 
 #[test]
 fn a_miss_then_hits() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let call = project.call(&cache, &format!("{tool} -c a.c -o a.o"));
         call.check().expect(&Outcome::Miss);
@@ -154,7 +154,7 @@ fn an_unknown_tool_that_asks_for_the_local_time() {
 
 #[test]
 fn failures_are_the_tools() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a = ;\n")]));
         let call = project.call(&cache, &format!("{tool} -MD -c a.c -o a.o"));
         call.check().expect(&Outcome::ToolFailure);
@@ -270,7 +270,7 @@ fn settings_of_the_file() {
 
 #[test]
 fn a_touched_file_is_a_portable_hit_and_then_an_invocation_hit() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for touched in ["a.c", "h.h"] {
             let (cache, project) = (Cache::new(), Project::with(HELLO));
             let call = project.call(&cache, &format!("{tool} -MD -g -c a.c -o a.o"));
@@ -284,7 +284,7 @@ fn a_touched_file_is_a_portable_hit_and_then_an_invocation_hit() {
 
 #[test]
 fn an_edit_and_back_again() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let call = project.call(&cache, &format!("{tool} -c a.c -o a.o"));
         for (round, header) in ["#define H 1\n", "#define H 2\n"].iter().cycle().take(6).enumerate()
@@ -302,7 +302,7 @@ fn an_edit_and_back_again() {
 
 #[test]
 fn another_path_variable() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (mut cache, project) = (Cache::new(), Project::with(HELLO));
         let line = format!("{tool} -c a.c -o a.o");
         project.call(&cache, &line).check().expect(&Outcome::Miss);
@@ -316,7 +316,7 @@ fn another_path_variable() {
 
 #[test]
 fn variables_that_nobody_asks_for() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let line = format!("{tool} -c a.c -o a.o");
         project.call(&cache, &line).check().expect(&Outcome::Miss);
@@ -328,7 +328,7 @@ fn variables_that_nobody_asks_for() {
 
 #[test]
 fn the_jobserver_of_make_does_not_count() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let line = format!("{tool} -c a.c -o a.o");
         project.call(&cache, &line).env("MAKEFLAGS", "-j1").check().expect(&Outcome::Miss);
@@ -366,7 +366,7 @@ fn versioned_names() {
 
 #[test]
 fn a_tool_by_its_path() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let call =
             project.call(&cache, &format!("{} -c a.c -o a.o", tools::path_of(tool).display()));
@@ -377,7 +377,7 @@ fn a_tool_by_its_path() {
 
 #[test]
 fn masquerade_by_symlink_and_by_copy() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         for by_copy in [false, true] {
             let (mut cache, project) = (Cache::new(), Project::with(HELLO));
             let bin = cache.root().join("bin");
@@ -532,7 +532,7 @@ fn no_daemon() {
 /// `make -j` gives its first child the real standard input and the others a broken one, as it comes.
 #[test]
 fn standard_input_that_is_not_read_does_not_count() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(HELLO));
         let line = format!("{tool} -c a.c -o a.o");
         project.call(&cache, &line).check().expect(&Outcome::Miss);

@@ -216,7 +216,8 @@ fn play_with(
     setup: impl Fn(&mut Scene),
     change: impl Fn(&mut Scene),
 ) {
-    let tools = tools::present(tool_names);
+    let tools =
+        if tool_names == tools::ALL { tools::of_each_family() } else { tools::present(tool_names) };
     let runs = tools.into_iter().flat_map(|tool| [(tool, false), (tool, true)]);
     for (tool, is_trusted) in runs {
         let mut scene = Scene::new(tool);

@@ -7,8 +7,7 @@ use crate::call::Call;
 use crate::project::Project;
 
 /// Where the same files lie; the last one is in the first one.
-pub const PLACES: [&str; 4] =
-    ["one", "second/place", "a/much/longer/directory/than/those", "one/inside"];
+pub const PLACES: [&str; 3] = ["one", "second/place", "one/inside/and/at/greater/depth"];
 
 /// A cache, and the same files in each place.
 pub struct Scene {
@@ -113,7 +112,7 @@ pub fn line_of(tool: &str, options: &str) -> String {
 
 /// The maps of a place for a tool that runs in `directory`.
 pub fn maps(tool: &str, place: &Path, directory: &Path) -> Vec<String> {
-    let options: &[_] = if tool.contains("clang") {
+    let options: &[_] = if tool.contains("clang") || tool.starts_with("em") {
         &[("-fdebug-prefix-map", "/proc/self/cwd"), ("-fmacro-prefix-map", ".")]
     } else {
         &[("-ffile-prefix-map", ".")]

@@ -100,7 +100,7 @@ fn outputs_that_are_never_the_same() {
 
 /// What is at the output's place before: each time a miss, then a hit, each like the bare tool's.
 fn over(prepare: impl Fn(&Project), args: &str, expect_hit: bool) {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), project());
         let source = if tool.contains("++") { "a.cc" } else { "a.c" };
         let line = format!("{tool} {}", args.replace("SOURCE", source));
@@ -188,7 +188,7 @@ fn over_a_hard_linked_depfile() {
 #[test]
 fn over_a_directory() {
     let (cache, project) = (Cache::new(), project());
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let line = format!("{tool} -c a.c -o a.o");
         project.call(&cache, &line).check();
         project.remove("a.o");
@@ -202,7 +202,7 @@ fn over_a_directory() {
 #[test]
 fn into_a_directory_that_is_not_there() {
     let (cache, project) = (Cache::new(), project());
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let line = format!("{tool} -c a.c -o new/a.o");
         project.mkdir("new");
         project.call(&cache, &line).check();
@@ -214,7 +214,7 @@ fn into_a_directory_that_is_not_there() {
 
 #[test]
 fn under_a_narrow_umask() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), project());
         let line = format!("{tool} -MD -c a.c -o a.o");
         project.call(&cache, &line).umask(Some(0o077)).check().expect(&Outcome::Miss);
@@ -229,7 +229,7 @@ fn under_a_narrow_umask() {
 /// The cache's own copy must survive what a build does to its outputs.
 #[test]
 fn an_output_that_is_edited_in_place() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), project());
         let line = format!("{tool} -c a.c -o a.o");
         for _ in 0..3 {

@@ -48,7 +48,7 @@ cases! {
 /// A silent compile is one result, whatever it would have spoken to.
 #[test]
 fn silence_is_the_same_everywhere() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a;\n")]));
         let line = format!("{tool} -c a.c -o a.o");
         let call =
@@ -64,7 +64,7 @@ fn silence_is_the_same_everywhere() {
 /// Terminals of other sizes; some compilers do not care.
 #[test]
 fn a_narrower_terminal() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(&[("a.c", WIDE)]));
         let line = format!("{tool} -Wall -c a.c -o a.o");
         for columns in [120, 50, 120, 0] {
@@ -90,7 +90,7 @@ fn order_of_one_pipe() {
 /// Errors are the tool's, on a terminal as well; the first two are not served.
 #[test]
 fn errors_on_a_terminal() {
-    for tool in tools::present(ALL) {
+    for tool in tools::of_each_family() {
         let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a = nothing;\n")]));
         let line = format!("{tool} -c a.c -o a.o");
         for _ in 0..2 {

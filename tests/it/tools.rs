@@ -50,6 +50,11 @@ pub fn of_each_family() -> Vec<&'static str> {
     present(if long() { ALL } else { &["gcc", "clang++"] })
 }
 
+/// All cases for gcc, and each second for another driver; all in the longer variants.
+pub fn some_of<T>(all: impl IntoIterator<Item = T>, tool: &str) -> impl Iterator<Item = T> {
+    all.into_iter().step_by(if is_gcc(tool) || long() { 1 } else { 2 })
+}
+
 pub fn is_gcc(tool: &str) -> bool {
     tool.starts_with('g')
 }

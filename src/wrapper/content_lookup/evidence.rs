@@ -88,7 +88,7 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
     }
 
     /// `PATH` may differ, since its searches are repeated; so may a `PWD` that did not name the working directory then and does
-    /// not now, since no tool makes anything of such a one.
+    /// not now, since no tool makes anything of such a one. Scripts may.
     fn is_same_variable(&mut self, record: &Record<'a>, variable: &Variable) -> bool {
         let name = record.string(variable.name).unwrap_or_default();
         if record.has(record::STAMPS_ONLY) || !is_searched(name) {
@@ -96,9 +96,12 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
         }
         let directory = self.now.command.directory();
         let value = self.now.environment.value(name.to_bytes());
+        let walked =
+            || record.variables().flatten().any(|it| it.flags & record::WHOLE_ENVIRONMENT != 0);
         name == c"PATH"
             || variable.flags & record::NAMES_DIRECTORY == 0
                 && !value.is_some_and(|value| names_directory(value, directory))
+                && !walked()
     }
 
     fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool {
