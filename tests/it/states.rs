@@ -35,7 +35,7 @@ fn two_rounds(line: &str, outputs: &[&str], states: usize, write: impl Fn(&Proje
             for name in outputs {
                 project.remove(name);
             }
-            assert_eq!(seen, Some(run(Command::new(tool))), "{line}, state {state}");
+            assert_eq!(seen, Some(run(cache.command(tool))), "{line}, state {state}");
         }
     }
 }
