@@ -250,6 +250,7 @@ fn portable_look_ups(criterion: &mut Criterion) {
             environment: &environment,
             policy: &policy,
             places,
+            project: None,
             content_key,
             is_repeatable: true,
         };

@@ -1,4 +1,4 @@
-//! The user's settings: the environment over `config.toml` over the defaults.
+//! The settings: the environment over the project's `ibid.toml` over the user's `config.toml` over the defaults.
 //!
 //! It never prints and never fails: what cannot be understood is left at the next best value and becomes one line of
 //! [`Config::problems`], which `ibid config` shows and a compile ignores. Read next: `env.rs`, `cli/config.rs`.
@@ -12,13 +12,15 @@ use toml_edit::{DocumentMut, Item, Value};
 use crate::env;
 
 mod nearest;
+mod project;
 mod remote;
 mod values;
 
 pub use nearest::{distance, nearest};
+pub use project::ProjectFile;
 pub use remote::Remote;
 use values::{absolute, show_size, switch};
-pub use values::{parse_size, toml_problem};
+pub use values::{parse_size, replace_file, toml_problem};
 
 /// What the cache may hold if nobody says otherwise.
 pub const DEFAULT_MAX_SIZE_BYTES: u64 = 10_000_000_000;
@@ -52,6 +54,8 @@ pub struct Config {
     pub tools: Vec<String>,
     /// Where the configuration file is, or would be.
     pub config_path: Option<PathBuf>,
+    /// The project's own file, if it has one.
+    pub project: Option<ProjectFile>,
     /// What could not be understood, one line each.
     pub problems: Vec<String>,
     /// Where each value comes from, in the order of [`SETTINGS`].
@@ -65,6 +69,8 @@ pub enum Origin {
     Default,
     /// The settings file.
     File,
+    /// The project's file.
+    Project,
     /// Its variable.
     Environment,
 }
@@ -214,6 +220,7 @@ pub fn load() -> Config {
     if let Some(path) = config.config_path.clone() {
         config.apply_file(&path);
     }
+    config.apply_project();
     config.apply_environment();
     config
 }
@@ -234,6 +241,7 @@ impl Config {
             remotes: Vec::new(),
             tools: Vec::new(),
             config_path: None,
+            project: None,
             problems: Vec::new(),
             origins: [Origin::Default; SETTINGS.len()],
         }

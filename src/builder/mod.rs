@@ -22,6 +22,7 @@ mod mapped_crate;
 pub mod path_walker;
 pub mod place;
 pub mod places;
+pub mod project;
 pub mod record_builder;
 mod refusal;
 pub mod root;

@@ -10,7 +10,9 @@ use toml_edit::{DocumentMut, Item};
 
 use super::BAD_USAGE;
 use super::args::{ConfigAction, ConfigArgs as Asked};
-use crate::config::{self, Config, Origin, SETTINGS, Setting, toml_problem, unknown_key};
+use crate::config::{
+    self, Config, Origin, SETTINGS, Setting, replace_file, toml_problem, unknown_key,
+};
 use crate::env;
 
 /// Runs it.
@@ -48,6 +50,7 @@ fn origin(config: &Config, setting: Setting) -> &'static str {
     match config.origin(setting) {
         Origin::Environment => setting.variable,
         Origin::File => "settings file",
+        Origin::Project => "project file",
         Origin::Default => "default",
     }
 }
@@ -59,6 +62,9 @@ fn list(config: &Config, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::
     };
     writeln!(stdout, "cache directory   {}", shown(&config.cache_dir))?;
     writeln!(stdout, "settings file     {}", shown(&config.config_path))?;
+    if let Some(project) = &config.project {
+        writeln!(stdout, "project file      {}", project.path.display())?;
+    }
     writeln!(stdout)?;
     for setting in SETTINGS {
         let value = config.show(*setting);
@@ -106,10 +112,12 @@ fn change(
     };
     let mut document = read(path)?;
     if edit(&mut document) {
-        write(path, &document.to_string()).map_err(|error| about(path, &error))?;
+        replace_file(path, &document.to_string()).map_err(|error| about(path, &error))?;
     }
     if env::get_nonempty(setting.variable).is_some() {
         writeln!(stderr, "ibid: note: {} is set and wins over the file", setting.variable)?;
+    } else if let (Origin::Project, Some(project)) = (config.origin(setting), &config.project) {
+        writeln!(stderr, "ibid: note: {} says it here, and wins", project.path.display())?;
     }
     Ok(0)
 }
@@ -126,15 +134,4 @@ fn read(path: &Path) -> io::Result<DocumentMut> {
 
 fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// Replaces the file in one step, through a symlink if it is one.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    let new = path.with_extension(format!("toml.{}", std::process::id()));
-    fs::write(&new, text)?;
-    fs::rename(&new, &path).inspect_err(|_| drop(fs::remove_file(&new)))
 }

@@ -215,6 +215,9 @@ fn settings(config: &Config) -> Vec<Finding> {
         let found = file.map_or_else(none, |file| file.display().to_string());
         findings.push(finding(Mark::Ok, "settings", found));
     }
+    findings.extend(config.project.iter().map(|project| {
+        finding(Mark::Ok, "settings", format!("of this project: {}", project.path.display()))
+    }));
     findings
 }
 

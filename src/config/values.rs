@@ -1,9 +1,10 @@
 //! The values of settings: sizes, switches, the log's place. What is refused is refused with what to write instead.
 //!
-//! Nothing is looked up here. Read next: `config.rs`.
+//! Only [`replace_file`] touches a file. Read next: `config.rs`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use toml_edit::Item;
 
@@ -130,6 +131,17 @@ pub fn toml_problem(path: &Path, text: &str, error: &toml_edit::TomlError) -> St
     let line = before.matches('\n').count() + 1;
     let what = error.message().lines().map(str::trim).collect::<Vec<_>>().join(", ");
     format!("{} line {line}: {what}", path.display())
+}
+
+/// Replaces a settings file in one step, through a symlink if it is one.
+pub fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let new = path.with_extension(format!("toml.{}", std::process::id()));
+    fs::write(&new, text)?;
+    fs::rename(&new, &path).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 #[cfg(test)]

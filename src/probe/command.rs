@@ -60,8 +60,9 @@ pub fn base_name(path: &CStr) -> &CStr {
     bytes.get(from..).and_then(|base| CStr::from_bytes_until_nul(base).ok()).unwrap_or(path)
 }
 
-/// What the key for the look-up by stamps is the hash of, before the command's own bytes.
-const DIRECT: &[u8] = b"ibid invocation";
+/// What the key for the look-up by stamps is the hash of, before the command's own bytes. The number tells records apart that
+/// do not say which settings their project had.
+const DIRECT: &[u8] = b"ibid invocation 2";
 
 /// What is known of standard input without a look at what is there now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

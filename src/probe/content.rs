@@ -115,6 +115,11 @@ impl<'a, F: FnOnce() -> Option<(Cold<'a>, &'a mut [u8])>> Evidence<'a> for Conte
         self.keep(record, at, input).is_some()
     }
 
+    #[inline]
+    fn heeds_project(&self) -> bool {
+        true
+    }
+
     /// Loaded when it is asked for first.
     fn cold(&mut self) -> Option<Cold<'a>> {
         if let Some(load) = self.load.take() {

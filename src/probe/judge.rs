@@ -23,6 +23,8 @@ pub trait Evidence<'a> {
     fn is_same_variable(&mut self, record: &Record<'a>, variable: &Variable) -> bool;
     /// Whether input number `at`, whose stamp is another one, counts as the recorded one.
     fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool;
+    /// Whether it counts which settings the project has: not where the key holds what they come to.
+    fn heeds_project(&self) -> bool;
     /// The record's cold part.
     fn cold(&mut self) -> Option<Cold<'a>>;
     /// By what a record is true of which each part is: what only all parts together show is judged here.
@@ -172,13 +174,21 @@ fn judge_input<'a>(
         |now: Result<FileState, Errno>| now.is_ok_and(|s| s.stat.stamp() == input.stamp);
     let is_of_its_kind = |now: Result<FileState, Errno>| now.is_ok_and(|s| s.mode == input.mode);
     let (agrees, difference) = match input.kind {
-        record::CONTENT | record::REMADE | record::METADATA | record::ANSWERS => {
-            (is_as_stamped(evidence.stat(path)), Difference::Input(path))
-        }
+        record::CONTENT
+        | record::REMADE
+        | record::METADATA
+        | record::ANSWERS
+        | record::PROJECT_FILE => (is_as_stamped(evidence.stat(path)), Difference::Input(path)),
         record::LINK => (is_as_stamped(evidence.lstat(path)), Difference::Link(path)),
-        record::EXISTS => (is_of_its_kind(evidence.lstat(path)), Difference::Existence(path)),
+        record::EXISTS | record::PROJECT_ROOT => {
+            (is_of_its_kind(evidence.lstat(path)), Difference::Existence(path))
+        }
         record::LEADS => (is_of_its_kind(evidence.stat(path)), Difference::Existence(path)),
         record::LISTING => (is_as_stamped(evidence.stat(path)), Difference::Listing(path)),
+        record::NO_PROJECT_FILE => {
+            let errno = evidence.stat(path).err().map(|it| it.raw_os_error().cast_unsigned());
+            (errno == Some(input.mode), Difference::Appeared(path))
+        }
         _ => (false, Difference::Damaged),
     };
     if agrees { Ok(()) } else { Err(difference) }
@@ -211,7 +221,7 @@ fn judge_directories<'a>(
             _ => return Err(Difference::Existence(path)),
         }
         let cold = evidence.cold().ok_or(Difference::Damaged)?;
-        judge_names(path, &cold, directory.names)?;
+        judge_names(path, &cold, directory.names, evidence.heeds_project())?;
     }
     Ok(())
 }
@@ -226,7 +236,8 @@ fn became_link(record: &Record<'_>, path: &CStr, now: Result<FileState, Errno>) 
     now.is_ok_and(|state| state.is_symlink()) && !record.inputs().any(was_link)
 }
 
-/// Judges all names of `directory` one by one: each must lead nowhere, or be a directory if it ends in a slash.
+/// Judges all names of `directory` one by one: each must lead nowhere, or be a directory if it ends in a slash. Those of a
+/// project's settings begin with one.
 ///
 /// Out of line: its buffer would be two pages more for every hit's stack.
 #[inline(never)]
@@ -234,10 +245,14 @@ pub fn judge_names<'a>(
     directory: &'a CStr,
     cold: &Cold<'a>,
     names: Span,
+    heeds_project: bool,
 ) -> Result<(), Difference<'a>> {
     let mut buffer = [0u8; PATH_BYTES_MAX + 256];
     for name in cold.names(names) {
         let name = name.ok_or(Difference::Damaged)?;
+        if !heeds_project && name.to_bytes().starts_with(b"/") {
+            continue;
+        }
         let (bytes, is_directory) = match name.to_bytes().strip_suffix(b"/") {
             Some(bytes) => (bytes, true),
             None => (name.to_bytes(), false),

@@ -21,6 +21,7 @@ mod difference;
 mod environment;
 pub mod event;
 pub mod judge;
+pub mod project;
 pub mod settings;
 
 use command::{Call, Command};
@@ -181,11 +182,26 @@ pub fn before_libc(start: Start, arena: &mut [u8], delivered: impl FnOnce(u8)) -
         return None;
     }
     // Never closed: the process ends here or runs the tool, and unmapping takes longer than the kernel's own sweep.
-    let (settings, arena) = Settings::read(&environment, arena)?;
+    let (user, arena) = Settings::read(&environment, arena)?;
+    let settings = user.under(&environment);
     let directory = cache_directory(&environment, arena)?;
     let cache = ManuallyDrop::new(Cache::open(directory, settings.is_shared)?);
     let (command, arena) = Command::new(start, call, &settings, arena)?;
-    Some(look(&cache, &command, &environment, arena, delivered))
+    let delivered = Cell::new(Some(delivered));
+    let tell = |status| delivered.take().into_iter().for_each(|delivered| delivered(status));
+    let answer = look(&cache, &command, &environment, arena, tell);
+    if answer != Answer::Miss {
+        return Some(answer);
+    }
+    // The records of a project with settings of its own stand under another key, if these change bytes; each holds its file.
+    let Some(of_project) = user.of_project(command.directory(), arena) else { return Some(answer) };
+    let (of_project, arena) = of_project?;
+    let of_project = of_project.under(&environment);
+    if of_project == settings {
+        return Some(answer);
+    }
+    let (command, arena) = Command::new(start, call, &of_project, arena)?;
+    Some(look(&cache, &command, &environment, arena, tell))
 }
 
 /// `IBID_DIR`, else `$XDG_CACHE_HOME/ibid`, else `$HOME/.cache/ibid`.

@@ -6,13 +6,13 @@
 use core::ffi::CStr;
 
 use super::environment::Environment;
-use super::joined;
+use super::{joined, project};
 use crate::shm::raw::{self, AsFd, Errno};
 
 /// The longest settings file that is read here.
 const FILE_BYTES_MAX: usize = 16 << 10;
 
-/// What the settings come to: the environment over the file over the defaults.
+/// What the settings come to: the environment over the project's file over the user's over the defaults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settings<'a> {
     /// The project's root, as it is written; empty if nobody names one.
@@ -24,23 +24,40 @@ pub struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// Those of this process. The file is read into `buffer`, of which the rest is given back; `None`: the wrapper must
+    /// Those of the user's file, which is read into `buffer`, of which the rest is given back; `None`: the wrapper must
     /// look, because of what a setting says or because it was not understood.
     pub fn read(
         environment: &Environment,
         buffer: &'a mut [u8],
     ) -> Option<(Settings<'a>, &'a mut [u8])> {
-        let opened = path(environment, buffer).map(raw::open_read);
-        let len = match opened {
-            None | Some(Err(Errno::NOENT | Errno::NOTDIR)) => 0,
-            Some(Ok(file)) => {
-                let room = buffer.get_mut(..FILE_BYTES_MAX)?;
-                raw::read_all(file.as_fd(), room).ok().filter(|len| *len < FILE_BYTES_MAX)?
-            }
+        let (text, rest) = match path(environment, buffer).map(raw::open_read) {
+            None | Some(Err(Errno::NOENT | Errno::NOTDIR)) => (&[][..], buffer),
+            Some(Ok(file)) => whole(&file, buffer)?,
             Some(Err(_)) => return None,
         };
-        let (text, rest) = buffer.split_at_mut_checked(len)?;
-        Some((Settings::parse(text)?.under(environment), rest))
+        Some((Settings::default().parse(text, None)?, rest))
+    }
+
+    /// The same with those of the project in which `directory` lies over it, as [`Settings::read`] gives them; the outer `None`: there
+    /// is no such file.
+    #[inline(never)]
+    pub fn of_project(
+        self,
+        directory: &[u8],
+        buffer: &'a mut [u8],
+    ) -> Option<Option<(Settings<'a>, &'a mut [u8])>> {
+        let mut is_regular = false;
+        let len_bytes = project::find(directory, buffer, |_, seen| {
+            is_regular = matches!(seen, project::Seen::File(state) if state.is_regular());
+        })?;
+        let (path, rest) = buffer.split_at_mut_checked(len_bytes)?;
+        Some(CStr::from_bytes_with_nul(path).ok().filter(|_| is_regular).and_then(|path| {
+            let file = raw::open_read(path).ok()?;
+            let (text, rest) = whole(&file, rest)?;
+            let path = path.to_bytes();
+            let slash = path.iter().rposition(|byte| *byte == b'/')?;
+            Some((self.parse(text, path.get(..slash))?, rest))
+        }))
     }
 
     /// The same with the variables of `environment` over it.
@@ -54,9 +71,10 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// What a settings file says; `None` if that is for the wrapper to find out, or to heed.
-    fn parse(text: &[u8]) -> Option<Settings<'_>> {
-        let mut settings = Settings::default();
+    /// The same with what a settings file says over it, which is that of a project if its directory is given; `None` if that is
+    /// for the wrapper to find out, or to heed.
+    fn parse(self, text: &'a [u8], project: Option<&'a [u8]>) -> Option<Settings<'a>> {
+        let mut settings = self;
         let mut seen = 0u32;
         let mut table: Option<Table> = None;
         for line in text.split(|byte| *byte == b'\n') {
@@ -85,7 +103,10 @@ impl<'a> Settings<'a> {
                 return None;
             }
             seen |= 1 << at;
-            settings.apply(key, value)?;
+            match project {
+                None => settings.apply(key, value)?,
+                Some(directory) => settings.apply_in_project(key, value, directory)?,
+            }
         }
         Some(settings)
     }
@@ -104,6 +125,28 @@ impl<'a> Settings<'a> {
         }
         Some(())
     }
+
+    fn apply_in_project(
+        &mut self,
+        key: &[u8],
+        value: Value<'a>,
+        directory: &'a [u8],
+    ) -> Option<()> {
+        match (key, value) {
+            (b"root", Value::Text(b".")) => self.root = directory,
+            (b"root" | b"remap", value) => return self.apply(key, value),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// The bytes of a file, and what is left of the buffer; `None` if it is too long.
+fn whole<'b>(file: &raw::Handle, buffer: &'b mut [u8]) -> Option<(&'b [u8], &'b mut [u8])> {
+    let room = buffer.get_mut(..FILE_BYTES_MAX)?;
+    let len = raw::read_all(file.as_fd(), room).ok().filter(|len| *len < FILE_BYTES_MAX)?;
+    let (text, rest) = buffer.split_at_mut_checked(len)?;
+    Some((text, rest))
 }
 
 /// All keys of the settings file.

@@ -181,6 +181,18 @@ pub const REMADE: u32 = 6;
 /// As [`CONTENT`], of the loader's cache: with another stamp it counts as the same if it gives the recorded answers (see
 /// [`Search`]).
 pub const ANSWERS: u32 = 7;
+/// A project's settings file, or a file on the way to it that may make a directory the root: `stat` gives the stamp. This and the two
+/// that follow count only for a look-up that does not know what the project's settings come to; they stand behind all others.
+pub const PROJECT_FILE: u32 = 8;
+/// Where no settings file of a project is; the mode is the error number.
+pub const NO_PROJECT_FILE: u32 = 9;
+/// What makes a directory the project's root: existence and type count.
+pub const PROJECT_ROOT: u32 = 10;
+
+/// Whether an input is one of [`PROJECT_FILE`] and its kin.
+pub fn is_of_project(kind: u32) -> bool {
+    matches!(kind, PROJECT_FILE | NO_PROJECT_FILE | PROJECT_ROOT)
+}
 
 /// A directory: as long as its stat is unchanged, the names recorded as missing in it are still missing.
 #[repr(C)]
@@ -191,7 +203,8 @@ pub struct Directory {
     /// Its stamp after the tool had ended.
     pub stamp: Stamp,
     /// In the cold part: the names, each ended by a NUL; `len` counts names. A name that ends in a slash must be a
-    /// directory and no symlink, any other one must be absent.
+    /// directory and no symlink, any other one must be absent. One that begins with a slash is as [`PROJECT_ROOT`] or
+    /// [`NO_PROJECT_FILE`].
     pub names: Span,
 }
 

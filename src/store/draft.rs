@@ -261,7 +261,7 @@ impl Draft {
             field(variable.name.to_bytes());
             field(variable.value.as_ref().map_or(&[][..], |value| value));
         }
-        for input in &self.inputs {
+        for input in self.inputs.iter().filter(|input| !record::is_of_project(input.kind)) {
             field(input.path.to_bytes());
             field(&input.mode.to_le_bytes());
             field(&input.digest);

@@ -182,8 +182,9 @@ impl Found {
             None => (Cause::FileAppeared, name),
         };
         let directory = directory.to_bytes();
-        let slash: &[u8] =
-            if directory.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
+        // That of a project's settings begins with a slash.
+        let has_slash = directory.is_empty() || directory.ends_with(b"/") || name.starts_with(b"/");
+        let slash: &[u8] = if has_slash { b"" } else { b"/" };
         Found { cause, what: [directory, slash, name].concat() }
     }
 }
@@ -300,6 +301,10 @@ mod tests {
         let path = |cause, what: &str| Found { cause, what: what.as_bytes().into() };
         assert_eq!(found(Difference::Input(c"a.h")), path(Cause::FileChanged, "a.h"));
         assert_eq!(found(Difference::NameIn(c"/i", c"a.h")), path(Cause::FileAppeared, "/i/a.h"));
+        assert_eq!(
+            found(Difference::NameIn(c"/p", c"/i.toml")),
+            path(Cause::FileAppeared, "/p/i.toml")
+        );
         assert_eq!(found(Difference::NameIn(c"", c"a.h")), path(Cause::FileAppeared, "a.h"));
         assert_eq!(found(Difference::NameIn(c"/", c"i/")), path(Cause::FileGone, "/i"));
         assert_eq!(found(Difference::Variable(c"")), Found::plain(Cause::Environment));

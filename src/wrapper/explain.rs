@@ -155,7 +155,10 @@ fn describe(difference: Difference<'_>) -> String {
         Difference::Listing(path) => format!("directory {} may have another listing", show(path)),
         Difference::Appeared(path) => format!("{} is new: it was looked for in vain", show(path)),
         Difference::NameIn(directory, name) => {
-            let path = Path::new(OsStr::from_bytes(directory.to_bytes())).join(show(name));
+            // That of a project's settings begins with a slash.
+            let shown = show(name);
+            let directory = Path::new(OsStr::from_bytes(directory.to_bytes()));
+            let path = directory.join(shown.trim_start_matches('/'));
             if name.to_bytes().ends_with(b"/") {
                 format!("{} is gone or of another kind", path.display())
             } else {

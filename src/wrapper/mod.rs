@@ -12,6 +12,7 @@ mod failure;
 pub mod history;
 mod log;
 mod plan;
+mod project;
 mod remap;
 mod remote;
 mod request;
@@ -226,16 +227,6 @@ impl Invocation {
         }
     }
 
-    /// Whether the settings name the tool, as it was called or by its whole path.
-    fn is_vouched_for(&self) -> bool {
-        let is_it = |name: &String| {
-            let is_whole = name.starts_with('/')
-                && self.program.canonicalize().is_ok_and(|path| path == *name);
-            self.tool() == name.as_str() || is_whole
-        };
-        self.config.tools.iter().any(is_it)
-    }
-
     /// Replaces this process by the tool; comes back only if that fails.
     fn become_tool(&self, why: impl std::fmt::Display) -> u8 {
         self.log.line(format_args!("passed through, {why}: {}", self.subject()));
@@ -437,7 +428,8 @@ impl Invocation {
         if !self.may_store(store) {
             return Err(NotStored::ReadOnly);
         }
-        let observation = observers.finish(ended);
+        let mut observation = observers.finish(ended);
+        self.add_project(&mut observation, step);
         self.log.line(format_args!(
             "observed {} inputs, {} absences, {} outputs",
             observation.inputs.len(),
@@ -471,7 +463,7 @@ impl Invocation {
             Ending::FirstFailure => return Ok(Stored::Noted),
             _ => builder,
         };
-        let draft = builder.build(absent)?;
+        let mut draft = builder.build(absent)?;
         self.log.line("record built");
         let elsewhere = step.elsewhere.as_ref();
         let compared = elsewhere.map(|other| compare(store, &step.request.command, other, &draft));
@@ -479,6 +471,7 @@ impl Invocation {
             self.log.line("a result from elsewhere differs from this one");
             store.count_error(InternalError::Audit);
         }
+        self.note_project(store, &mut draft, &step.request)?;
         let place = store.put_record(&draft).map_err(|error| {
             self.log.line(format_args!("not stored: {error}"));
             if let Some(counted) = error.counted() {

@@ -15,7 +15,7 @@ use crate::builder::likeness::Likeness;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::Places;
 use crate::compilers::{Policy, ShowsDirectory, StandardInput};
-use crate::config::{Config, Remap, Share};
+use crate::config::{Config, ProjectFile, Remap, Share};
 use crate::os::inherited;
 use crate::os::input::Source;
 use crate::probe::command::{Call, Command, KnownInput};
@@ -35,6 +35,8 @@ pub struct Request {
     pub source: Option<Source>,
     /// The places of which the tool is given maps.
     pub places: Places,
+    /// The settings file of the project, if it has one.
+    project: Option<ProjectFile>,
     content_key: OnceCell<[u8; 16]>,
 }
 
@@ -54,7 +56,8 @@ impl Request {
         }
         let content_key = OnceCell::new();
         let (environment, places) = (Environment(start), Places::default());
-        Some(Request { command, environment, source: None, places, content_key })
+        let project = config.project.clone();
+        Some(Request { command, environment, source: None, places, project, content_key })
     }
 
     /// Reads the source, if it comes by standard input, and makes it a part of the command; false if it cannot be read
@@ -101,12 +104,13 @@ impl Request {
 
     /// What the look-up by content looks for.
     pub fn wanted<'a>(&'a self, store: &Store, policy: &'a Policy) -> Wanted<'a> {
-        let Request { command, environment, places, .. } = self;
+        let Request { command, environment, places, project, .. } = self;
         Wanted {
             command,
             environment,
             policy,
             places,
+            project: project.as_ref().map(ProjectFile::stamped),
             content_key: self.content_key(store, policy),
             is_repeatable: policy.private_trees.is_empty(),
         }

@@ -61,6 +61,7 @@ mod other_caches;
 mod outcomes;
 mod parallel;
 mod places;
+mod project_settings;
 mod projects;
 mod read_only;
 mod registry_crates;

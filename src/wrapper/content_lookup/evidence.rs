@@ -105,6 +105,9 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
     }
 
     fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool {
+        if record::is_of_project(input.kind) {
+            return true;
+        }
         // The loader's cache counts by its answers, which `verdict` compares.
         if input.kind == record::ANSWERS {
             return self.now.libraries().is_some();
@@ -112,6 +115,10 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
         let Some(path) = record.string(input.path) else { return false };
         let Some(then) = self.draft.inputs.get(at) else { return false };
         !record.has(record::STAMPS_ONLY) && self.now.digest(path, input.kind) == Some(then.digest)
+    }
+
+    fn heeds_project(&self) -> bool {
+        false
     }
 
     fn cold(&mut self) -> Option<Cold<'a>> {

@@ -12,7 +12,10 @@ mod file_contents;
 mod refresh;
 mod relocate;
 
+use std::path::Path;
+
 use crate::builder::places::Places;
+use crate::builder::project;
 use crate::compilers::Policy;
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
@@ -20,6 +23,7 @@ use crate::probe::judge::{self, By, Difference, Environment};
 use crate::probe::{self, cold_part, hot_part};
 use crate::record::{Cold, Record};
 use crate::shm::segments::{Entry, Place};
+use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::draft::Draft;
 use crate::store::path_set::PathSet;
@@ -53,6 +57,8 @@ pub struct Wanted<'a> {
     pub policy: &'a Policy,
     /// The places of which the tool would be given maps.
     pub places: &'a Places,
+    /// The settings file of the project that was read, if it has one, and its state.
+    pub project: Option<(&'a Path, Stat)>,
     /// The key of the command's path sets.
     pub content_key: [u8; 16],
     /// Whether two runs of the tool write the same, so that results of other directories can be compared with its own.
@@ -99,7 +105,8 @@ pub fn look(store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByC
                     probe::count_hit(&store.cache, &mut event, &record);
                     if keep && now.refresh(&mut draft, is_elsewhere) == Some(true) {
                         // Failing costs the next look-up some time, nothing else.
-                        let _ = store.put_record(&draft);
+                        let _ = note_project(store, wanted, &mut draft)
+                            .and_then(|()| store.put_record(&draft).ok());
                     }
                     outcome = ByContent::Hit(record.status());
                     true
@@ -112,6 +119,11 @@ pub fn look(store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByC
         },
     );
     outcome
+}
+
+/// Notes in a record which settings file of its project counts.
+fn note_project(store: &Store, wanted: &Wanted, draft: &mut Draft) -> Option<()> {
+    project::note(draft, wanted.command.directory(), wanted.project, store.cache.access)
 }
 
 /// The exit status of a record that is true by content now; nothing is delivered. One that would be compared counts.
@@ -194,7 +206,8 @@ fn visit_if_true(
 ) -> Option<bool> {
     let (record, rest) = hot_part(entry, arena)?;
     let (cold, rest) = cold_part(entry, &record, rest)?;
-    let draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    project::leave_out(&mut draft);
     let (command, environment) = (now.command, now.environment);
     let is_moved = record.command() != Some(command.bytes());
     let encoded;
@@ -221,7 +234,8 @@ pub fn first_difference<R>(
     let mut arena = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
     let (record, rest) = hot_part(&entry, &mut arena)?;
     let (cold, _) = cold_part(&entry, &record, rest)?;
-    let draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    project::leave_out(&mut draft);
     let mut now = FileContents::new(store, command, environment);
     let mut evidence = Reading::new(&mut now, &draft, cold);
     Some(tell(judge::judge(&record, command, environment, &mut evidence)))

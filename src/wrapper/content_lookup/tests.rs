@@ -156,7 +156,15 @@ impl Scene {
             panic!("gcc can be cached")
         };
         let (policy, is_repeatable) = (&policy, true);
-        let wanted = Wanted { command, environment, policy, places, content_key, is_repeatable };
+        let wanted = Wanted {
+            command,
+            environment,
+            policy,
+            places,
+            project: None,
+            content_key,
+            is_repeatable,
+        };
         let is_true = is_true(store, &wanted, arena).is_some();
         (probed.expect("the record is there"), is_true)
     }
