@@ -65,10 +65,10 @@ pub enum SubcommandArgs {
     Monitor,
     /// Show or change the settings
     Config(ConfigArgs),
-    /// Make symlinks to ibid, named like the compilers on PATH
+    /// Make symlinks to ibid, named like the compilers on PATH; or set up cargo or cmake
     Install(Install),
-    /// Remove the symlinks that `install` made
-    Uninstall(Install),
+    /// Remove what `install` made
+    Uninstall(Uninstall),
     /// Show cold and warm compiles with the compilers of this machine, in a temporary cache
     Demo,
     /// Print the completion script for a shell
@@ -274,11 +274,35 @@ pub enum ConfigAction {
     },
 }
 
-/// `install [DIR]`, `uninstall [DIR]`
+/// `install [DIR]`, `install --cargo`, `install --cmake`
 #[derive(Debug, Args)]
 pub struct Install {
     /// The directory of the symlinks [default: ~/.local/lib/ibid]
+    #[arg(conflicts_with_all = ["cargo", "cmake"])]
     pub dir: Option<PathBuf>,
+    /// Write ibid as `build.rustc-wrapper` into your cargo configuration, after asking
+    #[arg(long, conflicts_with = "cmake")]
+    pub cargo: bool,
+    /// Print presets for cmake, such as CMakeUserPresets.json holds
+    #[arg(long)]
+    pub cmake: bool,
+    /// Of --cargo: do not ask
+    #[arg(long, requires = "cargo")]
+    pub yes: bool,
+}
+
+/// `uninstall [DIR]`, `uninstall --cargo`
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    /// The directory of the symlinks [default: ~/.local/lib/ibid]
+    #[arg(conflicts_with = "cargo")]
+    pub dir: Option<PathBuf>,
+    /// Take ibid out of your cargo configuration, after asking
+    #[arg(long)]
+    pub cargo: bool,
+    /// Of --cargo: do not ask
+    #[arg(long, requires = "cargo")]
+    pub yes: bool,
 }
 
 /// `completions SHELL`

@@ -84,7 +84,7 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     if works && !asked.quick {
         findings.extend(self_test::compilers(&config));
     }
-    findings.extend(builds::all());
+    findings.extend(builds::all(&config));
 
     let has = |mark| findings.iter().any(|finding| finding.mark == mark);
     let (can_cache, is_refused) = (!has(Mark::Fail), has(Mark::Refused));

@@ -1,6 +1,10 @@
 //! `ibid install [DIR]`: symlinks to ibid that are named like the compilers and archivers on `PATH`; `ibid uninstall [DIR]` removes them.
 //!
-//! Neither replaces or removes anything that is not a symlink to ibid. Read next: README.md, "Masquerade".
+//! With `--cargo` or `--cmake` they set up these instead (`install/builds.rs`).
+//!
+//! Neither replaces or removes anything that is not a symlink to ibid. Read next: docs/set-up.md.
+
+mod builds;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -9,7 +13,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::args::Install;
+use super::args::{Install, Uninstall};
 use super::on_path;
 use crate::builder::search;
 use crate::compilers::{compiles_c, copies_objects, is_launched, is_launcher};
@@ -20,6 +24,12 @@ pub const COMPILERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++"];
 
 /// Makes the symlinks and prints the line for the shell's profile.
 pub fn run(asked: &Install, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    if asked.cargo {
+        return builds::cargo(asked.yes, stdout, stderr);
+    }
+    if asked.cmake {
+        return builds::cmake(stdout);
+    }
     let Some(dir) = asked.dir.clone().or_else(default_dir) else {
         writeln!(stderr, "ibid: no place for the symlinks: HOME is not set, name a directory")?;
         return Ok(1);
@@ -64,7 +74,7 @@ fn show_lines(dir: &Path, ibid: &Path, stdout: &mut dyn Write) -> io::Result<()>
     }
     writeln!(stdout, "\nrustc is not linked: cargo calls ibid if it is told to, by a variable")?;
     writeln!(stdout, "\n    export RUSTC_WRAPPER={ibid}")?;
-    writeln!(stdout, "\nor by `rustc-wrapper` below `[build]` in ~/.cargo/config.toml.")
+    writeln!(stdout, "\nor by `rustc-wrapper` in its own settings: `ibid install --cargo`.")
 }
 
 /// Another cache's link of a compiler's name that comes before `dir` on `PATH`, or would if `dir` came last; and where it is.
@@ -93,10 +103,13 @@ pub fn cache_of(link: &Path) -> String {
 
 /// Removes the symlinks to ibid, and their directory if nothing else is in it.
 pub fn uninstall(
-    asked: &Install,
+    asked: &Uninstall,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
+    if asked.cargo {
+        return builds::without_cargo(asked.yes, stdout, stderr);
+    }
     let Some(dir) = asked.dir.clone().or_else(default_dir) else {
         writeln!(stderr, "ibid: HOME is not set, name the directory of the symlinks")?;
         return Ok(1);

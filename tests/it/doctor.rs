@@ -228,6 +228,10 @@ fn several_checkouts() {
     fs::create_dir_all(git.join("worktrees/two")).unwrap();
     let said = text(&doctor(&cache, &["-v", "--quick"]).stdout);
     assert!(said.contains("this repository has 2 worktrees"), "{said}");
+    assert!(said.contains("remap = \"auto\""), "{said}");
+    fs::write(cache.root().join("ibid.toml"), "remap = \"auto\"\n").unwrap();
+    let said = text(&doctor(&cache, &["-v", "--quick"]).stdout);
+    assert!(said.contains("`remap` is on, results serve all of them"), "{said}");
     fs::create_dir(cache.root().join("two")).unwrap();
     let file = format!("gitdir: {}\n", git.join("worktrees/two").display());
     fs::write(cache.root().join("two/.git"), file).unwrap();
@@ -256,4 +260,72 @@ fn a_compiler_whose_results_cannot_be_stored() {
     let said = text(&done.stdout);
     assert!(said.contains("gcc is not cached: used_time"), "{said}");
     assert!(said.starts_with("Nothing is cached here.") && done.status.code() == Some(1), "{said}");
+}
+
+/// What `doctor` says, and its status, where something else is mounted; `None` where that cannot be done.
+fn where_mounted(mounts: &str, directory: &str) -> Option<(String, i32)> {
+    const NOT_HERE: i32 = 77;
+    if !tools::is_root() {
+        tools::skip("mounting needs root");
+        return None;
+    }
+    if !["unshare", "mount"].into_iter().all(tools::have) {
+        return None;
+    }
+    let cache = Cache::new();
+    fs::create_dir(cache.root().join("disk")).unwrap();
+    let script = format!(
+        "mount --make-rprivate / && {{ {mounts}; }} || exit {NOT_HERE}
+        IBID_DIR=\"{directory}\" \"$ibid\" doctor -v --quick"
+    );
+    let mut command = cache.command("unshare");
+    command.args(["-m", "sh", "-c", &script]).current_dir(cache.root());
+    command.env("ibid", tools::ibid()).env("disk", cache.root().join("disk"));
+    let done = command.env("cache", cache.dir()).output().unwrap();
+    if done.status.code() == Some(NOT_HERE) {
+        tools::skip(&format!("cannot mount: {}", text(&done.stderr).trim()));
+        return None;
+    }
+    Some((text(&done.stdout), done.status.code().unwrap()))
+}
+
+#[test]
+fn shared_memory_and_disks() {
+    let tmpfs = |options: &str, place: &str| format!("mount -t tmpfs -o {options} none {place}");
+    for (mounts, directory, line, parts, status) in [
+        (
+            tmpfs("size=64k", "/dev/shm"),
+            "$cache",
+            "warn  shared memory",
+            &["--shm-size=64m"][..],
+            0,
+        ),
+        (tmpfs("ro", "/dev/shm"), "$cache", "warn  shared memory", &["slower"], 0),
+        (tmpfs("noexec,size=64m", "/dev/shm"), "$cache", "ok    shared memory", &["noexec"], 0),
+        // A disk on which nothing can be made, and one that holds little.
+        (
+            format!("{} && fallocate -l 1M $disk/ballast", tmpfs("size=1m", "$disk")),
+            "$disk/cache",
+            "fail  cache directory",
+            &["export IBID_DIR="],
+            1,
+        ),
+        (tmpfs("size=40m", "$disk"), "$disk/cache", "fail  space", &["nothing more is stored"], 1),
+        // As an NFS home: no file system for a cache.
+        (
+            "mount -t ramfs none $disk".to_owned(),
+            "$disk/cache",
+            "fail  cache directory",
+            &["export IBID_DIR="],
+            1,
+        ),
+        (tmpfs("ro", "$disk"), "$disk/cache", "fail  cache directory", &["export IBID_DIR="], 1),
+    ] {
+        let Some((said, code)) = where_mounted(&mounts, directory) else { return };
+        let lines: Vec<_> = said.lines().filter(|said| said.starts_with(line)).collect();
+        let has_all = |said: &&str| parts.iter().all(|part| said.contains(part));
+        assert!(lines.iter().any(has_all), "{mounts}, {parts:?}:\n{said}");
+        assert_eq!(code, status, "{mounts}:\n{said}");
+        assert_eq!(said.starts_with("Nothing is cached here."), status == 1, "{said}");
+    }
 }

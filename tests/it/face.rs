@@ -227,7 +227,7 @@ rustc is not linked: cargo calls ibid if it is told to, by a variable
 
     export RUSTC_WRAPPER={ibid}
 
-or by `rustc-wrapper` below `[build]` in ~/.cargo/config.toml.
+or by `rustc-wrapper` in its own settings: `ibid install --cargo`.
 "
     );
     assert_eq!(cache.say(&["install", dir.to_str().unwrap()]), expected);

@@ -78,6 +78,7 @@ mod rustup;
 mod scale;
 mod scripts;
 mod seed;
+mod set_up;
 mod settings;
 mod side_outputs;
 mod standard_input;

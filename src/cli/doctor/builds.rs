@@ -11,12 +11,13 @@ use toml_edit::DocumentMut;
 use super::{Finding, Mark, finding};
 use crate::cli::install::COMPILERS;
 use crate::cli::on_path;
+use crate::config::{Config, Remap};
 use crate::env;
 use crate::os::path::{Ourselves, find_tool};
 
 /// All of them.
-pub fn all() -> Vec<Finding> {
-    cargo().into_iter().chain(cmake()).chain(checkouts()).collect()
+pub fn all(config: &Config) -> Vec<Finding> {
+    cargo().into_iter().chain(cmake()).chain(checkouts(config.remap)).collect()
 }
 
 /// What is run before rustc, and who says so.
@@ -31,7 +32,7 @@ fn cargo() -> Option<Finding> {
     }
     let Some(wrapper) = rustc_wrapper() else {
         let found = finding(Mark::Note, "cargo", "no wrapper is set, so rustc is not cached");
-        return Some(found.advise("export RUSTC_WRAPPER=ibid"));
+        return Some(found.advise("export RUSTC_WRAPPER=ibid, or `ibid install --cargo`"));
     };
     Some(judge("cargo", &wrapper, "set RUSTC_WRAPPER=ibid"))
 }
@@ -138,16 +139,23 @@ fn resolved(program: &str) -> Option<PathBuf> {
 }
 
 /// Worktrees of the repository around the working directory.
-fn checkouts() -> Option<Finding> {
+fn checkouts(remap: Remap) -> Option<Finding> {
     let here = std::env::current_dir().ok()?;
     let git = here.ancestors().map(|dir| dir.join(".git")).find(|git| git.exists())?;
     let common = if git.is_dir() { git } else { main_repository(&git)? };
     let worktrees = fs::read_dir(common.join("worktrees")).ok()?.flatten().count();
-    let found = format!(
-        "this repository has {} worktrees; a result serves only the directory in which it was made",
-        worktrees + 1
-    );
-    (worktrees > 0).then(|| finding(Mark::Note, "checkouts", found))
+    let found = format!("this repository has {} worktrees", worktrees + 1);
+    (worktrees > 0).then(|| match remap {
+        Remap::Auto => {
+            let found = format!("{found}: `remap` is on, results serve all of them");
+            finding(Mark::Ok, "checkouts", found)
+        }
+        Remap::Off => {
+            let found = format!("{found}: what names its directory serves only the one that made it");
+            finding(Mark::Note, "checkouts", found)
+                .advise("to share nearly all: `remap = \"auto\"` in ibid.toml at the root, or IBID_REMAP=auto")
+        }
+    })
 }
 
 /// The repository of a worktree, by its `.git` file.
