@@ -8,11 +8,17 @@ use std::process::Command;
 
 const SHIM: &str = "src/observe/shim/preload_shim.rs";
 const ENTRY: &str = "src/entry/mod.rs";
+const NO_STATIC_LIBC: &str = "libc.a is missing, and ibid is a static binary: install libc6-dev (Debian, Ubuntu) or \
+                              glibc-static (Fedora)";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(ibid_entry)");
     if env::var_os("CARGO_FEATURE_STD").is_some() {
+        if is_static() && is_native() && !has_static_libc() {
+            println!("cargo::error={NO_STATIC_LIBC}");
+            return;
+        }
         compile_shim();
         choose_entry();
     }
@@ -20,6 +26,27 @@ fn main() {
 
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_default()
+}
+
+fn is_static() -> bool {
+    variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static")
+}
+
+/// Whether the binary is for this kind of machine and glibc, so that this machine's own linker driver and library count.
+fn is_native() -> bool {
+    variable("TARGET") == variable("HOST") && variable("CARGO_CFG_TARGET_ENV") == "gnu"
+}
+
+/// Whether the linker driver knows where the static C library is; also if it cannot be asked: linking will tell.
+fn has_static_libc() -> bool {
+    println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
+    let driver = env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
+    let Ok(done) = Command::new(driver).arg("-print-file-name=libc.a").output() else {
+        return true;
+    };
+    let said = String::from_utf8_lossy(&done.stdout).trim().to_owned();
+    // What is not found is repeated as it was asked for.
+    !done.status.success() || said != "libc.a"
 }
 
 /// The compiler behind the wrapper that cargo was given, if it was.
@@ -84,12 +111,10 @@ fn choose_entry() {
     if !is_written {
         return;
     }
-    let is_static =
-        variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
     let mut flags = flags.split('\x1f').map(|flag| flag.trim_start_matches("-C"));
     let is_fixed = flags.any(|flag| flag == "relocation-model=static");
-    if is_static && is_fixed {
+    if is_static() && is_fixed {
         println!("cargo:rustc-link-arg-bin=ibid=-Wl,-e,ibid_entry");
         println!("cargo:rustc-cfg=ibid_entry");
     } else {

@@ -38,6 +38,10 @@ pub mod cli;
 pub mod wrapper;
 
 #[cfg(test)]
+#[path = "../tests/it/about.rs"]
+mod about;
+
+#[cfg(test)]
 #[path = "../tests/it/random.rs"]
 #[allow(missing_docs, dead_code, reason = "it belongs to the integration tests")]
 #[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "as there")]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may die where it stands")]
 #![allow(missing_docs, reason = "nothing here is an interface")]
 
+mod about;
 mod cache;
 mod call;
 mod engines;
@@ -53,6 +54,7 @@ mod limits;
 mod linked_elsewhere;
 mod links;
 mod links_cached;
+mod man;
 mod memory;
 mod monitor;
 mod noise;
@@ -65,6 +67,7 @@ mod project_settings;
 mod projects;
 mod read_only;
 mod registry_crates;
+mod release;
 mod remapped;
 mod remapped_rust;
 mod remote;
