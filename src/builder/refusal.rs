@@ -332,7 +332,8 @@ impl RecordBuilder<'_> {
     pub(super) fn depends_on_cpu(&self) -> bool {
         self.policy.depends_on_cpu
             || self.environment.value(b"CCC_OVERRIDE_OPTIONS").is_some()
-            || self.has_input(&[b".cfg", b"specs"])
+            || self.environment.value(b"RUST_TARGET_PATH").is_some()
+            || self.has_input(&[b".cfg", b"specs", b"/target.json"])
     }
 
     /// Whether an input's path ends in one of these.

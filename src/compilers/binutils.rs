@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::command::NATIVE;
 use super::response::expand;
 use super::{Decision, Family, Policy, ShowsDirectory};
 use crate::outcome::PassReason;
@@ -113,6 +114,8 @@ pub fn judge_linker(args: &[OsString]) -> Decision {
         is_question: discards,
         discards_output: discards,
         links: true,
+        // Intermediate code is compiled by the linker.
+        depends_on_cpu: NATIVE.into_iter().any(says),
         ..Policy::plain(Family::Linker)
     })
 }

@@ -89,6 +89,9 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("-emit-llvm", Effect::Llvm),
 ];
 
+/// How a word says that code is to be made for the CPU on which the tool runs.
+pub(super) const NATIVE: [&str; 3] = ["march=native", "mcpu=native", "mtune=native"];
+
 /// What makes a word without `-` a source where no `-x` says so.
 #[rustfmt::skip]
 const SOURCE_EXTENSIONS: &[&str] = &[
@@ -219,6 +222,8 @@ impl TypedDriver {
             |name: &str| word.as_bytes().windows(name.len()).any(|part| part == name.as_bytes());
         self.standard_input |= ["/dev/stdin", "/dev/fd/", "/self/fd/"].into_iter().any(has);
         self.device |= ["/dev/stdout", "/dev/stderr", "/dev/tty"].into_iter().any(has);
+        // Also words for what stands behind the driver: `-Wl,-mllvm,-mcpu=native`, `-foffload-options=-march=native`.
+        self.cpu |= NATIVE.into_iter().any(has);
         self.unseen_linker |= has("build-id=uuid") || has("-Wl,") && has(",@");
     }
 

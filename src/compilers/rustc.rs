@@ -361,6 +361,8 @@ impl TypedRustc {
             "print" => {
                 self.is_question = true;
                 self.asks_for_more |= !PLACELESS.contains(&text);
+                // The list says which of them this one is.
+                self.cpu |= text.starts_with("target-cpus");
                 self.standard_output |= text.ends_with("=-");
             }
             "emit" => self.emit(text),
