@@ -40,7 +40,8 @@ impl std::fmt::Debug for Remote {
 }
 
 /// Attributes whose values are no secrets.
-const HARMLESS: [&str; 10] = [
+const HARMLESS: [&str; 11] = [
+    "ca-file",
     "connect-timeout",
     "db",
     "endpoint",

@@ -5,11 +5,12 @@
 mod server;
 mod settings;
 
+use std::fs;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Client, Cmd, Connection, ErrorKind, FromRedisValue, RedisError, cmd};
+use redis::{Client, Cmd, Connection, ErrorKind, FromRedisValue, RedisError, TlsCertificates, cmd};
 
 use server::{Storage, serve};
 use settings::{Settings, hex};
@@ -32,12 +33,23 @@ struct Server {
 
 impl Server {
     fn open(settings: &Settings) -> Result<Server, String> {
-        settings.only(&["connect-timeout", "operation-timeout", "prefix", "expire", "db"])?;
+        let known = ["ca-file", "connect-timeout", "operation-timeout", "prefix", "expire", "db"];
+        settings.only(&known)?;
         let mut url = settings.url.clone();
         if let Some(db) = settings.get("db") {
             url.query_pairs_mut().append_pair("db", db);
         }
-        let client = Client::open(url).map_err(|error| short(&error))?;
+        let client = match settings.get("ca-file") {
+            None => Client::open(url),
+            Some(path) => {
+                let pem = fs::read(path).map_err(|error| format!("ca-file: {path}: {error}"))?;
+                Client::build_with_tls(
+                    url,
+                    TlsCertificates { client_tls: None, root_cert: Some(pem) },
+                )
+            }
+        };
+        let client = client.map_err(|error| short(&error))?;
         let expire = settings.get("expire").map(str::parse).transpose();
         Ok(Server {
             client,

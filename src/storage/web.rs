@@ -2,18 +2,23 @@
 //!
 //! Read next: `http.rs`, `s3.rs`.
 
+use std::fs;
+
 use ibid::remote::protocol::VALUE_BYTES_MAX;
 use ureq::http::{Request, Response, StatusCode};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Error};
 
 use super::settings::Settings;
 
 /// The attributes that [`agent`] reads.
-pub const ATTRIBUTES: [&str; 2] = ["connect-timeout", "operation-timeout"];
+pub const ATTRIBUTES: [&str; 3] = ["ca-file", "connect-timeout", "operation-timeout"];
 
 /// What makes requests, and keeps connections for the next.
 pub fn agent(settings: &Settings) -> Result<Agent, String> {
+    let roots = settings.get("ca-file").map_or(Ok(RootCerts::WebPki), roots)?;
     Ok(Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
         .user_agent(concat!("ibid/", env!("CARGO_PKG_VERSION")))
@@ -22,6 +27,20 @@ pub fn agent(settings: &Settings) -> Result<Agent, String> {
         .timeout_global(Some(settings.time("operation-timeout", 30_000)?))
         .build()
         .into())
+}
+
+/// The certificates of a file, which servers must have theirs from.
+fn roots(path: &str) -> Result<RootCerts, String> {
+    let pem = fs::read(path).map_err(|error| format!("ca-file: {path}: {error}"))?;
+    let certificates = parse_pem(&pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<_> = certificates.collect();
+    if certificates.is_empty() {
+        return Err(format!("ca-file: {path} holds no certificate"));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 /// Sends a request; its status and answer.

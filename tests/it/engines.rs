@@ -201,8 +201,33 @@ impl Server {
     }
 }
 
+/// A certificate for `localhost` in a directory, and that of its own authority: `ca.pem`, `cert.pem`, `key.pem`.
+fn certify(directory: &Path) {
+    let openssl = |args: &[&str]| {
+        let done = Command::new("openssl").args(args).current_dir(directory).output().unwrap();
+        assert!(done.status.success(), "{args:?}: {done:?}");
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let request = |more: &[&str]| openssl(&[&["req"][..], &key, more].concat());
+    request(&["-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"]);
+    request(&["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "request.pem"]);
+    fs::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    let sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"];
+    let files = ["-in", "request.pem", "-out", "cert.pem", "-days", "2"];
+    openssl(&[&["x509", "-req"][..], &sign, &files].concat());
+}
+
 /// nginx as a WebDAV server.
 pub fn nginx() -> Option<Server> {
+    nginx_with(false)
+}
+
+/// The same behind TLS, with a certificate of its own authority, which is `ca.pem` in its directory.
+pub fn nginx_tls() -> Option<Server> {
+    tools::have("openssl").then(|| nginx_with(true)).flatten()
+}
+
+fn nginx_with(tls: bool) -> Option<Server> {
     let nginx = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|it| Path::new(it).exists());
     let modules = "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so";
     let Some(nginx) = nginx.filter(|_| Path::new(modules).exists()) else {
@@ -213,12 +238,19 @@ pub fn nginx() -> Option<Server> {
         let at = |name: &str| directory.join(name).display().to_string();
         fs::create_dir(directory.join("data")).unwrap();
         let user = if tools::is_root() { "user root;" } else { "" };
+        let mut secure = String::new();
+        if tls {
+            certify(directory);
+            let (cert, key) = (at("cert.pem"), at("key.pem"));
+            secure = format!("ssl_certificate {cert}; ssl_certificate_key {key};");
+        }
+        let listen = if tls { format!("{port} ssl") } else { port.to_string() };
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let temporary = temporary.map(|name| format!("{name}_temp_path {};", at(name))).join(" ");
         let text = format!(
             "load_module {modules}; {user} daemon off; pid {}; error_log {};\n\
              events {{}}\n\
-             http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; root {}; client_max_body_size 0;\n\
+             http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{listen}; {secure} root {}; client_max_body_size 0;\n\
              location / {{ dav_methods PUT DELETE MKCOL; dav_ext_methods PROPFIND; create_full_put_path on; }} }} }}\n",
             at("pid"),
             at("errors"),
@@ -269,12 +301,31 @@ pub fn apache() -> Option<Server> {
 
 /// Redis, also at the socket `redis` in its directory.
 pub fn redis() -> Option<Server> {
+    redis_with(false)
+}
+
+/// The same behind TLS, as [`nginx_tls`].
+pub fn redis_tls() -> Option<Server> {
+    tools::have("openssl").then(|| redis_with(true)).flatten()
+}
+
+fn redis_with(tls: bool) -> Option<Server> {
     if !tools::have("redis-server") {
         return None;
     }
     Some(Server::start(|directory, port| {
         let mut command = Command::new("redis-server");
-        let port = port.to_string();
+        let mut port = port.to_string();
+        if tls {
+            certify(directory);
+            command.args(["--tls-port", &port, "--tls-auth-clients", "no"]);
+            for (option, name) in
+                [("ca-cert-file", "ca.pem"), ("cert-file", "cert.pem"), ("key-file", "key.pem")]
+            {
+                command.arg(format!("--tls-{option}")).arg(directory.join(name));
+            }
+            port = "0".into();
+        }
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.arg("--dir").arg(directory).arg("--unixsocket").arg(directory.join("redis"));
         command

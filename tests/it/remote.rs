@@ -98,6 +98,28 @@ fn through_redis() {
     shares(&format!("redis://127.0.0.1:{}/3 namespace=n", server.port), &[]);
 }
 
+/// Servers whose certificates come from an authority of one's own: `ca-file` names it, and without it they are refused.
+#[test]
+fn through_tls() {
+    if !have_helpers() {
+        return;
+    }
+    let servers = [("https", engines::nginx_tls()), ("rediss", engines::redis_tls())];
+    for (scheme, server) in servers {
+        let Some(server) = server else { continue };
+        let url = format!("{scheme}://localhost:{}", server.port);
+        let ca = server.directory.path().join("ca.pem");
+        shares(&format!("{url} ca-file={}", ca.display()), &[]);
+        let why = Machine::new(&url).status("does not answer");
+        assert!(why.to_lowercase().contains("cert") || why.contains("UnknownIssuer"), "{why}");
+        let other = server.directory.path().join("cert.pem");
+        Machine::new(&format!("{url} ca-file={}", other.display())).status("does not answer");
+        // A name that is not in the certificate.
+        let url = url.replace("localhost", "127.0.0.1");
+        Machine::new(&format!("{url} ca-file={}", ca.display())).status("does not answer");
+    }
+}
+
 #[test]
 fn through_s3() {
     let Some(server) = have_helpers().then(engines::seaweed).flatten() else { return };
