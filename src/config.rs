@@ -14,11 +14,13 @@ use crate::env;
 mod nearest;
 mod project;
 mod remote;
+mod trust;
 mod values;
 
 pub use nearest::{distance, nearest};
 pub use project::ProjectFile;
 pub use remote::Remote;
+pub use trust::{PublicKey, SECRET_PREFIX, Trust, is_name as is_key_name};
 use values::{absolute, show_size, switch};
 pub use values::{parse_size, replace_file, toml_problem};
 
@@ -50,6 +52,10 @@ pub struct Config {
     pub log: Option<Log>,
     /// Storages beyond this machine, in the order in which they are asked.
     pub remotes: Vec<Remote>,
+    /// The file of the key that signs what is sent, if it is not the one beside the configuration file.
+    pub remote_key: Option<PathBuf>,
+    /// Whose results are taken from storages. If what is set cannot be understood, nobody's.
+    pub remote_trust: Trust,
     /// Tools whose clock, random numbers and process numbers do not enter their results, as they are called.
     pub tools: Vec<String>,
     /// Where the configuration file is, or would be.
@@ -137,6 +143,8 @@ enum SettingKind {
     Observer,
     Log,
     Remote,
+    RemoteKey,
+    RemoteTrust,
 }
 
 const fn setting(
@@ -180,6 +188,18 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("log", env::IBID_LOG, SettingKind::Log, "stderr, or a file to append to"),
     setting("remote", env::IBID_REMOTE, SettingKind::Remote, "storages beyond this machine"),
+    setting(
+        "remote_key",
+        env::IBID_REMOTE_KEY,
+        SettingKind::RemoteKey,
+        "the file of the key that signs what is sent",
+    ),
+    setting(
+        "remote_trust",
+        env::IBID_REMOTE_TRUST,
+        SettingKind::RemoteTrust,
+        "whose results are taken from storages: anybody, nobody, or keys",
+    ),
 ];
 
 impl Setting {
@@ -201,6 +221,9 @@ impl Setting {
             // The file is read in any directory.
             SettingKind::Root => Value::from(directory(text)?.display().to_string()),
             SettingKind::Log if text != "stderr" => {
+                Value::from(absolute(OsStr::new(text))?.display().to_string())
+            }
+            SettingKind::RemoteKey => {
                 Value::from(absolute(OsStr::new(text))?.display().to_string())
             }
             _ => Value::from(text),
@@ -239,12 +262,20 @@ impl Config {
             observer: Observer::Preload,
             log: None,
             remotes: Vec::new(),
+            remote_key: None,
+            remote_trust: Trust::Anybody,
             tools: Vec::new(),
             config_path: None,
             project: None,
             problems: Vec::new(),
             origins: [Origin::Default; SETTINGS.len()],
         }
+    }
+
+    /// The file of the key that signs what is sent, which need not be there.
+    pub fn key_path(&self) -> Option<PathBuf> {
+        let beside = || Some(self.config_path.as_ref()?.with_file_name("remote.key"));
+        self.remote_key.clone().or_else(beside)
     }
 
     /// Where the value of a setting comes from.
@@ -285,6 +316,8 @@ impl Config {
                 let shown: Vec<_> = self.remotes.iter().map(Remote::shown).collect();
                 shown.join(" ; ")
             }
+            SettingKind::RemoteKey => path(&self.remote_key),
+            SettingKind::RemoteTrust => self.remote_trust.to_string(),
         }
     }
 
@@ -320,6 +353,12 @@ impl Config {
             }
             SettingKind::Log => self.log = Some(values::log(value)?),
             SettingKind::Remote => self.remotes = Remote::parse_all(&text)?,
+            SettingKind::RemoteKey => self.remote_key = Some(values::key_file(value)?),
+            SettingKind::RemoteTrust => {
+                // Keys that somebody wanted to be needed are not left out because one is misspelt.
+                self.remote_trust = Trust::NOBODY;
+                self.remote_trust = Trust::parse(&text)?;
+            }
         }
         Ok(())
     }
@@ -333,12 +372,16 @@ impl Config {
                 return;
             }
             Err(error) => {
+                self.remote_trust = Trust::NOBODY;
                 return self.problem(path.display(), &format!("cannot be read: {error}"));
             }
         };
         let document = match text.parse::<DocumentMut>() {
             Ok(document) => document,
-            Err(error) => return self.problems.push(toml_problem(path, &text, &error)),
+            Err(error) => {
+                self.remote_trust = Trust::NOBODY;
+                return self.problems.push(toml_problem(path, &text, &error));
+            }
         };
         for (key, item) in document.iter() {
             if let Err(problem) = self.apply_item(key, item) {
@@ -363,7 +406,12 @@ impl Config {
             }
             Some(Value::Boolean(on)) if setting.is_switch() => on.value().to_string(),
             _ if setting.is_switch() => return Err(format!("{key}: neither `true` nor `false`")),
-            _ => return Err(format!("{key}: not a string")),
+            _ => {
+                if setting.kind == SettingKind::RemoteTrust {
+                    self.remote_trust = Trust::NOBODY;
+                }
+                return Err(format!("{key}: not a string"));
+            }
         };
         self.apply(setting, OsStr::new(&text)).map_err(|problem| format!("{key}: {problem}"))?;
         self.origins[setting.at()] = Origin::File;

@@ -31,6 +31,10 @@ pub const IBID_CONFIG: &str = "IBID_CONFIG";
 pub const IBID_BUILD: &str = "IBID_BUILD";
 /// Storages beyond this machine.
 pub const IBID_REMOTE: &str = "IBID_REMOTE";
+/// The file of the key that signs what is sent to storages.
+pub const IBID_REMOTE_KEY: &str = "IBID_REMOTE_KEY";
+/// Whose results are taken from storages: `anybody`, `nobody`, or public keys.
+pub const IBID_REMOTE_TRUST: &str = "IBID_REMOTE_TRUST";
 /// Other wrappers that ibid, called by a tool's name, has run already; set by itself.
 pub const IBID_TRIED: &str = "IBID_TRIED";
 /// All that a user may set, to name the nearest to a misspelt one.
@@ -48,6 +52,8 @@ pub static VARIABLES: &[&str] = &[
     IBID_CONFIG,
     IBID_BUILD,
     IBID_REMOTE,
+    IBID_REMOTE_KEY,
+    IBID_REMOTE_TRUST,
 ];
 /// Where caches live by the XDG base directory specification.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";

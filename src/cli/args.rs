@@ -207,7 +207,7 @@ pub struct Import {
     pub file: PathBuf,
 }
 
-/// `remote [status|flush]`
+/// `remote [status|flush|key]`
 #[derive(Debug, Args)]
 pub struct RemoteArgs {
     /// What is to be done; `status` if nothing is said
@@ -226,9 +226,45 @@ pub enum RemoteAction {
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         timeout: u64,
     },
+    /// The key that signs what is sent from here, and the keys whose results are taken
+    Key(RemoteKeyArgs),
     /// What a build starts beside itself
     #[command(hide = true)]
     Send,
+}
+
+/// `remote key [list|show|new|trust|distrust]`
+#[derive(Debug, Args)]
+pub struct RemoteKeyArgs {
+    /// What is to be done; `list` if nothing is said
+    #[command(subcommand)]
+    pub action: Option<RemoteKeyAction>,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub enum RemoteKeyAction {
+    /// Whether what is sent is signed, and whose results are taken
+    List,
+    /// Print the public key that belongs to what is sent from here
+    Show,
+    /// Make a key: from now on what is sent from here is signed
+    New {
+        /// What people are to call it [default: the name of this machine]
+        name: Option<String>,
+    },
+    /// From now on take results only if they are signed by a trusted key, of which this is one
+    Trust {
+        /// What `ibid remote key show` prints where the results are made
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<String>,
+    },
+    /// Take no more results of this key; without any key left, none at all
+    Distrust {
+        /// A key, or its name
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<String>,
+    },
 }
 
 /// `report FILE.html`

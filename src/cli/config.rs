@@ -78,7 +78,13 @@ fn list(config: &Config, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::
     Ok(0)
 }
 
-fn set(config: &Config, setting: Setting, text: &str, stderr: &mut dyn Write) -> io::Result<u8> {
+/// Writes a value into the settings file; 2 if it is refused.
+pub(super) fn set(
+    config: &Config,
+    setting: Setting,
+    text: &str,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
     let mut value = match setting.value(text) {
         Ok(value) => value,
         Err(problem) => {

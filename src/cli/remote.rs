@@ -1,7 +1,9 @@
-//! `ibid remote [status|flush]`: the storages beyond this machine: whether they answer, what was fetched, what waits to be sent.
+//! `ibid remote [status|flush|key]`: the storages beyond this machine: whether they answer, what was fetched, what waits to be sent.
 //!
 //! What is shown holds no credentials. `send` is how a build starts the process that sends. Read next: `remote/upload.rs`,
 //! `docs/remote.md`.
+
+mod key;
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use crate::remote::client::{Connection, Failure};
 use crate::remote::health::{Health, Shown};
 use crate::remote::packed::{Key, slot_key};
 use crate::remote::runtime::Runtime;
+use crate::remote::sign::Secret;
 use crate::remote::upload;
 use crate::store::Store;
 
@@ -21,12 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs it; 1 if a storage does not answer, or if something could not be sent.
 pub fn run(asked: &RemoteArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
+    if let Some(RemoteAction::Key(asked)) = &asked.action {
+        return key::run(&config, asked, stdout, stderr);
+    }
     let store = match Store::open_configured(&config) {
         Ok(store) => store,
         Err(error) => return super::refuse(&error, stderr),
     };
     match &asked.action {
-        None | Some(RemoteAction::Status) => status(&store, &config, stdout),
+        None | Some(RemoteAction::Status | RemoteAction::Key(_)) => status(&store, &config, stdout),
         Some(RemoteAction::Flush { timeout }) => {
             flush(&store, &config, Duration::from_secs(*timeout), stdout, stderr)
         }
@@ -52,8 +58,11 @@ fn status(store: &Store, config: &Config, stdout: &mut dyn Write) -> io::Result<
             Err(why) => writeln!(stdout, "  does not answer  {why}")?,
         }
         is_failing |= answer.is_err();
-        if let Some(Shown { hits, misses, uploads, paused, failure }) = health {
+        if let Some(Shown { hits, misses, untrusted, uploads, paused, failure }) = health {
             writeln!(stdout, "  fetched, sent    {hits} of {}, {uploads}", hits + misses)?;
+            if untrusted > 0 {
+                writeln!(stdout, "  not trusted      {untrusted}: signed by no trusted key")?;
+            }
             if let Some(left) = paused {
                 writeln!(stdout, "  left alone       for {} s", left.as_secs() + 1)?;
             }
@@ -63,7 +72,11 @@ fn status(store: &Store, config: &Config, stdout: &mut dyn Write) -> io::Result<
         }
     }
     writeln!(stdout, "waiting to be sent {}", upload::waiting(store, config))?;
-    Ok(u8::from(is_failing))
+    for (what, line) in key::lines(config) {
+        writeln!(stdout, "{what:<18} {line}")?;
+    }
+    let is_refused = Secret::of(config).is_err() && upload::writable(config).next().is_some();
+    Ok(u8::from(is_failing || is_refused))
 }
 
 /// What came of trying a storage.

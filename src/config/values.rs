@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use toml_edit::Item;
 
-use super::Log;
+use super::{Log, SECRET_PREFIX};
 
 /// A size in bytes: `10G` and `10GB` are decimal, `10GiB` is binary. A number without a unit is refused: to some programs it
 /// is bytes, to others gigabytes.
@@ -118,6 +118,14 @@ pub fn log(value: &OsStr) -> Result<Log, String> {
         ));
     }
     absolute(value).map(Log::File)
+}
+
+/// The file of a key. The key itself is refused without being repeated.
+pub fn key_file(value: &OsStr) -> Result<PathBuf, String> {
+    if value.to_string_lossy().contains(SECRET_PREFIX) {
+        return Err("it is the path of a file that belongs here, not a key".into());
+    }
+    absolute(value)
 }
 
 /// The path from the root on.

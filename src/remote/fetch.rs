@@ -12,9 +12,9 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::client::{Connection, Failure};
 use super::health::Health;
-use super::packed::{self, Kind, SETS_PER_SLOT, SLOTS, Slot};
+use super::packed::{self, Refusal, SETS_PER_SLOT, SLOTS, Slot};
 use super::runtime::Runtime;
-use crate::config::Remote;
+use crate::config::{Remote, Trust};
 use crate::store::Store;
 use crate::store::import::import_result;
 use crate::store::path_set::PathSet;
@@ -31,6 +31,8 @@ pub enum Fetched {
     Nothing,
     /// Something was found that is damaged: what is made here is to take its place.
     Damaged(String),
+    /// Something was found, but nothing that a trusted key has signed.
+    Untrusted,
 }
 
 /// Asks the storages in their order. `keys` gives the result keys of a path set in this place and in all places, `None` if
@@ -38,6 +40,7 @@ pub enum Fetched {
 pub fn fetch(
     store: &Store,
     remotes: &[Remote],
+    trust: &Trust,
     content_key: &[u8; 16],
     keys: &mut dyn FnMut(&PathSet) -> Option<[[u8; 16]; 2]>,
     told: &mut dyn FnMut(&Remote, &str),
@@ -54,13 +57,18 @@ pub fn fetch(
             continue;
         }
         let started = Instant::now();
-        let question = Question { store, remote, runtime: &runtime, content_key, health: &health };
+        let question =
+            Question { store, remote, trust, runtime: &runtime, content_key, health: &health };
         match question.ask(allowance, keys) {
             Ok(Fetched::Found(saved)) => {
                 health.answered(started.elapsed(), Some(saved));
                 return Fetched::Found(saved);
             }
             Ok(Fetched::Nothing) => health.answered(started.elapsed(), None),
+            Ok(Fetched::Untrusted) => {
+                health.refused(started.elapsed());
+                told(remote, "what it has is signed by no trusted key");
+            }
             Ok(Fetched::Damaged(why)) => {
                 health.answered(started.elapsed(), None);
                 told(remote, &why);
@@ -78,6 +86,7 @@ pub fn fetch(
 struct Question<'q> {
     store: &'q Store,
     remote: &'q Remote,
+    trust: &'q Trust,
     runtime: &'q Runtime,
     content_key: &'q [u8; 16],
     health: &'q Health,
@@ -92,6 +101,8 @@ impl Question<'_> {
         let started = Instant::now();
         let soon = started + allowance.min(FIRST_ANSWER.max(allowance / 2));
         let mut connection = Connection::open(self.remote, self.runtime, soon)?;
+        let first = packed::slot_key(&self.remote.namespace, self.content_key, 0);
+        let mut nothing = Fetched::Nothing;
         for number in 0..SLOTS {
             let key = packed::slot_key(&self.remote.namespace, self.content_key, number);
             let Some(value) = connection.get(&key)? else {
@@ -102,11 +113,18 @@ impl Question<'_> {
             let Some(slot) = Slot::unpack(&value) else {
                 return Ok(Fetched::Damaged("damaged path sets".into()));
             };
-            for set in slot.sets.iter().rev() {
+            for signed in slot.sets.iter().rev() {
+                // Not even its names are looked at.
+                if !signed.is_trusted(self.trust, &first) {
+                    nothing = Fetched::Untrusted;
+                    continue;
+                }
+                let set = &signed.set;
                 let Some(both) = keys(set) else { continue };
                 for (key, _) in both.iter().zip(slot.serves).filter(|(_, serves)| *serves) {
                     match self.result(&connection, set, key)? {
                         Fetched::Nothing => {}
+                        Fetched::Untrusted => nothing = Fetched::Untrusted,
                         found => return Ok(found),
                     }
                 }
@@ -115,7 +133,7 @@ impl Question<'_> {
                 break;
             }
         }
-        Ok(Fetched::Nothing)
+        Ok(nothing)
     }
 
     /// Fetches one result, and stores it under its path set.
@@ -133,8 +151,10 @@ impl Question<'_> {
             self.health.note(&key, true);
             return Ok(Fetched::Nothing);
         };
-        let Some(bytes) = packed::unpack(Kind::Result, &value) else {
-            return Ok(Fetched::Damaged("a damaged result".into()));
+        let bytes = match packed::unpack_result(&key, &value, self.trust) {
+            Ok(bytes) => bytes,
+            Err(Refusal::Damaged) => return Ok(Fetched::Damaged("a damaged result".into())),
+            Err(Refusal::Untrusted) => return Ok(Fetched::Untrusted),
         };
         let here = |error: std::io::Error| Failure(format!("memory for a result: {error}"));
         let memory = memfd_create("ibid", MemfdFlags::CLOEXEC);

@@ -51,6 +51,8 @@ struct Figures {
     failed_ns: u64,
     line_bytes: u64,
     line: [u8; LINE_BYTES],
+    /// Questions whose answers no trusted key has signed; they are misses, too.
+    untrusted: u64,
 }
 
 /// The state of a storage.
@@ -66,6 +68,8 @@ pub struct Shown {
     pub hits: u64,
     /// Questions that found nothing.
     pub misses: u64,
+    /// Questions, of those that found nothing, whose answers no trusted key has signed.
+    pub untrusted: u64,
     /// Results that were sent.
     pub uploads: u64,
     /// How much longer it is left alone.
@@ -144,6 +148,12 @@ impl Health {
         self.write();
     }
 
+    /// A question was answered, by what no trusted key has signed.
+    pub fn refused(&mut self, took: Duration) {
+        self.figures.untrusted += 1;
+        self.answered(took, None);
+    }
+
     /// A question came to nothing because of this.
     pub fn failed(&mut self, took: Duration, why: &Failure) {
         let now = now_ns();
@@ -205,6 +215,7 @@ impl Health {
         Shown {
             hits: figures.hits,
             misses: figures.misses,
+            untrusted: figures.untrusted,
             uploads: figures.uploads,
             paused: self.paused(),
             failure: (figures.failed_ns > 0).then_some((ago, line)),

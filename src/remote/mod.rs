@@ -11,4 +11,5 @@ pub mod packed;
 pub mod protocol;
 pub mod queue;
 pub mod runtime;
+pub mod sign;
 pub mod upload;

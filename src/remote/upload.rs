@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::client::{Connection, Failure};
 use super::health::Health;
-use super::packed::{self, Kind, SETS_PER_SLOT, SLOTS, Slot};
+use super::packed::{self, SETS_PER_SLOT, SLOTS, SignedSet, Slot};
 use super::queue::{Job, Queue, become_sender};
 use super::runtime::Runtime;
-use crate::config::{Config, Remote};
+use super::sign::Secret;
+use crate::config::{Config, Remote, Trust};
 use crate::env;
 use crate::os::detached::{Detached, spawn};
 use crate::record;
@@ -36,6 +37,8 @@ pub fn enqueue(store: &Store, config: &Config, job: &Job) -> io::Result<bool> {
     }
     let is_open = writable(config).any(|remote| !is_paused(remote));
     if is_open && become_sender(store.directory()).is_some() {
+        // What cannot be signed as it should be waits.
+        Secret::of(config).map_err(|why| io::Error::other(why.0))?;
         start(store, config)?;
     }
     Ok(has_room)
@@ -51,6 +54,9 @@ fn start(store: &Store, config: &Config) -> io::Result<()> {
     let mut env = vec![(env::IBID_DIR.to_owned(), directory.as_os_str().to_owned())];
     if let Some(path) = &config.config_path {
         env.push((env::IBID_CONFIG.to_owned(), path.clone().into_os_string()));
+    }
+    if let Some(path) = &config.remote_key {
+        env.push((env::IBID_REMOTE_KEY.to_owned(), path.clone().into_os_string()));
     }
     spawn(&Detached {
         program: &std::env::current_exe()?,
@@ -68,13 +74,15 @@ pub fn writable(config: &Config) -> impl Iterator<Item = &Remote> {
 
 /// Sends until nothing was added for a moment. A storage that fails is left alone.
 pub fn send(store: &Store, config: &Config) -> Result<(), Failure> {
+    let signer = Secret::of(config)?;
+    let signing = Signing { signer: signer.as_ref(), trust: &config.remote_trust };
     let mut result = Ok(());
     while let Some(sender) = become_sender(store.directory()) {
         let mut idle = Instant::now();
         while idle.elapsed() < LINGER {
             let mut is_sent = false;
             for remote in writable(config).filter(|remote| !is_paused(remote)) {
-                match send_to(store, remote) {
+                match send_to(store, remote, signing) {
                     Ok(count) => is_sent |= count > 0,
                     Err(why) => result = Err(why),
                 }
@@ -94,7 +102,7 @@ pub fn send(store: &Store, config: &Config) -> Result<(), Failure> {
 }
 
 /// Sends what waits for a storage; how many results that were.
-fn send_to(store: &Store, remote: &Remote) -> Result<usize, Failure> {
+fn send_to(store: &Store, remote: &Remote, signing: Signing<'_>) -> Result<usize, Failure> {
     let queue = Queue::of(store.directory(), remote);
     let about = |error: io::Error| Failure(format!("the queue: {error}"));
     let jobs = queue.take().map_err(about)?;
@@ -103,7 +111,8 @@ fn send_to(store: &Store, remote: &Remote) -> Result<usize, Failure> {
     }
     let no_place = || Failure("no directory for its socket".into());
     let runtime = Runtime::of(remote).ok_or_else(no_place)?;
-    let mut sender = Sender { store, remote, health: Health::read(&runtime.state) };
+    let health = Health::read(&runtime.state);
+    let mut sender = Sender { store, remote, signing, health };
     if let Err(why) = sender.send(&runtime, &jobs) {
         Health::read(&runtime.state).failed(Duration::ZERO, &why);
         return Err(why);
@@ -112,9 +121,17 @@ fn send_to(store: &Store, remote: &Remote) -> Result<usize, Failure> {
     Ok(jobs.len())
 }
 
+/// With what is signed, and whose signatures need no other.
+#[derive(Clone, Copy)]
+struct Signing<'s> {
+    signer: Option<&'s Secret>,
+    trust: &'s Trust,
+}
+
 struct Sender<'s> {
     store: &'s Store,
     remote: &'s Remote,
+    signing: Signing<'s>,
     health: Health,
 }
 
@@ -142,15 +159,28 @@ impl Sender<'_> {
         // One that was evicted meanwhile, or that may not leave this machine, is left out.
         let exported = export_result(self.store, &job.result_key, RESULT_BYTES_MAX, &mut bytes);
         let Ok(Some(flags)) = exported else { return Ok(0) };
-        let is_there = job.replaces == 0 && connection.exists(&key)? == Some(true);
+        let is_there = job.replaces == 0 && self.has(connection, &key)?;
         let mut sent_bytes = 0;
         if !is_there {
-            let Some(value) = packed::pack(Kind::Result, &bytes) else { return Ok(0) };
+            let value = packed::pack_result(&key, &bytes, self.signing.signer);
+            let Some(value) = value else { return Ok(0) };
             sent_bytes = value.len();
             connection.put(&key, value)?;
         }
         self.health.note(&key, false);
         Ok(sent_bytes + self.path_sets(connection, job, flags & record::ANYWHERE != 0)?)
+    }
+
+    /// Whether a storage has a result: if we sign, one that is signed by us, or by a key that we trust. What somebody else has put
+    /// there first must not keep ours from those who trust us.
+    fn has(&self, connection: &Connection, key: &packed::Key) -> Result<bool, Failure> {
+        let Signing { signer, trust } = self.signing;
+        let is_there = connection.exists(key)?;
+        let (Some(true), Some(signer)) = (is_there, signer) else {
+            return Ok(is_there == Some(true));
+        };
+        let value = connection.get(key)?;
+        Ok(value.is_some_and(|value| packed::is_accepted(signer, trust, key, &value)))
     }
 
     /// Adds our path sets to those that the storage has: to the first slot with room, or in place of the oldest of the last.
@@ -163,6 +193,8 @@ impl Sender<'_> {
         let mut missing = self.store.path_sets(&job.content_key);
         // The newest is the last.
         missing.reverse();
+        let Signing { signer, trust } = self.signing;
+        let first = packed::slot_key(&self.remote.namespace, &job.content_key, 0);
         let serves = [!serves_all, serves_all];
         let mut sent_bytes = 0;
         for number in 0..SLOTS {
@@ -170,12 +202,19 @@ impl Sender<'_> {
             let old = connection.get(&key)?.and_then(|value| Slot::unpack(&value));
             let mut slot = old.clone().unwrap_or_default();
             slot.serves = [slot.serves[0] | serves[0], slot.serves[1] | serves[1]];
-            missing.retain(|set| !slot.sets.contains(set));
+            for known in &mut slot.sets {
+                let count = missing.len();
+                missing.retain(|set| *set != known.set);
+                if missing.len() < count && !known.is_accepted(signer, trust, &first) {
+                    *known = SignedSet::new(known.set.clone(), &first, signer);
+                }
+            }
             while let Some(set) = missing.pop_if(|_| slot.sets.len() < SETS_PER_SLOT) {
-                slot.sets.push(set);
+                slot.sets.push(SignedSet::new(set, &first, signer));
             }
             if number + 1 == SLOTS && !missing.is_empty() {
-                slot.sets.append(&mut missing);
+                let signed = missing.drain(..).map(|set| SignedSet::new(set, &first, signer));
+                slot.sets.extend(signed);
                 slot.sets.drain(..slot.sets.len().saturating_sub(SETS_PER_SLOT));
             }
             if old.as_ref() != Some(&slot)
@@ -203,12 +242,14 @@ impl Sender<'_> {
 /// Sends all that waits, here or by the process that does it already; how many results are left after so long.
 pub fn flush(store: &Store, config: &Config, time: Duration) -> Result<u64, Failure> {
     let started = Instant::now();
+    let signer = Secret::of(config)?;
+    let signing = Signing { signer: signer.as_ref(), trust: &config.remote_trust };
     let mut result = Ok(());
     while waiting(store, config) > 0 && result.is_ok() && started.elapsed() < time {
         if let Some(_sender) = become_sender(store.directory()) {
             for remote in writable(config) {
                 // The others get theirs all the same.
-                if let Err(why) = send_to(store, remote) {
+                if let Err(why) = send_to(store, remote, signing) {
                     result = Err(why);
                 }
             }

@@ -5,6 +5,7 @@
 use super::content_lookup::{self, ByContent, Wanted};
 use super::plan::Step;
 use super::{Invocation, Stored};
+use crate::config::{Config, Remote};
 use crate::outcome::NotStored;
 use crate::remote::fetch::{Fetched, fetch};
 use crate::remote::queue::Job;
@@ -39,14 +40,15 @@ impl Invocation {
             return found;
         }
         let mut now = content_lookup::ResultKeys::new(store, wanted);
-        let mut told = |remote: &crate::config::Remote, why: &str| {
+        let mut told = |remote: &Remote, why: &str| {
             self.log.line(format_args!("{}: {why}", remote.shown_url()));
         };
-        let (remotes, key) = (&self.config.remotes, &wanted.content_key);
-        match fetch(store, remotes, key, &mut |set| now.of(set), &mut told) {
+        let Config { remotes, remote_trust, .. } = &self.config;
+        let key = &wanted.content_key;
+        match fetch(store, remotes, remote_trust, key, &mut |set| now.of(set), &mut told) {
             Fetched::Found(_) => self.beyond.set(Beyond::Found),
             Fetched::Damaged(_) => self.beyond.set(Beyond::Damaged),
-            Fetched::Nothing => {}
+            Fetched::Nothing | Fetched::Untrusted => {}
         }
         if self.beyond.get() != Beyond::Found {
             return found;

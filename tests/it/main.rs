@@ -72,6 +72,7 @@ mod remapped;
 mod remapped_rust;
 mod remote;
 mod remote_faults;
+mod remote_keys;
 mod renamed_outputs;
 mod report;
 mod restricted;
