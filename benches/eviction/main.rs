@@ -89,10 +89,10 @@ impl Recorder {
         let (name, edits) = self.branches[branch].sources[source].clone();
         let key = format!("{branch}/{name} {config} {edits}");
         let entry = self.known.get(&key).copied().unwrap_or_else(|| {
-            let before = self.store.bytes_used();
+            let before = self.store.bytes_stored();
             // One object, new each time: what was stored is this compile's.
             assert!(self.compile(branch, &name, CONFIGS[config], ""), "{key}");
-            let bytes = self.store.bytes_used() - before;
+            let bytes = self.store.bytes_stored() - before;
             assert!(bytes > 0, "not stored: {key}");
             let entry = Entry { id: self.known.len(), bytes };
             self.known.insert(key, entry);

@@ -131,7 +131,7 @@ impl RecordBuilder<'_> {
         if self.ending == Ending::FirstFailure {
             return Ok(());
         }
-        let put = self.store.put_path_set(&self.content_key, &set);
+        let put = self.store.put_path_set(&self.content_key, &set, &draft.result_key);
         put.map_err(|error| error.not_stored())
     }
 

@@ -176,6 +176,9 @@ pub struct Gc {
     /// Evict to this size instead of the configured one, such as `5G`
     #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_size)]
     pub max_size: Option<u64>,
+    /// Remove nothing, only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `verify`

@@ -1,4 +1,4 @@
-//! `ibid gc [--max-age AGE] [--max-size SIZE]`: evicts to a size and an age, and tidies the cache directory up.
+//! `ibid gc [--max-age AGE] [--max-size SIZE] [--dry-run]`: evicts to a size and an age, and tidies the cache directory up.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ use crate::store::gc::{Wanted, collect};
 pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
     let max_bytes = asked.max_size.unwrap_or(config.max_size_bytes);
-    let wanted = Wanted { max_bytes, max_age: asked.max_age };
+    let wanted = Wanted { max_bytes, max_age: asked.max_age, dry_run: asked.dry_run };
     let mut bar = Progress::new("tidying up", stderr);
     let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory);
     let done = directory.and_then(|directory| {
@@ -31,7 +31,12 @@ pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Re
             return Ok(1);
         }
     };
+    if asked.dry_run {
+        writeln!(stdout, "nothing is removed; this would be:")?;
+    }
     writeln!(stdout, "segments removed       {} ({})", collected.segments, bytes(collected.bytes))?;
+    let tool_s = collected.tool_us / 1_000_000;
+    writeln!(stdout, "records removed        {} ({tool_s} s of compiling)", collected.records)?;
     writeln!(stdout, "temporary files        {}", collected.temporaries)?;
     writeln!(stdout, "caches of other ibids  {}", collected.layouts)?;
     if collected.index_grew {

@@ -22,14 +22,15 @@ impl<W: Shared> Control<W> {
         Window { oldest, newest: self.cursor.get(Ordering::Relaxed) >> 32 }
     }
 
-    /// Reserves units for one entry; nobody else gets them. `open` opens a segment that can be appended to; `leave` leaves
-    /// one that cannot, or that is full, for the next one, see [`Control::advance`]. `None` if others fill each
-    /// segment that it comes to.
+    /// Reserves units for one entry; nobody else gets them. `open` opens a segment to which units can be appended up to the
+    /// one that it is given; `leave` leaves one that cannot be opened, or that is too short, for the next one, see
+    /// [`Control::advance`]. It is given the unit from which on the segment is unused for ever: a reservation that is too long
+    /// for it is the last. `None` if others fill each segment that it comes to.
     pub fn reserve<F, E>(
         &self,
         units: u64,
-        mut open: impl FnMut(u64) -> Option<F>,
-        mut leave: impl FnMut(u64) -> Result<(), E>,
+        mut open: impl FnMut(u64, u64) -> Option<F>,
+        mut leave: impl FnMut(u64, u64) -> Result<(), E>,
     ) -> Result<Option<(Place, F)>, E> {
         for _ in 0..=ROTATIONS_MAX {
             // Segment and unit come from one word, so that a reservation and a rotation cannot mix.
@@ -40,23 +41,31 @@ impl<W: Shared> Control<W> {
             if seq > 0
                 && unit >= u64::from(SEGMENT_FIRST_UNIT)
                 && has_room
-                && let Some(file) = open(seq)
+                && let Some(file) = open(seq, unit + units)
             {
                 return Ok(Some((Place { seq, unit: u32::try_from(unit).unwrap_or(0) }, file)));
             }
-            leave(seq)?;
+            leave(seq, unit)?;
         }
         Ok(None)
     }
 
     /// Gives a large object the number after the newest segment's as a segment of its own, which is full from the
-    /// beginning; what number that is. `link` makes the file; whether it did: the number may be another's by now.
-    pub fn link<E>(&self, mut link: impl FnMut(u64) -> Result<bool, E>) -> Result<Option<u64>, E> {
+    /// beginning; what number that is. `link` makes the file; whether it did: the number may be another's by now. `left` is
+    /// given a segment that this leaves, and the unit from which on it is unused for ever.
+    pub fn link<E>(
+        &self,
+        mut link: impl FnMut(u64) -> Result<bool, E>,
+        mut left: impl FnMut(u64, u64),
+    ) -> Result<Option<u64>, E> {
         for _ in 0..=ROTATIONS_MAX {
             let last = self.window().newest;
             let is_ours = link(last + 1)?;
             // The process that made that file may have died before this.
-            self.advance(last, if is_ours { SEGMENT_UNITS } else { SEGMENT_FIRST_UNIT });
+            let to = if is_ours { SEGMENT_UNITS } else { SEGMENT_FIRST_UNIT };
+            if let Some(unit) = self.advance(last, to) {
+                left(last, unit);
+            }
             if is_ours {
                 return Ok(Some(last + 1));
             }
@@ -65,15 +74,16 @@ impl<W: Shared> Control<W> {
     }
 
     /// Goes on from segment `seq` to `unit` of the next one, whose file must be there; any process may, and all but one
-    /// find it done.
-    pub fn advance(&self, seq: u64, unit: u32) {
+    /// find it done. The one that did it is given the unit from which on segment `seq` is unused for ever.
+    pub fn advance(&self, seq: u64, unit: u32) -> Option<u64> {
         let mut seen = self.cursor.get(Ordering::Relaxed);
         while seen >> 32 == seq {
             match self.cursor.swap(seen, place_in(seq + 1, unit)) {
-                Ok(()) => break,
+                Ok(()) => return Some(seen & 0xffff_ffff),
                 Err(now) => seen = now,
             }
         }
+        None
     }
 
     /// Gives up the segments before `first`; to be called before their files are removed.

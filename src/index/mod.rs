@@ -139,6 +139,12 @@ pub fn publish(
     false
 }
 
+/// The word that names `place` instead of what `word` names, under the same key.
+pub fn moved(word: u64, place: Place) -> u64 {
+    let tag = word & !((1 << TAG_SHIFT) - 1);
+    tag | (place.seq & SEQ_MASK) << UNIT_BITS | u64::from(place.unit) & UNIT_MASK
+}
+
 /// Takes `place` out from under `key`.
 pub fn forget(words: &(impl WordsMut + ?Sized), key: &[u8; 16], place: Place) {
     let old = word_of(key, place);

@@ -104,6 +104,8 @@ struct Model<W> {
     files: Vec<W>,
     /// By number: key and body of the segment's entry.
     bytes: Vec<[W; 2]>,
+    /// By number: which units were reserved, and which were given back, a bit for each of the first two.
+    units: Vec<[W; 2]>,
 }
 
 /// No file.
@@ -134,6 +136,7 @@ impl<W: Shared + Default> Model<W> {
             bucket: Bucket(row(words)),
             files: row(8),
             bytes: (0..8).map(|_| [W::default(), W::default()]).collect(),
+            units: (0..8).map(|_| [W::default(), W::default()]).collect(),
         };
         model.make(1);
         model.control.begin(1, 1);
@@ -158,8 +161,8 @@ impl<W: Shared + Default> Model<W> {
     }
 
     fn reserve(&self) -> Place {
-        let open = |seq| (self.named(seq) == SEGMENT).then_some(());
-        let leave = |seq: u64| {
+        let open = |seq, _| (self.named(seq) == SEGMENT).then_some(());
+        let leave = |seq: u64, _| {
             self.make(seq + 1);
             self.control.advance(seq, SEGMENT_FIRST_UNIT);
             Ok::<(), ()>(())
@@ -168,10 +171,44 @@ impl<W: Shared + Default> Model<W> {
         place.expect("fewer rotate than are tried").0
     }
 
+    /// Reserves `units` where a segment has two, of which `give_back` gets those that nobody will use.
+    fn reserve_in_a_short_one(&self, units: u64) {
+        let is_long_enough = |end| end <= u64::from(SEGMENT_FIRST_UNIT) + 2;
+        let open = |seq, end| (self.named(seq) == SEGMENT && is_long_enough(end)).then_some(());
+        let leave = |seq: u64, unit: u64| {
+            self.make(seq + 1);
+            self.control.advance(seq, SEGMENT_FIRST_UNIT);
+            self.give_back(seq, unit);
+            Ok::<(), ()>(())
+        };
+        let place = self.control.reserve(units, open, leave).expect("it cannot fail");
+        let (Place { seq, unit }, ()) = place.expect("fewer rotate than are tried");
+        let bits = ((1 << units) - 1) << (unit - SEGMENT_FIRST_UNIT);
+        self.units[usize::try_from(seq).expect("small")][0].add(bits, Ordering::Relaxed);
+    }
+
+    /// A unit may be given back more than once; the bits of the count tell the same.
+    fn give_back(&self, seq: u64, unit: u64) {
+        let first = u64::from(SEGMENT_FIRST_UNIT);
+        let bits = (0..2).filter(|at| first + at >= unit).map(|at| 1 << (8 * at)).sum();
+        self.units[usize::try_from(seq).expect("small")][1].add(bits, Ordering::Relaxed);
+    }
+
+    /// Whether no unit was reserved that was given back.
+    fn is_consistent(&self) -> bool {
+        self.units.iter().all(|[reserved, given_back]| {
+            let given_back = given_back.get(Ordering::Relaxed);
+            let is_given_back = |at: u64| given_back >> (8 * at) & 0xff != 0;
+            let reserved = reserved.get(Ordering::Relaxed);
+            (0..2).all(|at| reserved >> at & 1 == 0 || !is_given_back(at))
+        })
+    }
+
     /// Gives a large object its number.
     fn link_large(&self, number: u8) -> Place {
         let link = |seq| Ok::<_, ()>(self.file(seq).swap(NONE, LARGE + u64::from(number)).is_ok());
-        let seq = self.control.link(link).expect("it cannot fail");
+        let left = |seq, unit| self.give_back(seq, unit);
+        let seq = self.control.link(link, left).expect("it cannot fail");
         Place { seq: seq.expect("fewer rotate than are tried"), unit: SEGMENT_FIRST_UNIT }
     }
 
@@ -332,6 +369,46 @@ fn a_large_object_and_eviction_and_a_reader<M: Machine>() {
     assert!(model.look(2) && !model.is_there(1));
 }
 
+/// An entry is moved out of its segment while it is looked up, and while it is stored anew.
+fn a_survivor_and_a_reader_and_an_appender<M: Machine>() {
+    let model = Arc::new(Model::<M::Word>::new(2));
+    model.insert(1);
+    together::<M>(
+        &model,
+        &[
+            |model| {
+                let place = model.reserve();
+                model.write(1, place);
+                let old = model.bucket.load(0);
+                model.bucket.replace(0, old, super::moved(old, place));
+                model.evict(2);
+            },
+            |model| {
+                model.look(1);
+                model.look(1);
+            },
+            |model| model.insert(2),
+        ],
+    );
+    assert!(model.look(1) && model.look(2) && !model.is_there(1));
+}
+
+/// What is given back of a segment that is left is never an entry's.
+fn ends_of_segments_that_are_given_back<M: Machine>() {
+    let model = Arc::new(Model::<M::Word>::new(1));
+    together::<M>(
+        &model,
+        &[
+            |model| model.reserve_in_a_short_one(2),
+            |model| model.reserve_in_a_short_one(1),
+            |model| {
+                model.link_large(2);
+            },
+        ],
+    );
+    assert!(model.is_consistent());
+}
+
 fn begin_epoch_2<W: Shared + Default>(model: &Model<W>) {
     model.make(3);
     model.control.begin(3, 2);
@@ -362,5 +439,7 @@ scenes!(
     eviction_and_a_reader_and_an_appender,
     a_large_object_and_rotations,
     a_large_object_and_eviction_and_a_reader,
+    ends_of_segments_that_are_given_back,
+    a_survivor_and_a_reader_and_an_appender,
     a_new_epoch_and_an_appender
 );

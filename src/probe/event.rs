@@ -45,11 +45,10 @@ pub fn of_hit(environment: &Environment, record: &Record<'_>, place: Place, by: 
 
 /// A place as events hold it.
 pub fn number_of(place: Place) -> u64 {
-    place.seq << 20 | u64::from(place.unit)
+    place.number()
 }
 
 /// The place that an event holds.
 pub fn place_of(number: u64) -> Option<Place> {
-    let unit = u32::try_from(number & 0xf_ffff).ok()?;
-    (number != 0).then_some(Place { seq: number >> 20, unit })
+    Place::of_number(number)
 }

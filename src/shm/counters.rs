@@ -145,6 +145,22 @@ impl Volatile {
         }
     }
 
+    /// How many events were ever written, and since when (ns since the epoch) none was lost because its ring was full.
+    pub fn events_written(&self) -> (u64, u64) {
+        let (mut all, mut since) = (0, 0);
+        for (shard, ring) in (0..SHARDS).filter_map(|shard| Some((shard, self.ring(shard)?))) {
+            let offset = COUNTERS_OFFSET + (shard * COUNTERS + EVENTS_WRITTEN) * 8;
+            let written = self.words(offset, 1).first().map_or(0, |w| w.load(Ordering::Relaxed));
+            all += written;
+            if written > EVENTS as u64 {
+                let mut oldest = u64::MAX;
+                ring.each(&mut |event: &Event| oldest = oldest.min(event.time_ns));
+                since = since.max(oldest);
+            }
+        }
+        (all, since)
+    }
+
     fn ring(&self, shard: usize) -> Option<Ring<'_>> {
         let written = COUNTERS_OFFSET + (shard * COUNTERS + EVENTS_WRITTEN) * 8;
         let [written] = self.words(written, 1) else { return None };

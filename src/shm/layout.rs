@@ -12,15 +12,17 @@ use super::words::Word;
 /// Counted up with every change of meaning that sizes and offsets do not show.
 pub const FORMAT: u32 = 1;
 /// The name of the directory below the cache directory: format, layout, endianness and width.
-pub const DIRECTORY: &str = "v1-aa05-le64";
+pub const DIRECTORY: &str = "v1-aa06-le64";
 
 /// The unit of offsets inside a segment.
 pub const UNIT_BYTES: u64 = 64;
-/// The length of a segment file, unless it holds one large entry.
+/// The longest segment file that several entries share; one that holds a large entry is longer.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// The shortest: the first segment after a reboot, a copy or a larger index. The next ones are twice as long each.
+pub const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Where the first entry of a segment may begin.
 pub const SEGMENT_FIRST_UNIT: u32 = 64;
-/// Units in a segment.
+/// Units in the longest shared segment.
 pub const SEGMENT_UNITS: u32 = 1 << 20;
 /// The largest entry, header included, that shares a segment with others; a larger one has one of its own.
 pub const ENTRY_BYTES_MAX: u64 = SEGMENT_BYTES - 64 * UNIT_BYTES;
@@ -77,7 +79,7 @@ pub struct Control<W = Word> {
     pub cursor: CachePadded<W>,
     /// The lowest segment number that is still there.
     pub oldest: CachePadded<W>,
-    /// Hash of boot id, device and inode of the index; under another one nothing is appended.
+    /// Hash of boot id, device, inode and birth of the index; under another one nothing is appended.
     pub epoch: CachePadded<W>,
 }
 
@@ -93,6 +95,8 @@ pub struct SegmentHeader {
     pub seq: u64,
     /// Length of the file.
     pub segment_bytes: u64,
+    /// When it was made, seconds since the epoch: no entry came into it before.
+    pub made_s: u64,
     /// XXH3-64 of all bytes before.
     pub check: u64,
 }
@@ -147,7 +151,8 @@ pub struct EntryHeader {
     pub stored_s: u32,
     /// XXH3-128 of the hot part (record) or of the body.
     pub sum: [u8; 16],
-    /// A record: hash of all that its content look-up compares and gives. A fingerprint: hash of the outcome. Others: 0.
+    /// A record: hash of all that its content look-up compares and gives. A path set: result key of the record with which it
+    /// was stored. A fingerprint: hash of the outcome. Others: 0.
     pub identity: [u8; 16],
     /// A record: hash of the environment it is true of. Others: 0.
     pub circumstances: u64,
@@ -162,7 +167,7 @@ const _: () = assert!(ENTRY_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(size_of::<IndexHeader>() == 128);
 const _: () = assert!(size_of::<Control>() == 3 * 128);
 const _: () = assert!(CONTROL_OFFSET + size_of::<Control>() <= INDEX_WORDS_OFFSET);
-const _: () = assert!(size_of::<SegmentHeader>() == 48);
+const _: () = assert!(size_of::<SegmentHeader>() == 56);
 const _: () = assert!(large_segment_bytes(ENTRY_BYTES_MAX + 1) > SEGMENT_BYTES);
 const _: () = assert!(size_of::<VolatileHeader>() == 32);
 
@@ -251,7 +256,7 @@ mod tests {
     #[test]
     fn layout_is_pinned() {
         let text = std::format!(
-            "{FORMAT} {DIRECTORY} {UNIT_BYTES} {SEGMENT_BYTES} {SEGMENT_FIRST_UNIT} {BUCKET_WORDS} {INDEX_WORDS_OFFSET} \
+            "{FORMAT} {DIRECTORY} {UNIT_BYTES} {SEGMENT_BYTES_MIN} {SEGMENT_BYTES} {SEGMENT_FIRST_UNIT} {BUCKET_WORDS} {INDEX_WORDS_OFFSET} \
              {CURSOR_OFFSET} {OLDEST_OFFSET} {} {} {} {} {}",
             CONTROL_OFFSET + core::mem::offset_of!(Control<Word>, epoch),
             size_of::<IndexHeader>(),
@@ -259,7 +264,7 @@ mod tests {
             size_of::<VolatileHeader>(),
             size_of::<EntryHeader>(),
         );
-        assert_eq!(text, "1 v1-aa05-le64 64 67108864 64 16 4096 512 640 768 128 48 32 128");
+        assert_eq!(text, "1 v1-aa06-le64 64 1048576 67108864 64 16 4096 512 640 768 128 56 32 128");
     }
 
     #[test]

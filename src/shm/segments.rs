@@ -6,7 +6,7 @@ use core::cell::OnceCell;
 use core::ffi::CStr;
 
 use super::layout::{
-    Checked, ENTRY_MAGIC, EntryHeader, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC,
+    Checked, ENTRY_MAGIC, EntryHeader, SEGMENT_BYTES_MIN, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC,
     SEGMENT_UNITS, SegmentHeader, UNIT_BYTES, segment_name,
 };
 use super::map::{Map, View};
@@ -28,6 +28,17 @@ pub struct Place {
 }
 
 impl Place {
+    /// As events hold it; never 0.
+    pub fn number(self) -> u64 {
+        self.seq << 20 | u64::from(self.unit)
+    }
+
+    /// The place that an event holds.
+    pub fn of_number(number: u64) -> Option<Place> {
+        let unit = u32::try_from(number & 0xf_ffff).ok()?;
+        (number != 0).then_some(Place { seq: number >> 20, unit })
+    }
+
     /// Bytes from the beginning of the segment.
     pub fn offset(self) -> usize {
         self.unit as usize * UNIT_SIZE
@@ -87,7 +98,7 @@ impl Segments {
             raw::open_read_at(self.directory.as_fd(), CStr::from_bytes_with_nul(&name).ok()?)
                 .ok()?;
         let state = raw::stat_fd(file.as_fd()).ok()?;
-        if !state.is_regular() || state.stat.size < SEGMENT_BYTES {
+        if !state.is_regular() || state.stat.size < SEGMENT_BYTES_MIN {
             return None;
         }
         let map = Map::new(file.as_fd(), usize::try_from(state.stat.size).ok()?).ok()?;

@@ -18,7 +18,7 @@ use crate::record::BlobRef;
 use crate::shm::fault;
 use crate::shm::layout::{
     Checked, Control, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind, SEGMENT_BYTES,
-    SEGMENT_MAGIC, SegmentHeader, UNIT_BYTES,
+    SEGMENT_BYTES_MIN, SEGMENT_MAGIC, SegmentHeader, UNIT_BYTES,
 };
 use crate::shm::map::was_bridged;
 use crate::shm::segments::Place;
@@ -130,16 +130,19 @@ impl Store {
             // Nonsense, under which nothing that is appended would be found.
             self.evict();
         }
-        let open = |seq| self.open_for_append(seq);
-        let reserved = control.reserve(units, open, |seq| self.rotate(seq))?;
+        let open = |seq, end| self.open_for_append(seq, end);
+        let leave = |seq, unit| self.rotate(seq, unit, units);
+        let reserved = control.reserve(units, open, leave)?;
         if was_bridged() {
             return Err(StoreError::Corrupt(self.directory.join("index")));
         }
         reserved.ok_or(StoreError::Busy)
     }
 
-    fn open_for_append(&self, seq: u64) -> Option<File> {
-        self.open_segment(seq).filter(|(_, bytes)| *bytes == SEGMENT_BYTES).map(|(file, _)| file)
+    /// A segment that entries share, if it has units up to `end`.
+    fn open_for_append(&self, seq: u64, end: u64) -> Option<File> {
+        let (file, bytes) = self.open_segment(seq)?;
+        (bytes <= SEGMENT_BYTES && end * UNIT_BYTES <= bytes).then_some(file)
     }
 
     /// A segment whose length and header are right, and its length: a larger one holds one large entry.
@@ -183,6 +186,9 @@ impl Store {
         let mut text = boot;
         text.extend(state.dev().to_le_bytes());
         text.extend(state.ino().to_le_bytes());
+        // Numbers of files that are removed are given out again.
+        let made = state.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+        text.extend(made.map_or(0, |made| made.as_nanos()).to_le_bytes());
         let epoch = xxhash_rust::xxh3::xxh3_64(&text) | 1;
         let control = self.control()?;
         if control.is_of(epoch) {
@@ -197,8 +203,13 @@ impl Store {
         }
         let last = files::segments(&self.directory).last().map_or(0, |(seq, _)| *seq);
         let seq = last.max(control.window().newest) + 1;
-        self.make_segment(seq)?;
+        self.make_segment(seq, SEGMENT_BYTES_MIN)?;
         control.begin(seq, epoch);
+        self.has_rotated.set(true);
+        fault::point("epoch: begun");
+        self.give_back_before(seq);
+        self.gather_use_now();
+        self.evict();
         Ok(())
     }
 }

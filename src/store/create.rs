@@ -32,10 +32,10 @@ use crate::shm::map::was_bridged;
 use crate::shm::raw;
 use crate::shm::words::Word;
 
-/// Bytes of cache for each word of the index: an object has three words and is a few tens of KiB.
-const BYTES_PER_WORD: u64 = 8 << 10;
-/// The fewest buckets: 128 KiB of words.
-const BUCKETS_MIN: u64 = 1 << 10;
+/// The file that says when what was last used.
+pub(super) const USED: &str = "used";
+/// The fewest buckets, with which an index begins: 512 KiB of words, for some 10,000 objects.
+const BUCKETS_MIN: u64 = 1 << 12;
 /// Where the counters of the volatile segment begin: what it says of its owner ends before.
 const OWNER_END: usize = 4096;
 /// The most buckets: 1 GiB of words.
@@ -118,7 +118,7 @@ pub(super) fn file_system(directory: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes what is missing or unusable of the cache in `directory`: index or volatile segment.
-pub(super) fn cache(directory: &Path, access: Access, max_bytes: u64) -> Result<Cache, StoreError> {
+pub(super) fn cache(directory: &Path, access: Access) -> Result<Cache, StoreError> {
     let _lock = lock(directory, "lock", true)?;
     fault::point("creation: locked");
     let handle = || -> Result<raw::Handle, StoreError> {
@@ -132,20 +132,19 @@ pub(super) fn cache(directory: &Path, access: Access, max_bytes: u64) -> Result<
     }
     let header = match Index::open(handle()?.as_fd()) {
         Some(index) => *index.header(),
-        None => index(directory, max_bytes.min(file_system::size(directory)))?,
+        None => index(directory)?,
     };
     volatile(directory, access, &header)?;
     Cache::open_at(handle()?, access).ok_or_else(|| StoreError::Corrupt(directory.to_path_buf()))
 }
 
-/// How many buckets an index has for a cache of so many bytes and at least so many words.
-pub(super) fn buckets(max_bytes: u64, words: u64) -> u64 {
-    let words = words.max(max_bytes / BYTES_PER_WORD);
+/// How many buckets an index of at least so many words has.
+pub(super) fn buckets(words: u64) -> u64 {
     words.div_ceil(BUCKET_WORDS as u64).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX)
 }
 
 /// Makes a new index and forgets the segments of the old one, which are not found from now on.
-fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
+fn index(directory: &Path) -> Result<IndexHeader, StoreError> {
     remove_segments(directory);
     let path = directory.join("index");
     let fail = |error| StoreError::io("cannot create", &path, InternalError::Index)(error);
@@ -155,7 +154,7 @@ fn index(directory: &Path, max_bytes: u64) -> Result<IndexHeader, StoreError> {
         format: FORMAT,
         header_bytes: u32::try_from(size_of::<IndexHeader>()).unwrap_or(0),
         uuid,
-        buckets: buckets(max_bytes, 0),
+        buckets: buckets(0),
         segment_bytes: SEGMENT_BYTES,
         created_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         ..IndexHeader::zeroed()
@@ -297,8 +296,10 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
     remove_segments(directory);
     // The findings about programs, too: a user who clears may want them found out again.
     let _ = fs::remove_file(directory.join(super::verdicts::NAME));
+    let _ = fs::remove_file(directory.join(USED));
     match old {
         Some((header, newest)) => {
+            let header = IndexHeader { buckets: buckets(0), ..header }.sealed();
             successor(directory, header, Window { oldest: 0, newest }, |_| {})
         }
         None => fs::remove_file(&path).or_else(|error| match error.kind() {

@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::space::{SegmentFile, is_layout};
+use super::verify::record_of;
 use super::walk::Named;
 use super::{Store, create, files};
 use crate::error::StoreError;
@@ -20,6 +22,9 @@ const TEMPORARY_AGE: Duration = Duration::from_hours(1);
 /// After what time the directory of another layout is no longer used.
 const LAYOUT_AGE: Duration = Duration::from_hours(30 * 24);
 
+/// How many words a larger index has for each one that is taken.
+const GROWTH: u64 = 4;
+
 /// What is wanted of a cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
@@ -27,6 +32,8 @@ pub struct Wanted {
     pub max_bytes: u64,
     /// Segments to which nothing was added for so long go.
     pub max_age: Option<Duration>,
+    /// Nothing is removed, only counted. What would survive is counted as if it went.
+    pub dry_run: bool,
 }
 
 /// What was done.
@@ -36,6 +43,10 @@ pub struct Collected {
     pub segments: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// Records in them that could be found.
+    pub records: u64,
+    /// How long the tools ran to make those.
+    pub tool_us: u64,
     /// Temporary files that were left behind.
     pub temporaries: usize,
     /// Directories of other layouts.
@@ -51,33 +62,64 @@ pub fn collect(
     wanted: Wanted,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Collected, StoreError> {
-    let mut collected = Collected {
-        temporaries: count_removed(&temporaries(store.directory()), remove_temporary),
-        layouts: count_removed(&other_layouts(directory), remove_layout),
-        ..Collected::default()
-    };
-    let first = store.first_to_keep(wanted);
-    store.raise_oldest(first);
-    let segments = files::segments(store.directory());
-    let gone: Vec<_> = segments.into_iter().filter(|(seq, _)| *seq < first).collect();
-    for (done, (seq, bytes)) in gone.iter().enumerate() {
-        if fs::remove_file(store.segment_path(*seq)).is_ok() {
-            fault::point("collection: segment removed");
-            collected.segments += 1;
-            collected.bytes += bytes;
-        }
-        progress(done + 1, gone.len());
+    let mut collected = Collected::default();
+    let (left, layouts) = (temporaries(store.directory()), other_layouts(directory));
+    if wanted.dry_run {
+        (collected.temporaries, collected.layouts) = (left.len(), layouts.len());
+    } else {
+        collected.temporaries = remove_temporaries(store.directory());
+        collected.layouts = count_removed(&layouts, remove_layout);
     }
-    collected.index_grew = store.grow_index(wanted.max_bytes, progress)?;
+    let mut done = 0;
+    let mut going = |segment: &SegmentFile| {
+        done += 1;
+        progress(done, done);
+        collected.add(segment, store);
+    };
+    if wanted.dry_run {
+        let space = store.space();
+        let newest = store.window().newest;
+        let by_size = space.excess(wanted.max_bytes, newest).first;
+        let first = store.first_to_keep(wanted).max(by_size);
+        space.own.iter().filter(|segment| segment.seq < first).for_each(going);
+        return Ok(collected);
+    }
+    {
+        let _lock = files::lock(store.directory(), "lock-evict", true)?;
+        store.is_evicting.set(true);
+        store.evict_to(wanted.max_bytes, &mut going);
+        let first = store.first_to_keep(wanted);
+        for segment in store.space().own.iter().filter(|segment| segment.seq < first) {
+            going(segment);
+            store.raise_oldest(segment.seq + 1);
+            fs::remove_file(&segment.path).ok();
+            fault::point("collection: segment removed");
+        }
+        store.is_evicting.set(false);
+    }
+    collected.index_grew = store.grow_index(0, true, progress)?;
     create::sweep_shared_memory();
     Ok(collected)
 }
 
+impl Collected {
+    /// Adds a segment that is about to go.
+    fn add(&mut self, segment: &SegmentFile, store: &Store) {
+        self.segments += 1;
+        self.bytes += segment.disk_bytes;
+        let Some(mapped) = store.map_segment(segment.seq) else { return };
+        for place in store.live_entries(segment.seq).into_keys() {
+            let record = mapped.entry(place).and_then(|entry| record_of(&entry));
+            self.records += u64::from(record.is_some());
+            self.tool_us += record.map_or(0, |record| record.tool_us);
+        }
+    }
+}
+
 impl Store {
-    /// The lowest segment that is neither too old nor too much.
+    /// The lowest segment that is not too old.
     fn first_to_keep(&self, wanted: Wanted) -> u64 {
         let newest = self.window().newest;
-        let by_size = self.first_to_stay(wanted.max_bytes, newest);
         let is_young = |seq: u64| {
             let limit = wanted.max_age.and_then(|age| SystemTime::now().checked_sub(age));
             let changed = fs::metadata(self.segment_path(seq)).and_then(|state| state.modified());
@@ -85,26 +127,30 @@ impl Store {
         };
         let segments = files::segments(&self.directory);
         let young = segments.iter().map(|(seq, _)| *seq).find(|seq| is_young(*seq));
-        by_size.max(young.unwrap_or(newest + 1)).max(self.window().oldest)
+        young.unwrap_or(newest + 1).max(self.window().oldest)
     }
 
-    /// Makes a larger index if half of this one is taken, or if it is too small for so much; whether it did.
-    fn grow_index(
+    /// Makes a larger index if, with so many words more, half of this one is taken; whether it did. `waits` says whether
+    /// another process that makes something is waited for.
+    pub(super) fn grow_index(
         &self,
-        max_bytes: u64,
+        more: u64,
+        waits: bool,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<bool, StoreError> {
         let header = *self.cache.index.header();
-        let _lock = files::lock(&self.directory, "lock", true)?;
+        let (named, _) = self.named();
+        let taken = named.len() as u64 + more;
+        let wanted = create::buckets(GROWTH * taken);
+        if 2 * taken <= self.word_count() as u64 || wanted <= header.buckets {
+            return Ok(false);
+        }
+        let _lock = files::lock(&self.directory, "lock", waits)?;
         fault::point("growth: locked");
         if !self.is_current() {
             return Ok(false);
         }
         let (named, _) = self.named();
-        let wanted = create::buckets(max_bytes, 2 * named.len() as u64);
-        if wanted <= header.buckets {
-            return Ok(false);
-        }
         let larger = IndexHeader { buckets: wanted, ..header }.sealed();
         create::successor(&self.directory, larger, self.window(), |words| {
             self.move_words(&named, index::word_count(&header), words, progress);
@@ -145,6 +191,11 @@ fn count_removed(paths: &[PathBuf], remove: fn(&Path) -> io::Result<()>) -> usiz
     paths.iter().filter(|path| remove(path).is_ok()).count()
 }
 
+/// Removes what processes that died were making; how many files that were.
+pub(super) fn remove_temporaries(directory: &Path) -> usize {
+    count_removed(&temporaries(directory), remove_temporary)
+}
+
 fn remove_temporary(path: &Path) -> io::Result<()> {
     files::remove(path).inspect(|()| fault::point("collection: temporary file removed"))
 }
@@ -163,17 +214,11 @@ fn temporaries(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn other_layouts(directory: &Path) -> Vec<PathBuf> {
-    let is_layout = |name: &str| {
-        let mut parts = name.split('-');
-        let format = parts.next().and_then(|part| part.strip_prefix('v'));
-        format.is_some_and(|format| format.parse::<u32>().is_ok())
-            && parts.count() == 2
-            && name != DIRECTORY
-    };
+    let is_other = |name: &str| is_layout(name) && name != DIRECTORY;
     // Without an index one is being made, or somebody died while it was removed.
     let unused = |path: &Path| unused_for(&path.join("index")).or_else(|| unused_for(path));
     let is_old = |path: &PathBuf| unused(path).is_some_and(|age| age > LAYOUT_AGE);
-    named(directory, is_layout).filter(is_old).collect()
+    named(directory, is_other).filter(is_old).collect()
 }
 
 fn named(directory: &Path, fits: impl Fn(&str) -> bool) -> impl Iterator<Item = PathBuf> {

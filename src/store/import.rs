@@ -16,14 +16,13 @@ use super::export_reader::{
     ExportContents, HEADER_BYTES, Identity, Item, Reader, Whole, identity, key_by_content,
 };
 use super::large::READING;
+use super::space::segment_bytes_max;
 use super::verify::decode_record;
 use super::{Store, files};
 use crate::error::StoreError;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
-use crate::shm::layout::{
-    EntryHeader, Kind, SEGMENT_BYTES, SEGMENT_FIRST_UNIT, UNIT_BYTES, index_bytes,
-};
+use crate::shm::layout::{EntryHeader, Kind, UNIT_BYTES, index_bytes};
 use crate::shm::segments::Place;
 use crate::shm::stat::Stamp;
 
@@ -69,6 +68,15 @@ pub fn import(
             copy = store.unnamed_file()?;
             (&copy, Reader::new(stream, Some(&copy), &mut |_| {}).contents()?)
         }
+    };
+    let grown;
+    // A record has two words, a blob and a path set one.
+    let words = 2 * contents.items.len() as u64 + contents.blobs.len() as u64;
+    let store = if store.grow_index(words, true, &mut |_, _| {}).map_err(ImportError::Store)? {
+        grown = store.reopened().map_err(ImportError::Store)?;
+        &grown
+    } else {
+        store
     };
     let known = KnownHere::of(store, &contents);
     contents.check_references(&known)?;
@@ -281,9 +289,9 @@ impl Store {
     /// How many bytes of entries can be stored without evicting those that were stored just before.
     fn room_bytes(&self) -> u64 {
         let index_bytes = index_bytes(self.cache.index.header().buckets);
-        let segments = self.max_bytes.saturating_sub(index_bytes) / SEGMENT_BYTES;
-        // The one that is begun already, and the ends of all that do not fit an entry exactly.
-        (segments.max(2) - 1) * (SEGMENT_BYTES - u64::from(SEGMENT_FIRST_UNIT) * UNIT_BYTES)
+        // The one that is begun already, and the next one.
+        let segment_bytes = segment_bytes_max(self.max_bytes);
+        self.max_bytes.saturating_sub(index_bytes + 2 * segment_bytes).max(segment_bytes / 2)
     }
 
     /// Stores an entry that is neither a record nor a blob, as another cache had it.

@@ -16,6 +16,7 @@ use crate::index::{self, Window};
 use crate::os::map::FileMapMut;
 use crate::outcome::InternalError;
 use crate::record::BlobRef;
+use crate::shm::access::Access;
 use crate::shm::counters::Counter;
 use crate::shm::fault;
 use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, SEGMENT_BYTES};
@@ -37,7 +38,11 @@ pub mod gc;
 pub mod import;
 mod large;
 pub mod path_set;
+mod recency;
 mod rotate;
+mod space;
+mod survivors;
+mod tail;
 pub mod verdicts;
 pub mod verify;
 mod walk;
@@ -83,6 +88,10 @@ pub struct Store {
     max_bytes: u64,
     /// Whether the epoch was found to be this boot's: it cannot change while this process lives.
     has_epoch: Cell<bool>,
+    /// Whether this process has begun a segment.
+    has_rotated: Cell<bool>,
+    /// Whether this process evicts now: what it stores then evicts nothing.
+    is_evicting: Cell<bool>,
 }
 
 impl Store {
@@ -98,7 +107,7 @@ impl Store {
         let opened = handle().ok().and_then(|directory| Cache::open_at(directory, access));
         let cache = match opened {
             Some(cache) => cache,
-            None => create::cache(&inside, access, max_bytes)?,
+            None => create::cache(&inside, access)?,
         };
         let index_path = inside.join("index");
         let failed = |source: io::Error| StoreError::Io {
@@ -130,6 +139,8 @@ impl Store {
             index_file,
             max_bytes,
             has_epoch: Cell::new(false),
+            has_rotated: Cell::new(false),
+            is_evicting: Cell::new(false),
         })
     }
 
@@ -269,6 +280,29 @@ impl Store {
         place: Place,
         supersedes: impl Fn(Place) -> bool,
     ) -> Result<(), StoreError> {
+        if !self.is_current() {
+            // A larger one has taken its place, which leads to the same segments; or the cache is gone.
+            let uuid = self.cache.index.header().uuid;
+            let is_there = self.directory.join("index").exists();
+            let current = is_there.then(|| self.reopened()).transpose()?;
+            let current = current.filter(|other| other.cache.index.header().uuid == uuid);
+            return current.map_or(Ok(()), |other| other.publish_here(key, place, supersedes));
+        }
+        self.publish_here(key, place, supersedes)
+    }
+
+    /// The same cache, opened anew.
+    fn reopened(&self) -> Result<Store, StoreError> {
+        let by_group = self.cache.access != Access::Own;
+        Store::open(self.outer(), Terms { max_bytes: self.max_bytes, by_group })
+    }
+
+    fn publish_here(
+        &self,
+        key: &[u8; 16],
+        place: Place,
+        supersedes: impl Fn(Place) -> bool,
+    ) -> Result<(), StoreError> {
         let count = self.word_count();
         let words = self
             .index()?
@@ -289,6 +323,18 @@ impl Store {
     fn populate_word(&self, at: usize) -> Result<(), StoreError> {
         let failed = StoreError::io("cannot write", &self.directory, InternalError::Index);
         self.index()?.populate(INDEX_WORDS_OFFSET + at * 8).map_err(failed)
+    }
+
+    /// What is done at the end of a process that stores: what the events of hits say is kept, if there are many. Where it has
+    /// begun a segment, the index is made larger if half of it is taken; then nothing is stored by way of this value.
+    pub fn settle(&self) {
+        if self.is_read_only() {
+            return;
+        }
+        self.gather_use_if_due();
+        if self.has_rotated.get() {
+            let _ = self.grow_index(0, false, &mut |_, _| {});
+        }
     }
 
     /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.

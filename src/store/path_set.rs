@@ -98,6 +98,11 @@ impl PathSet {
         hasher.digest128().to_le_bytes()
     }
 
+    /// XXH3-128 of its bytes.
+    pub(super) fn own_key(&self) -> &[u8; 16] {
+        &self.own_key
+    }
+
     /// The set of an entry; `None` if that is damaged, or is something else.
     pub fn read(entry: &Entry<'_>) -> Option<PathSet> {
         let is_set = entry.header.kind() == Some(Kind::PathSet);
@@ -176,8 +181,13 @@ impl Store {
     }
 
     /// Makes `set` one of a content key's, if it is none yet: in the first group that is not full, or in place of the oldest
-    /// of the last one.
-    pub fn put_path_set(&self, content_key: &[u8; 16], set: &PathSet) -> Result<(), StoreError> {
+    /// of the last one. `result_key` is that of the record that it leads to.
+    pub fn put_path_set(
+        &self,
+        content_key: &[u8; 16],
+        set: &PathSet,
+        result_key: &[u8; 16],
+    ) -> Result<(), StoreError> {
         let mut key = [0; 32];
         key[16..].copy_from_slice(&set.own_key);
         let is_it = |place: &Place| {
@@ -202,7 +212,7 @@ impl Store {
             hot_bytes: 0,
             stored_s: now_s(),
             sum: set.own_key,
-            identity: [0; 16],
+            identity: *result_key,
             circumstances: 0,
             body: &[&body],
         })?;
@@ -262,8 +272,8 @@ mod tests {
         let store = Store::open(directory.path(), 1 << 30).expect("the store opens");
         let key = [7; 16];
         for number in 0..40 {
-            store.put_path_set(&key, &set(number)).expect("stored");
-            store.put_path_set(&key, &set(number)).expect("stored");
+            store.put_path_set(&key, &set(number), &[0; 16]).expect("stored");
+            store.put_path_set(&key, &set(number), &[0; 16]).expect("stored");
         }
         let sets = store.path_sets(&key);
         assert_eq!(sets.len(), 40);

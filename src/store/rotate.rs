@@ -7,17 +7,25 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{Store, files};
+use super::append::now_s;
+use super::space::{SegmentFile, segment_bytes_max};
+use super::survivors::Pass;
+use super::{Store, files, gc};
 use crate::error::StoreError;
-use crate::index;
+use crate::index::{self, Window};
 use crate::outcome::InternalError;
 use crate::shm::counters::Counter;
 use crate::shm::fault;
 use crate::shm::layout::{
-    SEGMENT_BYTES, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SEGMENT_UNITS, SegmentHeader, UNIT_BYTES,
-    index_bytes,
+    SEGMENT_BYTES, SEGMENT_BYTES_MIN, SEGMENT_FIRST_UNIT, SEGMENT_MAGIC, SegmentHeader, UNIT_BYTES,
 };
 use crate::shm::raw::{self, AsFd};
+
+/// The shortest segment that holds an entry of `units`.
+fn segment_bytes_for(units: u64) -> u64 {
+    let bytes = (u64::from(SEGMENT_FIRST_UNIT) + units) * UNIT_BYTES;
+    bytes.next_multiple_of(SEGMENT_BYTES_MIN).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES)
+}
 
 impl Store {
     /// Whether the index that we have mapped is the one that new processes open: after `clear` both would go on to a
@@ -28,34 +36,62 @@ impl Store {
             .is_ok_and(|state| (state.stat.dev, state.stat.ino) == self.index_file)
     }
 
-    /// Leaves segment `seq` for the next one; any process may help, and all but one find it done.
-    pub(super) fn rotate(&self, seq: u64) -> Result<(), StoreError> {
+    /// Leaves segment `seq`, which is unused from `unit` on, for the next one, which holds an entry of `units`; any process
+    /// may help, and all but one find it done.
+    pub(super) fn rotate(&self, seq: u64, unit: u64, units: u64) -> Result<(), StoreError> {
         if !self.is_current() {
             return Err(StoreError::Busy);
         }
-        self.make_segment(seq + 1)?;
+        self.make_next_segment(seq, units)?;
+        self.has_rotated.set(true);
         self.control()?.advance(seq, SEGMENT_FIRST_UNIT);
+        self.give_back_from(seq, unit);
         self.evict();
         Ok(())
+    }
+
+    /// Makes the segment after `seq`; a short one where the disk has no room for a longer one.
+    fn make_next_segment(&self, seq: u64, units: u64) -> Result<(), StoreError> {
+        let wanted = self.next_segment_bytes(seq, units);
+        let least = segment_bytes_for(units);
+        match self.make_segment(seq + 1, wanted) {
+            Err(_) if least < wanted => self.make_segment(seq + 1, least),
+            done => done,
+        }
+    }
+
+    /// How long the segment after `seq` is to be: twice as long as the last one that entries shared, and long enough for an
+    /// entry of `units`.
+    fn next_segment_bytes(&self, seq: u64, units: u64) -> u64 {
+        let segments = files::segments(&self.directory);
+        let shared = segments.iter().rev().filter(|(old, _)| *old <= seq);
+        let last = shared.clone().find(|(_, bytes)| *bytes <= SEGMENT_BYTES);
+        let twice = match last {
+            Some((old, bytes)) if *old == seq => bytes * 2,
+            Some((_, bytes)) => *bytes,
+            None => SEGMENT_BYTES_MIN,
+        };
+        twice.min(segment_bytes_max(self.max_bytes)).max(segment_bytes_for(units))
     }
 
     /// The head of segment `seq`.
     fn segment_header(&self, seq: u64, segment_bytes: u64) -> SegmentHeader {
         let uuid = self.cache.index.header().uuid;
-        SegmentHeader { magic: SEGMENT_MAGIC, uuid, seq, segment_bytes, check: 0 }.sealed()
+        let made_s = u64::from(now_s());
+        SegmentHeader { magic: SEGMENT_MAGIC, uuid, seq, segment_bytes, made_s, check: 0 }.sealed()
     }
 
-    /// Makes a segment file with its space reserved; that somebody else has made it is as good.
-    pub(super) fn make_segment(&self, seq: u64) -> Result<(), StoreError> {
+    /// Makes a segment file of `segment_bytes` with its space reserved; that somebody else has made it is as good.
+    pub(super) fn make_segment(&self, seq: u64, segment_bytes: u64) -> Result<(), StoreError> {
         let path = self.segment_path(seq);
         if fs::symlink_metadata(&path).is_ok() {
             return Ok(());
         }
-        let header = self.segment_header(seq, SEGMENT_BYTES);
+        let header = self.segment_header(seq, segment_bytes);
         let make = || -> io::Result<()> {
             let (temporary, file) = files::temporary_file(&path)?;
             fault::point("segment: temporary file made");
-            let made = files::reserve(&file, SEGMENT_BYTES)
+            let made = files::reserve(&file, segment_bytes)
                 .inspect(|()| fault::point("segment: space reserved"))
                 .and_then(|()| (&file).write_all(bytemuck::bytes_of(&header)))
                 .inspect(|()| fault::point("segment: head written"))
@@ -78,7 +114,7 @@ impl Store {
         segment_bytes: u64,
         headed: impl Fn(u64) -> io::Result<()>,
     ) -> Result<u64, StoreError> {
-        let linked = self.control()?.link(|seq| {
+        let link = |seq| {
             if !self.is_current() {
                 return Err(StoreError::Busy);
             }
@@ -97,23 +133,56 @@ impl Store {
                     Err(StoreError::io("cannot create", &path, InternalError::Segment)(error))
                 }
             }
-        })?;
+        };
+        let linked = self.control()?.link(link, |seq, unit| self.give_back_from(seq, unit))?;
         self.evict();
         linked.ok_or(StoreError::Busy)
     }
 
-    /// Gives the oldest segments up while index and segments are larger than may be.
-    /// One process at a time does it, for all.
+    /// Gives the oldest segments up while the cache directory takes more than it may; what was used lately is copied out of
+    /// them first. One process at a time does it, for all.
     pub(super) fn evict(&self) {
-        let Ok(_lock) = files::lock(&self.directory, "lock-evict", false) else { return };
-        fault::point("eviction: locked");
-        let first = self.first_to_stay(self.max_bytes, self.window().newest);
-        self.raise_oldest(first);
-        for (seq, _) in files::segments(&self.directory) {
-            if seq < first && fs::remove_file(self.segment_path(seq)).is_ok() {
-                self.count(Counter::EVICTIONS);
-                fault::point("eviction: segment removed");
+        if self.is_evicting.replace(true) {
+            return;
+        }
+        if let Ok(_lock) = files::lock(&self.directory, "lock-evict", false) {
+            fault::point("eviction: locked");
+            gc::remove_temporaries(&self.directory);
+            self.evict_to(self.max_bytes, &mut |_| {});
+        }
+        self.is_evicting.set(false);
+    }
+
+    /// The same down to `max_bytes`, under the lock of eviction. `going` is given each segment of this layout before it goes,
+    /// when what survives it is copied.
+    pub(super) fn evict_to(&self, max_bytes: u64, going: &mut dyn FnMut(&SegmentFile)) {
+        let mut pass = None;
+        loop {
+            let space = self.space();
+            let Window { oldest, newest } = self.window();
+            let excess = space.excess(max_bytes, newest);
+            for other in &excess.others {
+                let _ = fs::remove_file(other);
+                fault::point("eviction: segment of another layout removed");
             }
+            // Numbers that are nonsense say nothing of what is gone.
+            let first = if oldest > newest { excess.first } else { excess.first.max(oldest) };
+            let Some(gone) = space.own.first().filter(|own| own.seq < first) else {
+                return self.raise_oldest(excess.first);
+            };
+            let pass = pass.get_or_insert_with(|| {
+                Pass::new(self.gather_use(), segment_bytes_max(max_bytes), newest)
+            });
+            if (oldest..=pass.newest).contains(&gone.seq) {
+                self.save_survivors(gone.seq, gone.disk_bytes, pass);
+            }
+            going(gone);
+            self.raise_oldest(gone.seq + 1);
+            if fs::remove_file(&gone.path).is_err() {
+                return;
+            }
+            self.count(Counter::EVICTIONS);
+            fault::point("eviction: segment removed");
         }
     }
 
@@ -122,32 +191,5 @@ impl Store {
         if let Ok(control) = self.control() {
             control.retire(first);
         }
-    }
-
-    /// The lowest number from which all segments fit beside the index; the last one always stays.
-    pub(super) fn first_to_stay(&self, max_bytes: u64, newest: u64) -> u64 {
-        let index_bytes = index_bytes(self.cache.index.header().buckets);
-        let mut segments = files::segments(&self.directory);
-        segments.retain(|(seq, _)| *seq <= newest);
-        let Some((last, last_bytes)) = segments.pop() else { return newest };
-        let mut left = max_bytes.saturating_sub(index_bytes).saturating_sub(last_bytes);
-        let mut first = last;
-        for (seq, bytes) in segments.into_iter().rev() {
-            let Some(rest) = left.checked_sub(bytes) else { break };
-            (left, first) = (rest, seq);
-        }
-        first
-    }
-
-    /// Bytes of all entries, the unused rest of sealed segments included.
-    pub fn bytes_used(&self) -> u64 {
-        let unit = (self.cache.index.cursor() & 0xffff_ffff).min(u64::from(SEGMENT_UNITS));
-        let window = self.window();
-        let used = |(seq, bytes): (u64, u64)| {
-            let is_open = seq == window.newest && bytes == SEGMENT_BYTES;
-            if is_open { unit * UNIT_BYTES } else { bytes }
-        };
-        let segments = files::segments(&self.directory).into_iter();
-        segments.filter(|(seq, _)| (window.oldest..=window.newest).contains(seq)).map(used).sum()
     }
 }

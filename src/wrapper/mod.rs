@@ -113,7 +113,9 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
         Err(error) => return invocation.cannot_run(&error),
     }
     let mut statuses = plan.steps().map(|step| invocation.run_step(&store, step, before));
-    statuses.find(|status| *status != 0).unwrap_or(0)
+    let status = statuses.find(|status| *status != 0).unwrap_or(0);
+    store.settle();
+    status
 }
 
 /// How a look-up ended.

@@ -17,6 +17,7 @@ use crate::damage::volatile_segment;
 use crate::project::Project;
 use crate::rustc;
 use crate::tools::{self, GCC};
+use crate::years::cursor;
 
 /// Compiles of several sources with one tool, which are all hits.
 struct Scene {
@@ -41,18 +42,14 @@ impl Scene {
         self.project.call(&self.cache, &line)
     }
 
-    fn bytes_used(&self) -> u64 {
-        self.cache.counters().get("bytes_used")
-    }
-
     /// A hit by content that leaves no trace in the store, as often as it is asked for.
     #[track_caller]
     fn is_known(&self, source: &str) {
-        let before = self.bytes_used();
+        let before = cursor(&self.cache);
         for _ in 0..2 {
             self.call(source).check().expect(&Outcome::PortableHit);
         }
-        assert_eq!(self.bytes_used(), before, "{}: a record was added", self.tool);
+        assert_eq!(cursor(&self.cache), before, "{}: a record was added", self.tool);
     }
 
     /// A compile by somebody else, who so comes to know the content of what he reads.
@@ -209,7 +206,7 @@ fn a_library_that_was_just_delivered() {
         project.remove(&format!("lib{name}.rlib"));
         assert_eq!(cached(name), Outcome::Miss);
     }
-    let settled = cache.counters().get("bytes_used");
+    let settled = cursor(&cache);
     for _ in 0..2 {
         project.remove("libdep.rlib");
         project.remove("libuser.rlib");
@@ -220,5 +217,5 @@ fn a_library_that_was_just_delivered() {
     assert!(project.read("libdep.rlib").len() < 64 << 10, "it is noted for what it is");
     let library = File::open(project.at("libdep.rlib")).unwrap();
     let is_known = clock::tells_changes_apart(library.as_fd());
-    assert_eq!(cache.counters().get("bytes_used") == settled, is_known, "records were added");
+    assert_eq!(cursor(&cache) == settled, is_known, "records were added");
 }

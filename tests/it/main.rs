@@ -100,3 +100,4 @@ mod upkeep;
 mod watcher;
 mod words;
 mod wrong_hits;
+mod years;

@@ -14,7 +14,6 @@ use ibid::store::draft::Draft;
 use crate::random::Random;
 use crate::tools::{self, say};
 
-/// The index of a cache of this size has room for the words of a million records and their objects.
 const MAX_BYTES: u64 = 40 << 30;
 
 fn key(number: u64) -> [u8; 16] {
@@ -28,8 +27,13 @@ fn key(number: u64) -> [u8; 16] {
 
 /// Stores so many records, each with an object of its own.
 fn store(directory: &Path, records: u64) {
-    let store = Store::open(directory, MAX_BYTES).unwrap();
+    let mut store = Store::open(directory, MAX_BYTES).unwrap();
     for number in 0..records {
+        if number % 1000 == 999 {
+            // As at the end of a process.
+            store.settle();
+            store = Store::open(directory, MAX_BYTES).unwrap();
+        }
         let object = store.put_blob(&number.to_le_bytes().repeat(20)).unwrap();
         let draft = Draft {
             command: vec![1; 300],

@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::os::file_system::{self, FileSystem};
 use crate::shm::access::Access;
 use crate::shm::counters::VOLATILE_BYTES;
-use crate::shm::layout::SEGMENT_BYTES;
+use crate::shm::layout::{SEGMENT_BYTES, SEGMENT_BYTES_MIN};
 use crate::store::Store;
 
 /// A cache of less holds no record of a compiler with its headers, because an eighth of it is the most for one.
@@ -114,18 +114,19 @@ fn size(max_bytes: u64) -> Finding {
 
 fn space(store: &Store, max_bytes: u64) -> Finding {
     let (free, used) = (free_bytes(store.directory()), store.bytes_used());
+    let has_segments = store.window().newest > 0;
     let size =
         format!("{} of {} used, {} free on the disk", bytes(used), bytes(max_bytes), bytes(free));
     let disk_bytes = file_system::size(store.directory());
-    if free >= SEGMENT_BYTES {
+    if free >= SEGMENT_BYTES_MIN {
         if free < max_bytes.saturating_sub(used) {
             let found = finding(Mark::Warn, "space", format!("{size}: the disk fills up first"));
             return found.advise("lower IBID_MAX_SIZE, or make room");
         }
         return finding(Mark::Ok, "space", size);
     }
-    let too_little = format!("too little for the next segment of {}", bytes(SEGMENT_BYTES));
-    if used > 0 {
+    let too_little = format!("too little for the next segment of {}", bytes(SEGMENT_BYTES_MIN));
+    if has_segments {
         let advice = "when the last one is full, nothing more is stored";
         return finding(Mark::Warn, "space", format!("{size}: {too_little}; {advice}"))
             .advise("make room, or `ibid gc`");

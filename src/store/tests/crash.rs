@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +15,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use super::Scratch;
 use super::gc::age;
 use super::reference::{insert, look, tell};
+use super::years::hit;
 use crate::shm::fault;
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::append::fill;
@@ -33,9 +34,10 @@ struct Scene {
     act: fn(&Actor),
 }
 
-const SCENES: [Scene; 3] = [
-    // An index and two segments: the third one evicts.
-    Scene { name: "storing", max_bytes: 2 * SEGMENT_BYTES + (1 << 20), act: store_evict_clear },
+const SCENES: [Scene; 4] = [
+    // An index and two segments, which are as short as can be: the third one evicts.
+    Scene { name: "storing", max_bytes: 3 << 20, act: store_evict_clear },
+    Scene { name: "surviving", max_bytes: 3 << 20, act: evict_and_keep },
     Scene { name: "collecting", max_bytes: 4 * SEGMENT_BYTES, act: collect_and_grow },
     // A bit more than eight segments, so that one object may be larger than a segment.
     Scene { name: "large", max_bytes: 9 * SEGMENT_BYTES, act: store_a_large_one },
@@ -71,7 +73,7 @@ impl Actor {
     }
 
     fn collect(&self, store: &Store, max_bytes: u64, max_age: Option<std::time::Duration>) {
-        let wanted = Wanted { max_bytes, max_age };
+        let wanted = Wanted { max_bytes, max_age, dry_run: false };
         collect(&self.place.join("cache"), store, wanted, &mut |_, _| {}).expect("collected");
     }
 
@@ -93,6 +95,10 @@ fn notes(place: &Path, name: &str) -> File {
 }
 
 fn store_evict_clear(actor: &Actor) {
+    let other = actor.place.join("cache/v1-0000-le64");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&other).expect("made");
+    fs::write(other.join("seg-1"), vec![1; 1 << 20]).expect("written");
+    age(&other.join("seg-1"), std::time::Duration::from_hours(1));
     actor.begin();
     let store = actor.open();
     for number in 1..=5 {
@@ -108,6 +114,25 @@ fn store_evict_clear(actor: &Actor) {
     insert(&actor.open(), 6).expect("stored");
 }
 
+/// The first is used, and so never lost; the others go with their segments.
+fn evict_and_keep(actor: &Actor) {
+    let store = actor.open();
+    for number in 1..=3 {
+        actor.insert(&store, number);
+        fill(&store);
+        if number == 2 {
+            actor.begin();
+        }
+        hit(&store, [1; 16]);
+    }
+    actor.may_lose([2, 3]);
+    actor.insert(&store, 4);
+    fill(&store);
+    actor.may_lose([4]);
+    actor.insert(&store, 5);
+    store.settle();
+}
+
 fn collect_and_grow(actor: &Actor) {
     const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
     let store = actor.open();
@@ -119,7 +144,7 @@ fn collect_and_grow(actor: &Actor) {
     let temporary = store.directory().join("tmp-1");
     let layout = actor.place.join("cache/v1-0000-le64");
     fs::create_dir(&layout).expect("made");
-    for path in [&temporary, &layout.join("index"), &layout.join("seg-1")] {
+    for path in [&temporary, &layout.join("index"), &layout.join("notes")] {
         fs::write(path, "x").expect("written");
         age(path, 24 * 31 * HOUR);
     }
@@ -127,10 +152,11 @@ fn collect_and_grow(actor: &Actor) {
     actor.may_lose([1]);
     actor.collect(&store, actor.max_bytes, Some(2 * HOUR));
     actor.may_lose([2]);
-    actor.collect(&store, SEGMENT_BYTES, None);
+    // The second segment has 2 MiB, the third 4.
+    actor.collect(&store, 6 << 20, None);
     actor.insert(&store, 4);
+    assert!(store.grow_index(40_000, true, &mut |_, _| {}).expect("it can"));
     let words = store.word_count();
-    actor.collect(&store, 4 * actor.max_bytes, None);
     let store = actor.open();
     assert!(store.word_count() > words, "the index has grown");
     actor.insert(&store, 5);
@@ -244,7 +270,7 @@ impl Left {
         for path in temporary_files(store) {
             age(&path, day);
         }
-        let wanted = Wanted { max_bytes: scene.max_bytes, max_age: None };
+        let wanted = Wanted { max_bytes: scene.max_bytes, max_age: None, dry_run: false };
         collect(&cache, store, wanted, &mut |_, _| {}).expect("collected");
         assert_eq!(temporary_files(store), [] as [PathBuf; 0], "after {:?}", self.points.last());
         let oldest = store.window().oldest;
@@ -285,6 +311,11 @@ fn die_at_each_point_of(name: &str) {
 #[test]
 fn a_death_while_storing_evicting_and_clearing() {
     die_at_each_point_of("storing");
+}
+
+#[test]
+fn a_death_while_moving_what_survives() {
+    die_at_each_point_of("surviving");
 }
 
 #[test]

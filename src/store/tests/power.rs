@@ -14,18 +14,20 @@ use std::rc::Rc;
 
 use super::Scratch;
 use super::reference::{Random, insert, is_long, look, tell};
+use super::years::hit;
 use crate::index::cache::Cache;
 use crate::shm::access::Access;
 use crate::shm::fault;
-use crate::shm::layout::{DIRECTORY, SEGMENT_BYTES};
+use crate::shm::layout::DIRECTORY;
 use crate::store::append::fill;
 use crate::store::verify::verify;
 
-const MAX_BYTES: u64 = 2 * SEGMENT_BYTES + (1 << 20);
+/// An index, of either length, and two or three segments, which are as short as can be.
+const MAX_BYTES: u64 = 5 << 20;
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
-/// How much of a file is looked at: what is stored here does not reach farther.
-const LOOKED_AT: usize = 1 << 20;
+/// How much of a file is looked at: that is all of it.
+const LOOKED_AT: usize = (2 << 20) + 4096;
 /// Entries that are stored.
 const NUMBERS: std::ops::RangeInclusive<u8> = 1..=14;
 
@@ -92,10 +94,24 @@ fn record(scratch: &Scratch) -> History {
     let watched = Rc::clone(&history);
     let directory = scratch.path().join("cache").join(DIRECTORY);
     fault::watch(move |_| watched.borrow_mut().look(&directory));
-    let store = scratch.open_with(MAX_BYTES);
+    let mut store = scratch.open_with(MAX_BYTES);
     for number in NUMBERS {
-        if number % 4 == 0 {
-            fill(&store);
+        match number {
+            4 | 8 | 13 => {
+                hit(&store, [number - 1; 16]);
+                fill(&store);
+            }
+            6 => {
+                // As after a reboot.
+                let epoch = &store.control().expect("mapped").epoch;
+                epoch.store(1, crate::shm::words::Ordering::Relaxed);
+                store = scratch.open_with(MAX_BYTES);
+            }
+            11 => {
+                assert!(store.grow_index(33_000, true, &mut |_, _| {}).expect("it can"));
+                store = scratch.open_with(MAX_BYTES);
+            }
+            _ => {}
         }
         insert(&store, number).expect("stored");
     }

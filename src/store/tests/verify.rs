@@ -4,14 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
 use super::{Scratch, draft, records};
-use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, SEGMENT_BYTES, UNIT_BYTES};
+use crate::shm::layout::{
+    DIRECTORY, INDEX_WORDS_OFFSET, SEGMENT_BYTES, SEGMENT_BYTES_MIN, UNIT_BYTES,
+};
 use crate::store::Store;
 use crate::store::verify::{Fault, VerifyReport, verify};
 
 /// A small cache has a small index, which is soon read.
 const MAX_BYTES: u64 = 2 * SEGMENT_BYTES + (1 << 20);
 
-fn check(scratch: &Scratch, repair: bool) -> VerifyReport {
+pub(super) fn check(scratch: &Scratch, repair: bool) -> VerifyReport {
     verify(&scratch.path().join("cache"), MAX_BYTES, repair, &mut |_, _| {}).expect("checked")
 }
 
@@ -130,7 +132,7 @@ fn what_is_gone_and_what_nobody_names_is_no_damage() {
     let store = scratch.open_with(MAX_BYTES);
     fill(&store);
     let segment = file(&scratch, "seg-0000000000000001");
-    segment.write_all_at(&[0x5a; 4096], SEGMENT_BYTES / 2).expect("written");
+    segment.write_all_at(&[0x5a; 4096], SEGMENT_BYTES_MIN / 2).expect("written");
     assert!(check(&scratch, false).damage.is_empty());
     // A record in a later segment than its blob, which is evicted.
     let first = store.put_blob(&[9; 70]).expect("stored");

@@ -127,7 +127,7 @@ impl Scene {
         }
         let (set, contents) = PathSet::of(&draft, |variable| variable.value);
         draft.result_key = set.result_key(&CONTENT_KEY, self.request.command.place(), &contents);
-        self.store.put_path_set(&CONTENT_KEY, &set).expect("stored");
+        self.store.put_path_set(&CONTENT_KEY, &set, &[0; 16]).expect("stored");
         draft
     }
 
