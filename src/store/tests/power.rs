@@ -61,6 +61,7 @@ impl History {
             self.note_file(&name, Some(len));
             let mut bytes = vec![0; LOOKED_AT.min(usize::try_from(len).expect("64 bits"))];
             file.read_exact_at(&mut bytes, 0).expect("it is that long");
+            bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
             for (at, page) in bytes.chunks(PAGE).enumerate() {
                 let versions = self.pages.entry((name.clone(), at)).or_default();
                 let is_known = match versions.last() {
@@ -179,6 +180,8 @@ impl Image {
                 file.write_all_at(&page, (at * PAGE) as u64).expect("written");
             }
         }
+        // The last page may be longer than the rest of the file.
+        file.set_len(len).expect("set");
     }
 }
 
