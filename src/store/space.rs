@@ -62,7 +62,7 @@ impl Space {
             }
         }
         space.own.sort_by_key(|segment| segment.seq);
-        space.others.sort_by(|a, b| (a.changed, a.seq).cmp(&(b.changed, b.seq)));
+        space.others.sort_by_key(|segment| (segment.changed, segment.seq));
         space
     }
 
