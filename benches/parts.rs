@@ -238,7 +238,7 @@ fn portable_look_ups(criterion: &mut Criterion) {
         let (key, mut draft) = ([7; 16], scene.draft(start, inputs));
         let (set, contents) = PathSet::of(&draft, |variable| variable.value);
         draft.result_key = set.result_key(&key, command.place(), &contents);
-        scene.store.put_path_set(&key, &set).expect("stored");
+        scene.store.put_path_set(&key, &set, &[0; 16]).expect("stored");
         scene.store.put_record(&draft).expect("stored");
         let (places, content_key) = (&Places::default(), key);
         let args = ["-c".into(), "a.c".into()];

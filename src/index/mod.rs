@@ -145,6 +145,12 @@ pub fn moved(word: u64, place: Place) -> u64 {
     tag | (place.seq & SEQ_MASK) << UNIT_BITS | u64::from(place.unit) & UNIT_MASK
 }
 
+/// Whether the next entry under a new key of this key's bucket takes another one's place.
+pub fn is_full(words: &(impl Words + ?Sized), key: &[u8; 16], window: Window) -> bool {
+    let from = first_word(key, words.len());
+    (from..from + BUCKET_WORDS).all(|at| place_of(words.load(at), window).is_some())
+}
+
 /// Takes `place` out from under `key`.
 pub fn forget(words: &(impl WordsMut + ?Sized), key: &[u8; 16], place: Place) {
     let old = word_of(key, place);

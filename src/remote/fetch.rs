@@ -164,7 +164,7 @@ impl Question<'_> {
         match import_result(self.store, &memory, result_key) {
             Ok(tool_us) => {
                 // Without it the record is not found, which is a miss.
-                let _ = self.store.put_path_set(self.content_key, set);
+                let _ = self.store.put_path_set(self.content_key, set, result_key);
                 Ok(Fetched::Found(Duration::from_micros(tool_us)))
             }
             Err(error) => Ok(Fetched::Damaged(format!("a result that {error}"))),

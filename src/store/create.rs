@@ -140,7 +140,7 @@ pub(super) fn cache(directory: &Path, access: Access) -> Result<Cache, StoreErro
 
 /// How many buckets an index of at least so many words has.
 pub(super) fn buckets(words: u64) -> u64 {
-    words.div_ceil(BUCKET_WORDS as u64).next_power_of_two().clamp(BUCKETS_MIN, BUCKETS_MAX)
+    words.div_ceil(BUCKET_WORDS as u64).clamp(BUCKETS_MIN, BUCKETS_MAX).next_power_of_two()
 }
 
 /// Makes a new index and forgets the segments of the old one, which are not found from now on.

@@ -130,7 +130,8 @@ impl Store {
         young.unwrap_or(newest + 1).max(self.window().oldest)
     }
 
-    /// Makes a larger index if, with so many words more, half of this one is taken; whether it did. `waits` says whether
+    /// Makes a larger index if, with so many words more, half of this one is taken, or a fourth where this process has come to
+    /// a full bucket; whether it did. `waits` says whether
     /// another process that makes something is waited for.
     pub(super) fn grow_index(
         &self,
@@ -139,10 +140,14 @@ impl Store {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<bool, StoreError> {
         let header = *self.cache.index.header();
+        if create::buckets(u64::MAX) <= header.buckets {
+            return Ok(false);
+        }
         let (named, _) = self.named();
         let taken = named.len() as u64 + more;
         let wanted = create::buckets(GROWTH * taken);
-        if 2 * taken <= self.word_count() as u64 || wanted <= header.buckets {
+        let part = if self.is_crowded.get() { 4 } else { 2 };
+        if part * taken <= self.word_count() as u64 || wanted <= header.buckets {
             return Ok(false);
         }
         let _lock = files::lock(&self.directory, "lock", waits)?;

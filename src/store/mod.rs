@@ -90,6 +90,8 @@ pub struct Store {
     has_epoch: Cell<bool>,
     /// Whether this process has begun a segment.
     has_rotated: Cell<bool>,
+    /// Whether this process has come to a bucket of the index that is full.
+    is_crowded: Cell<bool>,
     /// Whether this process evicts now: what it stores then evicts nothing.
     is_evicting: Cell<bool>,
 }
@@ -140,6 +142,7 @@ impl Store {
             max_bytes,
             has_epoch: Cell::new(false),
             has_rotated: Cell::new(false),
+            is_crowded: Cell::new(false),
             is_evicting: Cell::new(false),
         })
     }
@@ -312,6 +315,9 @@ impl Store {
         fault::point("publishing: page there to be written");
         // A lost race is no error: the entry is there for the next process that publishes.
         index::publish(words, key, place, self.window(), supersedes);
+        if index::is_full(words, key, self.window()) {
+            self.is_crowded.set(true);
+        }
         Ok(())
     }
 
@@ -326,13 +332,14 @@ impl Store {
     }
 
     /// What is done at the end of a process that stores: what the events of hits say is kept, if there are many. Where it has
-    /// begun a segment, the index is made larger if half of it is taken; then nothing is stored by way of this value.
+    /// begun a segment, or come to a full bucket, the index is made larger if too much of it is taken; then nothing is stored
+    /// by way of this value.
     pub fn settle(&self) {
         if self.is_read_only() {
             return;
         }
         self.gather_use_if_due();
-        if self.has_rotated.get() {
+        if self.has_rotated.get() || self.is_crowded.get() {
             let _ = self.grow_index(0, false, &mut |_, _| {});
         }
     }

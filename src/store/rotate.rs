@@ -45,7 +45,10 @@ impl Store {
         self.make_next_segment(seq, units)?;
         self.has_rotated.set(true);
         self.control()?.advance(seq, SEGMENT_FIRST_UNIT);
-        self.give_back_from(seq, unit);
+        // Where the file could not be opened, somebody else may write behind `unit`.
+        if self.open_segment(seq).is_some_and(|(_, bytes)| (unit + units) * UNIT_BYTES > bytes) {
+            self.give_back_from(seq, unit);
+        }
         self.evict();
         Ok(())
     }

@@ -111,7 +111,8 @@ fn an_index_that_is_too_full_is_made_larger() {
     assert!(both.iter().all(|blob| scratch.open().cache.find_blob(&blob.digest).is_some()));
 }
 
-/// An index grows by itself at the end of a process that has begun a segment.
+/// An index grows by itself at the end of a process that has begun a segment or come to a full bucket: entries as small as
+/// these fill buckets before the next segment is begun.
 #[test]
 fn an_index_grows_by_itself() {
     let scratch = Scratch::new();
@@ -128,6 +129,5 @@ fn an_index_grows_by_itself() {
     let store = scratch.open();
     assert!(store.word_count() > digests.len() && words < digests.len());
     let lost = digests.iter().filter(|digest| store.cache.find_blob(digest).is_none()).count();
-    // Entries as small as these fill buckets before the next segment is begun.
-    assert!(lost < digests.len() / 100, "{lost} of {}", digests.len());
+    assert!(lost <= digests.len() / 10_000, "{lost} of {}", digests.len());
 }
