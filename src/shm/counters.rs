@@ -19,8 +19,8 @@ const SHARDS: usize = 16;
 pub const COUNTERS: usize = 256;
 /// Where the digest table begins.
 pub const DIGESTS_OFFSET: usize = COUNTERS_OFFSET + SHARDS * COUNTERS * 8;
-/// Entries of the digest table, 64 bytes each.
-pub const DIGESTS: usize = 8192;
+/// Entries of the digest table, 64 bytes each: some more than the headers of a large project. All memory of the segment is reserved.
+pub const DIGESTS: usize = 32_768;
 /// Where the event rings begin. A segment without them is too short for this version. Versions that do not know them use a
 /// longer one as theirs, and leave the rings alone.
 const EVENTS_OFFSET: usize = DIGESTS_OFFSET + DIGESTS * 64;
