@@ -50,7 +50,7 @@ impl Machine for Shuttle {
 /// Runs a scene in every order of events that loom distinguishes, with at most so many preemptions.
 fn in_every_order(scene: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(if is_long() { 5 } else { 3 });
+    builder.preemption_bound = Some(if is_long() { 5 } else { 2 });
     builder.check(scene);
 }
 
