@@ -184,7 +184,7 @@ pub const SETTINGS: &[Setting] = &[
         "observer",
         env::IBID_OBSERVER,
         SettingKind::Observer,
-        "how tools are watched: preload, seccomp, off",
+        "how to watch: preload, seccomp, off",
     ),
     setting("log", env::IBID_LOG, SettingKind::Log, "stderr, or a file to append to"),
     setting("remote", env::IBID_REMOTE, SettingKind::Remote, "storages beyond this machine"),
@@ -192,13 +192,13 @@ pub const SETTINGS: &[Setting] = &[
         "remote_key",
         env::IBID_REMOTE_KEY,
         SettingKind::RemoteKey,
-        "the file of the key that signs what is sent",
+        "the key that signs what is sent",
     ),
     setting(
         "remote_trust",
         env::IBID_REMOTE_TRUST,
         SettingKind::RemoteTrust,
-        "whose results are taken from storages: anybody, nobody, or keys",
+        "whose results: anybody, nobody, or keys",
     ),
 ];
 

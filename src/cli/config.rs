@@ -70,7 +70,7 @@ fn list(config: &Config, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::
         let value = config.show(*setting);
         let value = if value.is_empty() { "-" } else { &value };
         let origin = origin(config, *setting);
-        writeln!(stdout, "{:<9} {value:<9} {origin:<14} {}", setting.key, setting.meaning)?;
+        writeln!(stdout, "{:<12} {value:<9} {origin:<14} {}", setting.key, setting.meaning)?;
     }
     for problem in &config.problems {
         writeln!(stderr, "ibid: {problem}")?;

@@ -390,7 +390,8 @@ fn a_survivor_and_a_reader_and_an_appender<M: Machine>() {
             |model| model.insert(2),
         ],
     );
-    assert!(model.look(1) && model.look(2) && !model.is_there(1));
+    // An appender that does not know the new segment yet takes a word that leads there for one that leads nowhere.
+    assert!(model.look(2) && !model.is_there(1));
 }
 
 /// What is given back of a segment that is left is never an entry's.

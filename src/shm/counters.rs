@@ -222,6 +222,6 @@ mod tests {
     fn an_event_slot_lies_in_one_page() {
         assert_eq!((EVENTS_OFFSET % 4096, 4096 % (EVENT_WORDS * 8)), (0, 0));
         assert_eq!(VOLATILE_BYTES % 4096, 0);
-        assert_eq!((EVENTS_OFFSET, EVENT_WORDS), (561_152, 32));
+        assert_eq!((EVENTS_OFFSET, EVENT_WORDS), (2_134_016, 32));
     }
 }

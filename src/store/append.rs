@@ -131,8 +131,16 @@ impl Store {
             self.evict();
         }
         let open = |seq, end| self.open_for_append(seq, end);
-        let leave = |seq, unit| self.rotate(seq, unit, units);
-        let reserved = control.reserve(units, open, leave)?;
+        let mut rotations = 0;
+        let leave = |seq, unit| {
+            rotations += 1;
+            self.rotate(seq, unit, units)
+        };
+        let reserved = control.reserve(units, open, leave);
+        if rotations > 0 {
+            self.evict();
+        }
+        let reserved = reserved?;
         if was_bridged() {
             return Err(StoreError::Corrupt(self.directory.join("index")));
         }

@@ -37,7 +37,8 @@ impl Store {
     }
 
     /// Leaves segment `seq`, which is unused from `unit` on, for the next one, which holds an entry of `units`; any process
-    /// may help, and all but one find it done.
+    /// may help, and all but one find it done. Who has rotated is to evict, once it has what it wanted: what survives takes room,
+    /// too.
     pub(super) fn rotate(&self, seq: u64, unit: u64, units: u64) -> Result<(), StoreError> {
         if !self.is_current() {
             return Err(StoreError::Busy);
@@ -49,7 +50,6 @@ impl Store {
         if self.open_segment(seq).is_some_and(|(_, bytes)| (unit + units) * UNIT_BYTES > bytes) {
             self.give_back_from(seq, unit);
         }
-        self.evict();
         Ok(())
     }
 

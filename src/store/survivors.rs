@@ -23,6 +23,9 @@ use crate::shm::words::{Words, WordsMut};
 
 /// How many times the longest segment may be copied, of what was used, while one process evicts.
 const USED_SEGMENTS: u64 = 4;
+/// An entry that is a larger part of the longest segment is the result of a link, or the like: it survives least. A few of them
+/// fill each segment that others leave.
+const ENTRY_PART: u64 = 4;
 /// What part of a segment is copied of what may have been used.
 const UNKNOWN_PART: u64 = 4;
 
@@ -31,6 +34,8 @@ pub(super) struct Pass {
     used: Used,
     /// How much may still be copied.
     left_bytes: u64,
+    /// The largest entry that is copied.
+    entry_bytes_max: u64,
     /// The newest segment when it began: later ones hold what it has copied.
     pub(super) newest: u64,
 }
@@ -47,7 +52,12 @@ struct Survivor {
 
 impl Pass {
     pub(super) fn new(used: Used, segment_bytes_max: u64, newest: u64) -> Pass {
-        Pass { used, left_bytes: USED_SEGMENTS * segment_bytes_max, newest }
+        Pass {
+            used,
+            left_bytes: USED_SEGMENTS * segment_bytes_max,
+            entry_bytes_max: segment_bytes_max / ENTRY_PART,
+            newest,
+        }
     }
 
     /// Of all that a segment has, what is to be copied: what was used last first.
@@ -55,11 +65,12 @@ impl Pass {
         found.sort_by(|a, b| b.last.cmp(&a.last).then(b.place.cmp(&a.place)));
         let mut unknown_bytes = disk_bytes.max(SEGMENT_BYTES_MIN) / UNKNOWN_PART;
         found.retain(|survivor| {
-            let is_chosen = match survivor.last {
-                Use::At(_) => survivor.bytes <= self.left_bytes,
-                Use::Unknown => survivor.bytes <= unknown_bytes.min(self.left_bytes),
-                Use::Not => false,
-            };
+            let is_chosen = survivor.bytes <= self.entry_bytes_max
+                && match survivor.last {
+                    Use::At(_) => survivor.bytes <= self.left_bytes,
+                    Use::Unknown => survivor.bytes <= unknown_bytes.min(self.left_bytes),
+                    Use::Not => false,
+                };
             if is_chosen {
                 self.left_bytes -= survivor.bytes;
                 if survivor.last == Use::Unknown {

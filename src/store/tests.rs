@@ -144,8 +144,8 @@ fn the_same_record_learnt_anew_takes_the_old_ones_place() {
 
 #[test]
 fn full_segments_are_left_and_the_oldest_go() {
-    let scratch = Scratch::new();
     const MAX_BYTES: u64 = 128 << 20;
+    let scratch = Scratch::new();
     let store = scratch.open_with(MAX_BYTES);
     let mut blobs = Vec::new();
     for number in 0..14u8 {

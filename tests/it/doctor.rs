@@ -310,7 +310,14 @@ fn shared_memory_and_disks() {
             &["export IBID_DIR="],
             1,
         ),
-        (tmpfs("size=40m", "$disk"), "$disk/cache", "fail  space", &["nothing more is stored"], 1),
+        (
+            format!("{} && fallocate -l 600K $disk/ballast", tmpfs("size=2m", "$disk")),
+            "$disk/cache",
+            "fail  space",
+            &["nothing more is stored"],
+            1,
+        ),
+        (tmpfs("size=40m", "$disk"), "$disk/cache", "warn  space", &["the disk fills up first"], 0),
         // As an NFS home: no file system for a cache.
         (
             "mount -t ramfs none $disk".to_owned(),

@@ -527,8 +527,8 @@ fn an_export_that_fails_leaves_nothing() {
         test "$(wc -l <said)" = 1 || { cat said; exit 6; }
         # The disk of the cache is full: what is there stays, and nothing is left of the rest.
         "$ibid" export whole >out || exit 7
-        mount -o remount,size=80m small || exit 77
-        rm small/old; dd if=/dev/zero of=small/ballast bs=1M count=20 2>said || exit 8
+        mount -o remount,size=40m small || exit 77
+        rm small/old; dd if=/dev/zero of=small/ballast bs=1M count=34 2>said || exit 8
         export IBID_DIR="$PWD/small/cache"
         "$ibid" import whole >out 2>said && exit 9
         test "$(wc -l <said)" = 1 || { cat said; exit 10; }

@@ -145,7 +145,9 @@ pub fn shared_memory(store: &Store) -> Vec<Finding> {
     let Ok(state) = rustix::fs::statvfs(SHARED_MEMORY) else { return findings };
     let free = state.f_bavail.saturating_mul(state.f_frsize);
     if free < 2 * VOLATILE_BYTES as u64 {
-        let found = format!("{SHARED_MEMORY} has {} left, a cache needs 1 MB there", bytes(free));
+        let needed = bytes(VOLATILE_BYTES as u64);
+        let found =
+            format!("{SHARED_MEMORY} has {} left, a cache needs {needed} there", bytes(free));
         let found = finding(Mark::Warn, "shared memory", found);
         findings.push(found.advise("make room, or give the container more (--shm-size=64m)"));
     }
