@@ -47,7 +47,7 @@ fn message(key: &[u8; 32], digest: &[u8; 32]) -> [u8; 96] {
     message
 }
 
-/// Whether a value may be used: whoever made it, or because a trusted key has signed it.
+/// Whether a value may be used: from anybody, or because a trusted key has signed it.
 pub fn is_trusted(trust: &Trust, seal: &Seal, key: &[u8; 32], digest: &[u8; 32]) -> bool {
     let Some(keys) = trust.keys() else { return true };
     keys.iter().any(|known| known.bytes == seal.signer) && is_signed(seal, key, digest)

@@ -145,20 +145,26 @@ impl Volatile {
         }
     }
 
-    /// How many events were ever written, and since when (ns since the epoch) none was lost because its ring was full.
-    pub fn events_written(&self) -> (u64, u64) {
-        let (mut all, mut since) = (0, 0);
-        for (shard, ring) in (0..SHARDS).filter_map(|shard| Some((shard, self.ring(shard)?))) {
-            let offset = COUNTERS_OFFSET + (shard * COUNTERS + EVENTS_WRITTEN) * 8;
-            let written = self.words(offset, 1).first().map_or(0, |w| w.load(Ordering::Relaxed));
-            all += written;
-            if written > EVENTS as u64 {
-                let mut oldest = u64::MAX;
-                ring.each(&mut |event: &Event| oldest = oldest.min(event.time_ns));
-                since = since.max(oldest);
-            }
-        }
-        (all, since)
+    /// How many events were ever written.
+    pub fn events_written(&self) -> u64 {
+        (0..SHARDS).map(|shard| self.events_of(shard)).sum()
+    }
+
+    /// Since when (ns since the epoch) no event was lost because its ring was full. It reads all events of such rings.
+    pub fn events_complete_since_ns(&self) -> u64 {
+        let full = (0..SHARDS).filter(|shard| self.events_of(*shard) > EVENTS as u64);
+        let oldest_of = |ring: Ring<'_>| {
+            let mut oldest = u64::MAX;
+            ring.each(&mut |event: &Event| oldest = oldest.min(event.time_ns));
+            oldest
+        };
+        full.filter_map(|shard| self.ring(shard)).map(oldest_of).max().unwrap_or(0)
+    }
+
+    /// How many events were ever written to the ring of a shard.
+    fn events_of(&self, shard: usize) -> u64 {
+        let offset = COUNTERS_OFFSET + (shard * COUNTERS + EVENTS_WRITTEN) * 8;
+        self.words(offset, 1).first().map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     fn ring(&self, shard: usize) -> Option<Ring<'_>> {

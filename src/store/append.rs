@@ -131,13 +131,13 @@ impl Store {
             self.evict();
         }
         let open = |seq, end| self.open_for_append(seq, end);
-        let mut rotations = 0;
+        let mut has_left = false;
         let leave = |seq, unit| {
-            rotations += 1;
+            has_left = true;
             self.rotate(seq, unit, units)
         };
         let reserved = control.reserve(units, open, leave);
-        if rotations > 0 {
+        if has_left {
             self.evict();
         }
         let reserved = reserved?;

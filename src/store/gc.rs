@@ -131,8 +131,7 @@ impl Store {
     }
 
     /// Makes a larger index if, with so many words more, half of this one is taken, or a fourth where this process has come to
-    /// a full bucket; whether it did. `waits` says whether
-    /// another process that makes something is waited for.
+    /// a full bucket; whether it did. `waits` says whether another process that makes something is waited for.
     pub(super) fn grow_index(
         &self,
         more: u64,

@@ -138,7 +138,8 @@ impl Store {
     pub(super) fn gather_use(&self) -> Used {
         let mut used = Used::read(&self.directory);
         let now = u64::from(now_s());
-        let (events, complete_since_ns) = self.cache.volatile.events_written();
+        let volatile = &self.cache.volatile;
+        let events = volatile.events_written();
         let epoch = self.volatile_number();
         if used.epoch != epoch || events < used.events {
             // Another volatile segment: what the old one had last is lost.
@@ -147,13 +148,13 @@ impl Store {
                 // Nothing was there that could have been hit.
                 used.lost_s = 0;
             }
-        } else if complete_since_ns > used.until_ns {
+        } else if volatile.events_complete_since_ns() > used.until_ns {
             used.lost_s = now;
         }
         let from_ns = std::mem::replace(&mut used.until_ns, now * 1_000_000_000);
         used.events = events;
         let mut hits: BTreeMap<Place, u32> = BTreeMap::new();
-        self.cache.volatile.each_event(|event| {
+        volatile.each_event(|event| {
             // Those of the last second may not have been there when it was looked at last.
             if event.time_ns + 2_000_000_000 >= from_ns
                 && let Some(place) = Place::of_number(event.record)
@@ -181,7 +182,7 @@ impl Store {
             io::Read::read_exact(&mut file, &mut head)?;
             Ok(half(&head[24..]))
         });
-        let (events, _) = self.cache.volatile.events_written();
+        let events = self.cache.volatile.events_written();
         if events.abs_diff(known.unwrap_or(0)) >= EVENTS_DUE {
             self.gather_use_now();
         }

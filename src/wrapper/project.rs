@@ -40,11 +40,11 @@ impl Invocation {
         project::note(draft, directory, read, store.cache.access).ok_or(NotStored::InputChanged)
     }
 
-    /// Where it is the project that vouches for the tool, its file is an input like any other: the result is not another's once
-    /// that says something else.
+    /// Where it is the project's file that names the tool, it is an input like any other: the result is not another's once it says
+    /// something else.
     pub(super) fn add_project(&self, observation: &mut Observation, step: &Step) {
-        let vouches = |file: &&ProjectFile| self.is_named_in(&file.tools);
-        let Some(file) = self.config.project.as_ref().filter(vouches) else { return };
+        let names_tool = |file: &&ProjectFile| self.is_named_in(&file.tools);
+        let Some(file) = self.config.project.as_ref().filter(names_tool) else { return };
         let depth = |path: &[u8]| path.split(|byte| *byte == b'/').count();
         let directory = step.request.command.directory();
         let above = depth(directory) + 1 - depth(file.path.as_os_str().as_encoded_bytes());

@@ -203,7 +203,7 @@ fn checkouts_share_results() {
 
 /// What a tool drew or asked the clock for is stored as long as the project says so, and served no longer.
 #[test]
-fn a_tool_that_the_project_vouches_for() {
+fn a_tool_that_the_project_names() {
     let project = Project::new();
     project.mkdir(".git");
     project.write_program("gen.sh", "#!/bin/sh\ndate +%N >out.txt\n");
