@@ -73,6 +73,9 @@ cases! {
     library_behind_a_linker_script: LINKERS,
         |s| { archive(s, "one.a", 1); s.write("libz1.so", "INPUT(one.a)\n"); link(s, "-L. -lz1"); },
         |s| { archive(s, "one.a", 2); };
+    directory_that_a_linker_script_searches: LINKERS,
+        |s| { archive(s, "one/libz2.a", 1); s.mkdir("two"); s.write("libz1.so", "SEARCH_DIR(one)\nINPUT(-lz2)\n"); link(s, "-L. -lz1 -Ltwo"); },
+        |s| { archive(s, "two/libz2.a", 2); };
     version_script: LINKERS,
         |s| { object(s, "f", "int f(void) { return 1; }\\nint g(void) { return 2; }\\n"); s.write("v.map", "A { global: f; local: *; };\n"); s.exec(); s.remove_before_each("p"); s.args("-shared f.o -Wl,--version-script=v.map -o p"); },
         |s| { s.write("v.map", "A { global: g; local: *; };\n"); };

@@ -105,6 +105,9 @@ cases! {
     binary_included_from_an_earlier_directory: GCC,
         |s| { s.write("two/blob.bin", "one"); s.mkdir("one"); s.source("-Wa,-Ione,-Itwo", "__asm__(\".data\\n.incbin \\\"blob.bin\\\"\\n.text\\n\");\n"); },
         |s| { s.write("one/blob.bin", "two"); };
+    binary_included_behind_a_link_to_a_directory: C,
+        |s| { s.write("d1/x", "one"); s.write("d2/x", "two"); s.symlink("d1", "d"); s.source("", "__asm__(\".data\\n.incbin \\\"d/x\\\"\\n.text\\n\");\nint a;\n"); },
+        |s| { s.symlink("d2", "d"); };
     file_included_by_the_assembler: C,
         |s| { s.write("m.inc", ".long 1\n"); s.write("a.s", ".data\n.include \"m.inc\"\n"); s.args("-c a.s -o a.o"); },
         |s| { s.write("m.inc", ".long 2\n"); };
