@@ -30,54 +30,47 @@ fn scene(new: impl Fn(&[(&str, &str)]) -> Scene) -> Option<Scene> {
     Some(scene)
 }
 
+/// Checks these lines, and `more` in the longer variants, each in a scene of its own.
+fn each(new: fn(&[(&str, &str)]) -> Scene, lines: &[&str], more: &[&str], check: fn(&Scene, &str)) {
+    for line in lines.iter().chain(more.iter().filter(|_| tools::long())) {
+        let Some(scene) = scene(new) else { return };
+        check(&scene, line);
+    }
+}
+
 #[test]
 fn compiles_by_relative_names() {
-    let mut lines = vec!["emcc -O2 -Wall -Iinc -MD -c src/a.c -o a.o"];
-    if tools::long() {
-        lines.extend([
-            "em++ -O2 -Iinc -c src/a.cc -o a.o",
-            "emcc -s USE_PTHREADS=1 -pthread -Iinc -c src/a.c -o a.o",
-            "emcc -Iinc -S src/a.c -o a.s",
-            "emcc -Wall -Wextra -Iinc -c src/w.c -o w.o",
-        ]);
-    }
-    for line in lines {
-        let Some(scene) = scene(Scene::new) else { return };
-        scene.serves_all(line);
-    }
+    let more = [
+        "em++ -O2 -Iinc -c src/a.cc -o a.o",
+        "emcc -s USE_PTHREADS=1 -pthread -Iinc -c src/a.c -o a.o",
+        "emcc -Iinc -S src/a.c -o a.s",
+        "emcc -Wall -Wextra -Iinc -c src/w.c -o w.o",
+    ];
+    let lines = ["emcc -O2 -Wall -Iinc -MD -c src/a.c -o a.o"];
+    each(Scene::new, &lines, &more, Scene::serves_all);
 }
 
 #[test]
 fn compiles_with_maps() {
-    let mut lines = vec!["emcc -g -MD -I{here}/inc -c {here}/src/a.c -o a.o"];
-    if tools::long() {
-        lines.extend([
-            "em++ -O2 -g -I{here}/inc -c {here}/src/a.cc -o a.o",
-            "src: emcc -g3 -I../inc -c {here}/src/a.c -o ../a.o",
-            "emcc -Wall -Wextra -g -I{here}/inc -c {here}/src/w.c -o w.o",
-        ]);
-    }
-    for line in lines {
-        let Some(scene) = scene(Scene::mapped) else { return };
-        scene.serves_all(line);
-    }
+    let more = [
+        "em++ -O2 -g -I{here}/inc -c {here}/src/a.cc -o a.o",
+        "src: emcc -g3 -I../inc -c {here}/src/a.c -o ../a.o",
+        "emcc -Wall -Wextra -g -I{here}/inc -c {here}/src/w.c -o w.o",
+    ];
+    let lines = ["emcc -g -MD -I{here}/inc -c {here}/src/a.c -o a.o"];
+    each(Scene::mapped, &lines, &more, Scene::serves_all);
 }
 
 #[test]
 fn what_serves_one_place() {
-    let mut lines =
-        vec!["emcc -g -Iinc -c src/a.c -o a.o", "emcc --js-library lib.js -Iinc -c src/a.c -o a.o"];
-    if tools::long() {
-        lines.extend([
-            "emcc -Iinc src/a.c -o a.js",
-            "emcc -gsource-map -Iinc -c src/a.c -o a.o",
-            "emcc -I{here}/inc -c src/a.c -o a.o",
-        ]);
-    }
-    for line in lines {
-        let Some(scene) = scene(Scene::new) else { return };
-        scene.serves_one(line);
-    }
+    let more = [
+        "emcc -Iinc src/a.c -o a.js",
+        "emcc -gsource-map -Iinc -c src/a.c -o a.o",
+        "emcc -I{here}/inc -c src/a.c -o a.o",
+    ];
+    let lines =
+        ["emcc -g -Iinc -c src/a.c -o a.o", "emcc --js-library lib.js -Iinc -c src/a.c -o a.o"];
+    each(Scene::new, &lines, &more, Scene::serves_one);
 }
 
 /// Python takes all variables: one that names the place may be in the result.
