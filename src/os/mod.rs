@@ -3,6 +3,7 @@
 //! The only module with `cfg(target_os)`, and the only one that starts, replaces or signals a process.
 //! Read next: `run.rs` (start a tool and pass its text on), `exec.rs` (become it), `path.rs` (find it).
 
+pub mod byte_lock;
 pub mod detached;
 pub mod elf;
 pub mod exec;

@@ -15,6 +15,8 @@ pub struct Process {
     pub session: u32,
     /// When it began, in ticks since the machine did.
     pub started: u64,
+    /// Whether it is stopped, as by ctrl-Z.
+    pub is_stopped: bool,
 }
 
 impl Process {
@@ -52,7 +54,13 @@ fn parse(line: &[u8]) -> Option<Process> {
     let fields: Vec<&str> = line.get(end + 1..)?.split_ascii_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     let small = |at: usize| u32::try_from(number(at)?).ok();
-    Some(Process { name, parent: small(1)?, session: small(3)?, started: number(19)? })
+    Some(Process {
+        name,
+        parent: small(1)?,
+        session: small(3)?,
+        started: number(19)?,
+        is_stopped: matches!(fields.first(), Some(&("T" | "t"))),
+    })
 }
 
 #[cfg(test)]
@@ -64,8 +72,16 @@ mod tests {
     #[test]
     fn a_line_of_proc() {
         let line = b"42 (a) b) (c) S 7 42 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3\n";
-        let expected = Process { name: "a) b) (c".into(), parent: 7, session: 5, started: 98_765 };
+        let expected = Process {
+            name: "a) b) (c".into(),
+            parent: 7,
+            session: 5,
+            started: 98_765,
+            is_stopped: false,
+        };
         assert_eq!(parse(line), Some(expected));
+        let stopped = String::from_utf8_lossy(line).replace(") S ", ") T ");
+        assert!(parse(stopped.as_bytes()).is_some_and(|process| process.is_stopped));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"1 (x) S 1\n"), None);
     }

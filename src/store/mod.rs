@@ -40,6 +40,7 @@ mod large;
 pub mod path_set;
 mod recency;
 mod rotate;
+pub mod running;
 mod space;
 mod survivors;
 mod tail;

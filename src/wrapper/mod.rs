@@ -16,6 +16,7 @@ mod project;
 mod remap;
 mod remote;
 mod request;
+mod single_flight;
 mod sources;
 mod trust;
 mod tryout;
@@ -267,6 +268,10 @@ impl Invocation {
             }
             Before::Unwritable => Looked::Unwritable,
             _ => self.look(store, step, before),
+        };
+        let (looked, _running) = match looked {
+            Looked::Missed if !self.config.recache => self.wait_for_others(store, step),
+            looked => (looked, None),
         };
         if let Looked::Hit(status) = looked {
             return status;

@@ -102,6 +102,11 @@ impl Request {
         })
     }
 
+    /// Forgets the content key: the sources may be others by now.
+    pub fn forget_content_key(&mut self) {
+        self.content_key.take();
+    }
+
     /// What the look-up by content looks for.
     pub fn wanted<'a>(&'a self, store: &Store, policy: &'a Policy) -> Wanted<'a> {
         let Request { command, environment, places, project, .. } = self;

@@ -85,6 +85,7 @@ mod seed;
 mod set_up;
 mod settings;
 mod side_outputs;
+mod single_flight;
 mod standard_input;
 mod states;
 mod statistics;
