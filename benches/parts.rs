@@ -189,9 +189,10 @@ fn hot_parts(criterion: &mut Criterion) {
         scene.store.put_record(&draft).expect("stored");
         let found = scene.store.cache.records(&draft.direct_key).next();
         let (_, entry) = found.expect("published");
+        let segments = &scene.store.cache.segments;
         group.throughput(Throughput::Bytes(entry.header.hot_bytes.into()));
         group.bench_function(BenchmarkId::new("inputs", inputs), |bencher| {
-            bencher.iter(|| assert!(hot_part(black_box(&entry), &mut arena).is_some()));
+            bencher.iter(|| assert!(hot_part(segments, black_box(&entry), &mut arena).is_some()));
         });
     }
 }

@@ -50,7 +50,7 @@ impl Cache {
         })
     }
 
-    /// The records under a direct key or a result key, newest first.
+    /// The records under a direct key or a result key, and the deltas under a direct key, newest first.
     pub fn records<'c>(
         &'c self,
         key: &'c [u8; 16],
@@ -63,8 +63,12 @@ impl Cache {
                 at += 1;
                 let Some(entry) = self.segments.entry(place) else { continue };
                 let (direct, by_content) = entry.header.key.split_at(16);
-                if entry.header.kind() == Some(Kind::Record) && (key == direct || key == by_content)
-                {
+                let is_it = match entry.header.kind() {
+                    Some(Kind::Record) => key == direct || key == by_content,
+                    Some(Kind::Delta) => key == direct,
+                    _ => false,
+                };
+                if is_it {
                     return Some((place, entry));
                 }
             }

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
 use crate::index::cache::Cache;
-use crate::record::{self, Cold, Record};
+use crate::record::{self, Record};
 use crate::shm::counters::Counter;
 use crate::shm::events::{Ending, Event};
 use crate::shm::segments::Entry;
@@ -24,6 +24,7 @@ pub mod judge;
 pub mod project;
 pub mod settings;
 
+pub use crate::record::stored::{arena_bytes, base_of, cold_part, hot_part};
 use command::{Call, Command};
 use content::Contents;
 use deliver::{Blobs, Undelivered};
@@ -41,31 +42,6 @@ pub enum Answer {
     Undelivered(Undelivered),
 }
 
-/// Copies a record's hot part into `arena`, checks it, and gives it with what is left of the arena.
-pub fn hot_part<'a>(entry: &Entry<'_>, arena: &'a mut [u8]) -> Option<(Record<'a>, &'a mut [u8])> {
-    let len = usize::try_from(entry.header.hot_bytes).ok()?;
-    let (hot, rest) = arena.split_at_mut_checked(len)?;
-    entry.copy_out(0, hot)?;
-    if xxhash_rust::xxh3::xxh3_128(hot).to_le_bytes() != entry.header.sum {
-        return None;
-    }
-    Some((Record::read(hot)?, rest))
-}
-
-/// Copies a record's cold part into `arena`, checks it, and gives it with what is left of the arena.
-pub fn cold_part<'a>(
-    entry: &Entry<'_>,
-    record: &Record<'_>,
-    arena: &'a mut [u8],
-) -> Option<(Cold<'a>, &'a mut [u8])> {
-    let hot_bytes = u64::from(entry.header.hot_bytes);
-    let len = usize::try_from(entry.header.body_bytes.checked_sub(hot_bytes)?).ok()?;
-    let (cold, rest) = arena.split_at_mut_checked(len)?;
-    entry.copy_out(hot_bytes, cold)?;
-    let is_right = xxhash_rust::xxh3::xxh3_128(cold).to_le_bytes() == record.head.cold_sum;
-    is_right.then_some((Cold(cold), rest))
-}
-
 /// Looks a command up and delivers what is found. `delivered` is called with the exit status when all is written.
 pub fn look(
     cache: &Cache,
@@ -78,7 +54,7 @@ pub fn look(
     let delivered = Cell::new(Some(delivered));
     let mut answer = Answer::Miss;
     for (place, entry) in cache.records(&key) {
-        let Some((record, rest)) = hot_part(&entry, arena) else { continue };
+        let Some((record, rest)) = hot_part(&cache.segments, &entry, arena) else { continue };
         let verdict = judge_record(cache, (&entry, &record), &mut *rest, command, environment);
         let Ok(by) = verdict else { continue };
         match deliver_record(cache, &record, command.creation_mask, rest, || {
@@ -106,7 +82,8 @@ fn judge_record<'a>(
     environment: &Environment,
 ) -> Result<By, Difference<'a>> {
     let digests = cache.volatile.digests();
-    let mut contents = Contents::new(digests, cache.access, || cold_part(entry, record, scratch));
+    let mut contents =
+        Contents::new(digests, cache.access, || cold_part(&cache.segments, entry, record, scratch));
     judge::judge(record, command, environment, &mut contents)
 }
 
@@ -147,7 +124,7 @@ pub fn first_difference<R>(
 ) -> Option<R> {
     let key = command.direct_key();
     let (_, entry) = cache.records(&key).next()?;
-    let (record, rest) = hot_part(&entry, arena)?;
+    let (record, rest) = hot_part(&cache.segments, &entry, arena)?;
     let verdict = judge_record(cache, (&entry, &record), rest, command, environment);
     Some(tell(verdict.map(|by| (by, record.status()))))
 }

@@ -3,6 +3,9 @@
 //! Every offset and count is checked when it is used; damage is an absence, never a panic. Who writes records:
 //! `store/draft.rs`. Who judges them: `probe/judge.rs`. Read next: `docs/store.md`.
 
+pub mod delta;
+pub mod stored;
+
 use core::ffi::CStr;
 use core::marker::PhantomData;
 

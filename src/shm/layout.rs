@@ -12,7 +12,7 @@ use super::words::Word;
 /// Counted up with every change of meaning that sizes and offsets do not show.
 pub const FORMAT: u32 = 1;
 /// The name of the directory below the cache directory: format, layout, endianness and width.
-pub const DIRECTORY: &str = "v1-aa06-le64";
+pub const DIRECTORY: &str = "v1-aa07-le64";
 
 /// The unit of offsets inside a segment.
 pub const UNIT_BYTES: u64 = 64;
@@ -124,6 +124,8 @@ pub enum Kind {
     PathSet,
     /// What a failing run gave the last time, as a hash; no body.
     Fingerprint,
+    /// A record that is told by another one.
+    Delta,
 }
 
 /// The head of an entry, 128 bytes, at a multiple of [`UNIT_BYTES`].
@@ -132,7 +134,7 @@ pub enum Kind {
 pub struct EntryHeader {
     /// [`ENTRY_MAGIC`].
     pub magic: u32,
-    /// 1: record, 2: blob, 3: path set, 4: fingerprint.
+    /// 1: record, 2: blob, 3: path set, 4: fingerprint, 5: delta.
     pub kind: u32,
     /// The segment's number (low 32 bits).
     pub seq: u32,
@@ -140,21 +142,21 @@ pub struct EntryHeader {
     pub unit: u32,
     /// The cache's identity.
     pub uuid: [u8; 16],
-    /// A record: direct key, result key. A blob: BLAKE3 digest of the body. A path set: the key under which it is found, the
+    /// A record or delta: direct key, result key. A blob: BLAKE3 digest of the body. A path set: the key under which it is found, the
     /// set's own. A fingerprint: its key, zeros.
     pub key: [u8; 32],
     /// Length of the body, which follows at once.
     pub body_bytes: u64,
-    /// A record: length of its hot part. Others: 0.
+    /// A record: length of its hot part. A delta: that of all of it. Others: 0.
     pub hot_bytes: u32,
     /// When it was stored, seconds since the epoch.
     pub stored_s: u32,
     /// XXH3-128 of the hot part (record) or of the body.
     pub sum: [u8; 16],
-    /// A record: hash of all that its content look-up compares and gives. A path set: result key of the record with which it
+    /// A record or delta: hash of all that its content look-up compares and gives. A path set: result key of the record with which it
     /// was stored. A fingerprint: hash of the outcome. Others: 0.
     pub identity: [u8; 16],
-    /// A record: hash of the environment it is true of. Others: 0.
+    /// A record or delta: hash of the environment it is true of. Others: 0.
     pub circumstances: u64,
     /// XXH3-64 of all bytes before.
     pub check: u64,
@@ -212,6 +214,7 @@ impl EntryHeader {
             2 => Some(Kind::Blob),
             3 => Some(Kind::PathSet),
             4 => Some(Kind::Fingerprint),
+            5 => Some(Kind::Delta),
             _ => None,
         }
     }
@@ -225,6 +228,7 @@ impl Kind {
             Kind::Blob => 2,
             Kind::PathSet => 3,
             Kind::Fingerprint => 4,
+            Kind::Delta => 5,
         }
     }
 }
@@ -264,7 +268,7 @@ mod tests {
             size_of::<VolatileHeader>(),
             size_of::<EntryHeader>(),
         );
-        assert_eq!(text, "1 v1-aa06-le64 64 1048576 67108864 64 16 4096 512 640 768 128 56 32 128");
+        assert_eq!(text, "1 v1-aa07-le64 64 1048576 67108864 64 16 4096 512 640 768 128 56 32 128");
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! It knows the bytes of a record, not why they say what they say. Read next: `decode.rs`, `record/mod.rs`.
 
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 
 use bytemuck::{Pod, Zeroable};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use crate::record::{self, BlobRef, Head, Proof, Search, Span};
+use crate::record::{self, BlobRef, Cold, Head, Proof, Record, Search, Span};
 use crate::shm::stat::Stamp;
 
 /// An owned record.
@@ -112,40 +113,113 @@ pub struct Encoded {
     pub cold: Vec<u8>,
 }
 
+/// Strings with the NUL at their end, and where each of them stands. One serves once: the reader takes a string that many claim for
+/// damage.
+type KnownStrings = HashMap<Vec<u8>, VecDeque<u32>>;
+
 /// Bytes under construction.
 #[derive(Default)]
-struct RecordPart(Vec<u8>);
+struct RecordPart {
+    bytes: Vec<u8>,
+    /// Where strings stand already.
+    known: KnownStrings,
+}
 
 impl RecordPart {
     fn place(&self, len: usize) -> Span {
         let fit = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Span { at: fit(self.0.len()), len: fit(len) }
+        Span { at: fit(self.bytes.len()), len: fit(len) }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Span {
         let span = self.place(bytes.len());
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         span
     }
 
     fn string(&mut self, string: &CStr) -> Span {
-        let span = self.bytes(string.to_bytes());
-        self.0.push(0);
-        span
+        let span = self.once(string.to_bytes_with_nul());
+        Span { len: span.len - 1, ..span }
+    }
+
+    /// Strings one after the other.
+    fn names(&mut self, names: &[CString]) -> Span {
+        let bytes: Vec<u8> =
+            names.iter().flat_map(|name| name.to_bytes_with_nul()).copied().collect();
+        let len = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        Span { len, ..self.once(&bytes) }
+    }
+
+    fn once(&mut self, bytes: &[u8]) -> Span {
+        match self.known.get_mut(bytes).and_then(VecDeque::pop_front) {
+            Some(at) => Span { at, ..self.place(bytes.len()) },
+            None => self.bytes(bytes),
+        }
     }
 
     fn table<T: Pod>(&mut self, entries: &[T]) -> Span {
         let span = self.place(entries.len());
-        self.0.extend_from_slice(bytemuck::cast_slice(entries));
+        self.bytes.extend_from_slice(bytemuck::cast_slice(entries));
         span
     }
 }
 
+/// The strings of a record's two parts, with the NUL at their end, each with where it stands; names of one directory are one.
+fn known_strings(base: &Record<'_>, cold: &Cold<'_>) -> Option<[KnownStrings; 2]> {
+    let (mut hot, mut names) = (KnownStrings::new(), KnownStrings::new());
+    let known = |strings: &mut KnownStrings, bytes: Vec<u8>, at| {
+        strings.entry(bytes).or_default().push_back(at);
+    };
+    let spans = [Some(base.head.places)]
+        .into_iter()
+        .chain(base.variables().map(|entry| Some(entry?.name)))
+        .chain(base.inputs().map(|entry| Some(entry?.path)))
+        .chain(base.directories().map(|entry| Some(entry?.path)))
+        .chain(base.absences().map(|entry| Some(entry?.path)))
+        .chain(base.outputs().map(|entry| Some(entry?.path)));
+    for span in spans {
+        let span = span?;
+        known(&mut hot, base.string(span)?.to_bytes_with_nul().to_vec(), span.at);
+    }
+    for search in cold.searches(base) {
+        let search = search?;
+        for span in [search.name, search.found] {
+            known(&mut names, cold.string(span)?.to_bytes_with_nul().to_vec(), span.at);
+        }
+    }
+    for directory in base.directories() {
+        let span = directory?.names;
+        let all: Option<Vec<&CStr>> = cold.names(span).collect();
+        let bytes = all?.into_iter().flat_map(CStr::to_bytes_with_nul).copied().collect();
+        known(&mut names, bytes, span.at);
+    }
+    Some([hot, names])
+}
+
 impl Draft {
+    /// Its key in the header of its entry.
+    pub fn keys(&self) -> [u8; 32] {
+        let mut keys = [0; 32];
+        keys[..16].copy_from_slice(&self.direct_key);
+        keys[16..].copy_from_slice(&self.result_key);
+        keys
+    }
+
     /// The record's bytes.
     pub fn encode(&self) -> Encoded {
-        let mut cold = RecordPart::default();
-        let mut hot = RecordPart(vec![0; size_of::<Head>()]);
+        let hot = RecordPart { bytes: vec![0; size_of::<Head>()], ..RecordPart::default() };
+        self.encode_after(hot, RecordPart::default())
+    }
+
+    /// The record's bytes; those of `base` stand before them, and its strings are used where they are the same. `None` if it is
+    /// damaged.
+    pub fn encode_like(&self, base: &Record<'_>, cold: &Cold<'_>) -> Option<Encoded> {
+        let [known, known_cold] = known_strings(base, cold)?;
+        let hot = RecordPart { bytes: base.bytes().to_vec(), known };
+        Some(self.encode_after(hot, RecordPart { bytes: cold.0.to_vec(), known: known_cold }))
+    }
+
+    fn encode_after(&self, mut hot: RecordPart, mut cold: RecordPart) -> Encoded {
         let mut head = Head {
             flags: self.flags,
             columns: self.columns,
@@ -172,9 +246,9 @@ impl Draft {
             })
             .collect();
         head.outputs = hot.table(&outputs);
-        head.cold_sum = xxh3_128(&cold.0).to_le_bytes();
-        hot.0[..size_of::<Head>()].copy_from_slice(bytemuck::bytes_of(&head));
-        Encoded { hot: hot.0, cold: cold.0 }
+        head.cold_sum = xxh3_128(&cold.bytes).to_le_bytes();
+        hot.bytes[..size_of::<Head>()].copy_from_slice(bytemuck::bytes_of(&head));
+        Encoded { hot: hot.bytes, cold: cold.bytes }
     }
 
     fn encode_cold(&self, head: &mut Head, cold: &mut RecordPart) {
@@ -218,17 +292,10 @@ impl Draft {
         let directories: Vec<_> = self
             .directories
             .iter()
-            .map(|directory| {
-                let mut names = cold.place(directory.names.len());
-                for name in &directory.names {
-                    cold.string(name);
-                }
-                names.len = u32::try_from(directory.names.len()).unwrap_or(u32::MAX);
-                record::Directory {
-                    path: hot.string(&directory.path),
-                    stamp: directory.stamp,
-                    names,
-                }
+            .map(|directory| record::Directory {
+                path: hot.string(&directory.path),
+                stamp: directory.stamp,
+                names: cold.names(&directory.names),
             })
             .collect();
         head.directories = hot.table(&directories);

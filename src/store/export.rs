@@ -16,6 +16,7 @@ use super::draft::Draft;
 use super::export_format::{FileHeader, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer};
 use super::verify::{blob_is_whole, blobs_of, decode_record, record_of};
 use super::walk::Segment;
+use crate::record::stored::base_place;
 use crate::record::{self, BlobRef};
 use crate::shm::layout::{ENTRY_BYTES_MAX, EntryHeader, Kind};
 use crate::shm::segments::{Entry, Place};
@@ -39,7 +40,7 @@ pub struct Exported {
 /// Which records are written.
 #[derive(Debug, Clone)]
 pub enum Which {
-    /// Those that were stored then (seconds since the epoch) or later.
+    /// Those that were stored then (seconds since the epoch) or later, or a delta of them was.
     Since(u64),
     /// Those that stand in these places.
     At(HashSet<Place>),
@@ -51,6 +52,15 @@ impl Which {
             Which::Since(since_s) => u64::from(entry.header.stored_s) >= *since_s,
             Which::At(places) => places.contains(&place),
         }
+    }
+
+    /// The records that tell such deltas: these are of no use elsewhere, but say that their records were used.
+    fn bases(&self, store: &Store) -> HashSet<Place> {
+        let mut bases = HashSet::new();
+        store.each_place(|place, entry| {
+            bases.extend(base_place(entry).filter(|_| self.has(place, entry)));
+        });
+        bases
     }
 }
 
@@ -109,6 +119,7 @@ struct Other {
 impl Selection {
     fn of(store: &Store, which: &Which) -> Selection {
         let mut selection = Selection::default();
+        let bases = which.bases(store);
         let (mut numbers, mut found) = (HashMap::new(), HashMap::new());
         store.each_place(|place, entry| {
             let Some(kind) = entry.header.kind() else { return };
@@ -117,7 +128,7 @@ impl Selection {
             } else if kind == Kind::PathSet {
                 // What a record may need to be found, whenever that was stored.
                 selection.add(place, entry, false, Vec::new());
-            } else if kind == Kind::Record && which.has(place, entry) {
+            } else if kind == Kind::Record && (which.has(place, entry) || bases.contains(&place)) {
                 match record_of(entry).filter(is_of_use_elsewhere) {
                     Some(draft) => selection.add_record(place, entry, &draft, &mut numbers),
                     None => selection.left_out += 1,

@@ -27,6 +27,7 @@ mod append;
 pub mod audits;
 mod create;
 mod decode;
+mod delta;
 pub mod digest;
 pub mod draft;
 pub mod export;
@@ -242,24 +243,25 @@ impl Store {
     pub fn put_record(&self, draft: &Draft) -> Result<Place, StoreError> {
         let place = self.append_record(draft, now_s())?;
         self.publish_by_content(draft, place)?;
+        self.publish_directly(draft, place)?;
+        Ok(place)
+    }
+
+    fn publish_directly(&self, draft: &Draft, place: Place) -> Result<(), StoreError> {
         let (identity, circumstances) = (draft.identity(), draft.circumstances());
         self.publish(&draft.direct_key, place, |old| {
             self.cache.segments.entry(old).is_some_and(|old| {
                 old.header.identity == identity && old.header.circumstances == circumstances
             })
-        })?;
-        Ok(place)
+        })
     }
 
     /// Appends a record that was stored first at `stored_s`.
     fn append_record(&self, draft: &Draft, stored_s: u32) -> Result<Place, StoreError> {
         let encoded = draft.encode();
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(&draft.direct_key);
-        key[16..].copy_from_slice(&draft.result_key);
         self.append(&NewEntry {
             kind: Kind::Record,
-            key,
+            key: draft.keys(),
             // A longer one is refused.
             hot_bytes: u32::try_from(encoded.hot.len()).unwrap_or(u32::MAX),
             stored_s,

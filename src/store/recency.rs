@@ -14,8 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::append::now_s;
 use super::create::{self, USED};
 use super::path_set::PathSet;
-use super::verify::{blobs_of, record_of};
+use super::verify::blobs_of;
 use super::{Store, files};
+use crate::record::stored::base_of;
 use crate::shm::events::{Ending, Event};
 use crate::shm::fault;
 use crate::shm::layout::{EntryHeader, Kind};
@@ -64,7 +65,7 @@ fn keys_of(header: &EntryHeader) -> [u64; 2] {
     let (first, second) = header.key.split_at(16);
     match header.kind() {
         Some(Kind::PathSet) => [half(second), half(&header.identity)],
-        Some(Kind::Record) => [half(first), half(second)],
+        Some(Kind::Record | Kind::Delta) => [half(first), half(second)],
         _ => [half(first); 2],
     }
 }
@@ -203,10 +204,28 @@ impl Store {
             }
             let Some((_, Some(segment))) = &segment else { continue };
             let Some(entry) = segment.entry(*place) else { continue };
-            for key in keys_used(&entry) {
+            for key in self.keys_used(&entry) {
                 used.mark(key, *time);
             }
         }
+    }
+
+    /// The keys of all that a hit by this record needs: the record, the one that tells it, their blobs, and the path set by which
+    /// it is found.
+    fn keys_used(&self, entry: &Entry<'_>) -> HashSet<u64> {
+        let mut keys = HashSet::new();
+        if matches!(entry.header.kind(), Some(Kind::Record | Kind::Delta))
+            && let Some(draft) = self.draft_of(entry)
+        {
+            keys.extend(keys_of(&entry.header));
+            keys.extend(blobs_of(&draft).map(|blob| half(&blob.digest)));
+            let (set, _) = PathSet::of(&draft, |variable| variable.value);
+            keys.insert(half(set.own_key()));
+        }
+        if let Some((_, base)) = base_of(&self.cache.segments, entry) {
+            keys.extend(self.keys_used(&base));
+        }
+        keys
     }
 
     /// What tells volatile segments apart.
@@ -223,20 +242,6 @@ impl Store {
 /// Whether an event says that its record was used, or has just been stored.
 fn uses_record(event: &Event) -> bool {
     matches!(event.ending(), Some(Ending::DirectHit | Ending::ContentHit | Ending::ToolFailure))
-}
-
-/// The keys of all that a hit by this record needs: the record, its blobs, and the path set by which it is found.
-fn keys_used(entry: &Entry<'_>) -> HashSet<u64> {
-    let mut keys = HashSet::new();
-    if entry.header.kind() == Some(Kind::Record)
-        && let Some(draft) = record_of(entry)
-    {
-        keys.extend(keys_of(&entry.header));
-        keys.extend(blobs_of(&draft).map(|blob| half(&blob.digest)));
-        let (set, _) = PathSet::of(&draft, |variable| variable.value);
-        keys.insert(half(set.own_key()));
-    }
-    keys
 }
 
 #[cfg(test)]

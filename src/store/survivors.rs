@@ -99,6 +99,8 @@ impl Store {
         let uuid = self.cache.index.header().uuid;
         let found = self.live_entries(seq).into_iter().filter_map(|(place, words)| {
             let entry = Entry::find(&map, place, &uuid)?;
+            // What a delta saves is less than it costs to tell it anew.
+            (entry.header.kind() != Some(Kind::Delta)).then_some(())?;
             let last = pass.used.of(&entry.header, header.made_s);
             let bytes = entry.header.body_bytes;
             Some(Survivor { last, place, bytes, kind: entry.header.kind(), words })

@@ -10,6 +10,7 @@ use crate::shm::events::{Ending, Event, Text};
 use crate::shm::layout::UNIT_BYTES;
 
 mod crash;
+mod delta;
 mod fingerprint;
 mod gc;
 mod power;

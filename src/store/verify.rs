@@ -19,6 +19,7 @@ use super::{Store, Terms};
 use crate::error::StoreError;
 use crate::index::{self, Index};
 use crate::outcome::InternalError;
+use crate::record::stored::{arena_bytes, base_place, cold_part, hot_part};
 use crate::record::{BlobRef, Cold, Record};
 use crate::shm::layout::{DIRECTORY, EntryHeader, INDEX_WORDS_OFFSET, Kind, segment_name};
 use crate::shm::raw;
@@ -222,6 +223,7 @@ impl<'s> Verifier<'s> {
                     self.references.extend(blobs_of(&draft).map(reference));
                 }
             },
+            Some(Kind::Delta) => self.check_delta(&entry, place, words),
             Some(Kind::PathSet) => {
                 if PathSet::read(&entry).is_none() {
                     self.damaged(place, Fault::Record, words);
@@ -237,6 +239,22 @@ impl<'s> Verifier<'s> {
                     self.damaged(place, Fault::Blob, words);
                 }
             }
+        }
+    }
+
+    /// A delta of a record that was evicted is no damage: it is not found any more.
+    fn check_delta(&mut self, entry: &Entry<'_>, place: Place, words: Range<usize>) {
+        let window = self.store.window();
+        match self.store.draft_of(entry) {
+            Some(draft) => {
+                self.report.records += 1;
+                let reference = |blob| Reference { blob, record: place, words: words.clone() };
+                self.references.extend(blobs_of(&draft).map(reference));
+            }
+            None if base_place(entry).is_some_and(|base| base.seq < window.oldest) => {
+                self.report.misses += 1;
+            }
+            None => self.damaged(place, Fault::Record, words),
         }
     }
 
@@ -333,6 +351,17 @@ pub(super) fn record_of(entry: &Entry<'_>) -> Option<Draft> {
     let mut body = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
     entry.copy_out(0, &mut body)?;
     decode_record(&entry.header, &body)
+}
+
+impl Store {
+    /// The record of an entry, also one that is told by another record.
+    pub(super) fn draft_of(&self, entry: &Entry<'_>) -> Option<Draft> {
+        let segments = &self.cache.segments;
+        let mut arena = vec![0; arena_bytes(segments, entry)?];
+        let (record, rest) = hot_part(segments, entry, &mut arena)?;
+        let (cold, _) = cold_part(segments, entry, &record, rest)?;
+        Draft::decode(&record, &cold, &entry.header.key)
+    }
 }
 
 /// The record whose bytes are in `body`; `None` if they are damaged.

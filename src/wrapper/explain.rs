@@ -287,7 +287,9 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
         if entry.header.kind() != Some(Kind::Record) {
             return;
         }
-        let Some((record, _)) = probe::hot_part(entry, arena) else { return };
+        let Some((record, _)) = probe::hot_part(&store.cache.segments, entry, arena) else {
+            return;
+        };
         let recorded = PastedWords::of(record.command().unwrap_or(&[]));
         let distance = ours.distance(&recorded);
         let is_nearer = best.as_ref().is_none_or(|(least, _)| distance <= *least);

@@ -12,7 +12,7 @@ use super::plan::Step;
 use super::{Invocation, Looked};
 use crate::os::processes::process;
 use crate::probe::command::Command;
-use crate::probe::{Before, hot_part};
+use crate::probe::{Before, arena_bytes, hot_part};
 use crate::store::Store;
 use crate::store::running::Running;
 
@@ -62,8 +62,9 @@ fn longest_wait(store: &Store, command: &Command) -> Duration {
 fn last_took(store: &Store, command: &Command) -> Option<Duration> {
     let key = command.direct_key();
     let (_, entry) = store.cache.records(&key).next()?;
-    let mut arena = vec![0; usize::try_from(entry.header.hot_bytes).ok()?];
-    let (record, _) = hot_part(&entry, &mut arena)?;
+    let segments = &store.cache.segments;
+    let mut arena = vec![0; arena_bytes(segments, &entry)?];
+    let (record, _) = hot_part(segments, &entry, &mut arena)?;
     Some(Duration::from_micros(record.head.tool_us))
 }
 

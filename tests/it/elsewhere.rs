@@ -347,8 +347,8 @@ fn exchange_outputs(cache: &Cache) {
     let mut drafts = Vec::new();
     store.each_entry(|entry| {
         if entry.header.kind() == Some(Kind::Record) {
-            let (record, rest) = hot_part(entry, &mut arena).unwrap();
-            let (cold, _) = cold_part(entry, &record, rest).unwrap();
+            let (record, rest) = hot_part(&store.cache.segments, entry, &mut arena).unwrap();
+            let (cold, _) = cold_part(&store.cache.segments, entry, &record, rest).unwrap();
             drafts.push(Draft::decode(&record, &cold, &entry.header.key).unwrap());
         }
     });

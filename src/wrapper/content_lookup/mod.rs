@@ -20,7 +20,7 @@ use crate::compilers::Policy;
 use crate::probe::command::Command;
 use crate::probe::deliver::Undelivered;
 use crate::probe::judge::{self, By, Difference, Environment};
-use crate::probe::{self, cold_part, hot_part};
+use crate::probe::{self, arena_bytes, cold_part, hot_part};
 use crate::record::{Cold, Record};
 use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stat;
@@ -106,7 +106,7 @@ pub fn look(store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByC
                     if keep && now.refresh(&mut draft, is_elsewhere) == Some(true) {
                         // Failing costs the next look-up some time, nothing else.
                         let _ = note_project(store, wanted, &mut draft)
-                            .and_then(|()| store.put_record(&draft).ok());
+                            .and_then(|()| store.put_record_like(&draft, place).ok());
                     }
                     outcome = ByContent::Hit(record.status());
                     true
@@ -204,8 +204,9 @@ fn visit_if_true(
     arena: &mut [u8],
     visit: &mut impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) -> Option<bool> {
-    let (record, rest) = hot_part(entry, arena)?;
-    let (cold, rest) = cold_part(entry, &record, rest)?;
+    let segments = &now.store.cache.segments;
+    let (record, rest) = hot_part(segments, entry, arena)?;
+    let (cold, rest) = cold_part(segments, entry, &record, rest)?;
     let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
     project::leave_out(&mut draft);
     let (command, environment) = (now.command, now.environment);
@@ -231,9 +232,10 @@ pub fn first_difference<R>(
 ) -> Option<R> {
     let key = command.direct_key();
     let (_, entry) = store.cache.records(&key).next()?;
-    let mut arena = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
-    let (record, rest) = hot_part(&entry, &mut arena)?;
-    let (cold, _) = cold_part(&entry, &record, rest)?;
+    let segments = &store.cache.segments;
+    let mut arena = vec![0; arena_bytes(segments, &entry)?];
+    let (record, rest) = hot_part(segments, &entry, &mut arena)?;
+    let (cold, _) = cold_part(segments, &entry, &record, rest)?;
     let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
     project::leave_out(&mut draft);
     let mut now = FileContents::new(store, command, environment);

@@ -84,7 +84,10 @@ impl History<'_> {
                 return;
             }
             arena.resize(usize::try_from(entry.header.hot_bytes).unwrap_or(0), 0);
-            let Some((record, _)) = probe::hot_part(entry, &mut arena) else { return };
+            let Some((record, _)) = probe::hot_part(&self.store.cache.segments, entry, &mut arena)
+            else {
+                return;
+            };
             let Some(command) = record.command() else { return };
             if let Some(list) = found.get_mut(&key(command)) {
                 list.push((number_of(place), command.to_vec()));

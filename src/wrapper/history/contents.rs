@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use super::History;
 use crate::probe;
 use crate::probe::event::number_of;
+use crate::record::stored::base_place;
 use crate::shm::events::Ending;
 use crate::shm::layout::Kind;
 
@@ -39,18 +40,24 @@ impl History<'_> {
     pub fn contents(&self) -> Contents {
         let is_hit = |ending| matches!(ending, Ending::DirectHit | Ending::ContentHit);
         let hits = self.entries.iter().filter(|entry| is_hit(entry.ending));
-        let served: HashSet<u64> = hits.map(|entry| entry.event.record).collect();
+        let mut served: HashSet<u64> = hits.map(|entry| entry.event.record).collect();
         let mut contents = Contents::default();
         let mut arena = Vec::new();
         self.store.each_place(|place, entry| {
             let header = &entry.header;
             let stored_s = u64::from(header.stored_s);
             contents.entries.push((stored_s, header.body_bytes));
+            if let Some(base) = base_place(entry).filter(|_| served.contains(&number_of(place))) {
+                served.insert(number_of(base));
+            }
             if header.kind() != Some(Kind::Record) {
                 return;
             }
             arena.resize(usize::try_from(header.hot_bytes).unwrap_or(0), 0);
-            let Some((record, _)) = probe::hot_part(entry, &mut arena) else { return };
+            let Some((record, _)) = probe::hot_part(&self.store.cache.segments, entry, &mut arena)
+            else {
+                return;
+            };
             let outputs: u64 = record.outputs().flatten().map(|output| output.blob.len_bytes).sum();
             let place = number_of(place);
             contents.records.push(Held {
@@ -58,9 +65,12 @@ impl History<'_> {
                 stored_s,
                 tool_us: record.head.tool_us,
                 bytes: header.body_bytes + outputs,
-                was_served: served.contains(&place),
+                was_served: false,
             });
         });
+        for held in &mut contents.records {
+            held.was_served = served.contains(&held.place);
+        }
         contents
     }
 }

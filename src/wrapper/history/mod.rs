@@ -124,8 +124,9 @@ impl<'s> History<'s> {
     /// The command's bytes in the record at a place.
     fn command(&self, place: u64) -> Option<Vec<u8>> {
         let entry = self.store.cache.segments.entry(place_of(place)?)?;
-        let mut arena = vec![0; usize::try_from(entry.header.hot_bytes).ok()?];
-        let (record, _) = probe::hot_part(&entry, &mut arena)?;
+        let segments = &self.store.cache.segments;
+        let mut arena = vec![0; probe::arena_bytes(segments, &entry)?];
+        let (record, _) = probe::hot_part(segments, &entry, &mut arena)?;
         Some(record.command()?.to_vec())
     }
 }
