@@ -38,6 +38,8 @@ pub struct Config {
     pub share: Share,
     /// Use what is stored, store nothing.
     pub readonly: bool,
+    /// A cache that is only read, and looked in after the own one.
+    pub readonly_dir: Option<PathBuf>,
     /// Run the tool although its result is stored, and store the new one.
     pub recache: bool,
     /// Just run the tool.
@@ -136,6 +138,7 @@ enum SettingKind {
     MaxSize,
     Share,
     ReadOnly,
+    ReadOnlyDir,
     Recache,
     Disable,
     Root,
@@ -170,6 +173,12 @@ pub const SETTINGS: &[Setting] = &[
         env::IBID_READONLY,
         SettingKind::ReadOnly,
         "use what is stored, store nothing",
+    ),
+    setting(
+        "readonly_dir",
+        env::IBID_READONLY_DIR,
+        SettingKind::ReadOnlyDir,
+        "a second cache, which is only read",
     ),
     setting(
         "recache",
@@ -219,7 +228,9 @@ impl Setting {
         Ok(match self.kind {
             _ if self.is_switch() => Value::from(switch(text)?),
             // The file is read in any directory.
-            SettingKind::Root => Value::from(directory(text)?.display().to_string()),
+            SettingKind::Root | SettingKind::ReadOnlyDir => {
+                Value::from(directory(text)?.display().to_string())
+            }
             SettingKind::Log if text != "stderr" => {
                 Value::from(absolute(OsStr::new(text))?.display().to_string())
             }
@@ -255,6 +266,7 @@ impl Config {
             max_size_bytes: DEFAULT_MAX_SIZE_BYTES,
             share: Share::Off,
             readonly: false,
+            readonly_dir: None,
             recache: false,
             disable: false,
             root: None,
@@ -295,6 +307,7 @@ impl Config {
                 Share::Group => "group".to_owned(),
             },
             SettingKind::ReadOnly => self.readonly.to_string(),
+            SettingKind::ReadOnlyDir => path(&self.readonly_dir),
             SettingKind::Recache => self.recache.to_string(),
             SettingKind::Disable => self.disable.to_string(),
             SettingKind::Root => path(&self.root),
@@ -333,6 +346,7 @@ impl Config {
                 }
             }
             SettingKind::ReadOnly => self.readonly = switch(&text)?,
+            SettingKind::ReadOnlyDir => self.readonly_dir = Some(absolute(value)?),
             SettingKind::Recache => self.recache = switch(&text)?,
             SettingKind::Disable => self.disable = switch(&text)?,
             SettingKind::Root => self.root = Some(absolute(value)?),

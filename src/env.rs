@@ -11,6 +11,8 @@ pub const IBID_DIR: &str = "IBID_DIR";
 pub const IBID_DISABLE: &str = "IBID_DISABLE";
 /// `1`: use what is stored, store nothing.
 pub const IBID_READONLY: &str = "IBID_READONLY";
+/// A cache that is only read, and looked in after the own one.
+pub const IBID_READONLY_DIR: &str = "IBID_READONLY_DIR";
 /// `1`: run the tool although its result is stored, and store the new one.
 pub const IBID_RECACHE: &str = "IBID_RECACHE";
 /// The most that the cache may hold, such as `10G`.
@@ -42,6 +44,7 @@ pub static VARIABLES: &[&str] = &[
     IBID_DIR,
     IBID_DISABLE,
     IBID_READONLY,
+    IBID_READONLY_DIR,
     IBID_RECACHE,
     IBID_MAX_SIZE,
     IBID_SHARE,

@@ -4,6 +4,7 @@
 //! is only not set up. Nothing is changed. Read next: `doctor/`, `wrapper/tryout.rs`.
 
 mod builds;
+mod layer;
 mod place;
 mod remotes;
 mod self_test;
@@ -72,6 +73,7 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     findings.extend(place::directory(&config, &opened));
     if let Ok(store) = &opened {
         findings.extend(place::shared_memory(store));
+        findings.extend(layer::layer(&config, store));
     }
     findings.push(binary());
     findings.extend(opened.iter().flat_map(observers));

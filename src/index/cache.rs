@@ -40,6 +40,13 @@ impl Cache {
         Some(Cache { index, segments, volatile, access })
     }
 
+    /// Opens a cache for reading alone: nothing is counted there.
+    pub fn open_below(directory: Handle) -> Option<Cache> {
+        let index = Index::open(directory.as_fd())?;
+        let segments = Segments::new(directory, index.header().uuid);
+        Some(Cache { index, segments, volatile: Volatile::absent(), access: Access::Own })
+    }
+
     /// Where a blob with this digest stands, by the index.
     pub fn find_blob(&self, digest: &[u8; 32]) -> Option<Place> {
         let key = index_key_of_blob(digest);

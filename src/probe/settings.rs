@@ -117,7 +117,7 @@ impl<'a> Settings<'a> {
             | (b"readonly", Value::Switch(_))
             | (b"recache" | b"disable", Value::Switch(false))
             | (b"observer", Value::Text(b"preload" | b"seccomp"))
-            | (b"remote", Value::Text(_)) => {}
+            | (b"readonly_dir" | b"remote", Value::Text(_)) => {}
             (b"root", Value::Text(text)) if is_plain(text) => self.root = text,
             (b"remap", Value::Text(text)) => self.is_remapped = remap(text)?,
             (b"share", Value::Text(text)) => self.is_shared = share(text)?,
@@ -150,10 +150,11 @@ fn whole<'b>(file: &raw::Handle, buffer: &'b mut [u8]) -> Option<(&'b [u8], &'b 
 }
 
 /// All keys of the settings file.
-const KEYS: [&[u8]; 10] = [
+const KEYS: [&[u8]; 11] = [
     b"max_size",
     b"share",
     b"readonly",
+    b"readonly_dir",
     b"recache",
     b"disable",
     b"root",

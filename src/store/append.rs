@@ -3,13 +3,14 @@
 //! Nothing that was published is ever written again, and no file is ever cut. A process that is killed in
 //! between leaves a hole to which nothing refers. Read next: `rotate.rs`, `docs/store.md`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytemuck::Zeroable;
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::{Store, files};
 use crate::error::StoreError;
@@ -18,7 +19,7 @@ use crate::record::BlobRef;
 use crate::shm::fault;
 use crate::shm::layout::{
     Checked, Control, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind, SEGMENT_BYTES,
-    SEGMENT_BYTES_MIN, SEGMENT_MAGIC, SegmentHeader, UNIT_BYTES,
+    SEGMENT_BYTES_MIN, SEGMENT_MAGIC, SegmentHeader, UNIT_BYTES, segment_name,
 };
 use crate::shm::map::was_bridged;
 use crate::shm::segments::Place;
@@ -156,13 +157,11 @@ impl Store {
     /// A segment whose length and header are right, and its length: a larger one holds one large entry.
     pub(super) fn open_segment(&self, seq: u64) -> Option<(File, u64)> {
         // What somebody put in the segment's place must not hold us (a FIFO), nor be written to (behind a symlink).
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(!self.is_read_only())
-            .custom_flags(flags.bits().cast_signed())
-            .open(self.segment_path(seq))
-            .ok()?;
+        let access = if self.is_read_only() { OFlags::RDONLY } else { OFlags::RDWR };
+        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let (directory, name) = (self.cache.segments.directory(), segment_name(seq));
+        let file =
+            File::from(openat(directory, &name[..name.len() - 1], flags, Mode::empty()).ok()?);
         let state = file.metadata().ok().filter(fs::Metadata::is_file)?;
         let mut header = SegmentHeader::zeroed();
         file.read_exact_at(bytemuck::bytes_of_mut(&mut header), 0).ok()?;

@@ -260,7 +260,7 @@ pub(super) fn is_whole(header: &EntryHeader, body: &[u8]) -> bool {
 
 /// Whether a record can be true of other files with the same content, and may be true on another machine, as failing runs may
 /// not. Another cache never believes a stamp of this one.
-pub(super) fn is_of_use_elsewhere(draft: &Draft) -> bool {
+pub fn is_of_use_elsewhere(draft: &Draft) -> bool {
     draft.flags & (record::STAMPS_ONLY | record::FAILS) == 0
         && draft.inputs.iter().all(|input| input.kind != record::METADATA)
 }

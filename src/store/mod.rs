@@ -38,6 +38,7 @@ pub mod fingerprint;
 pub mod gc;
 pub mod import;
 mod large;
+pub mod layer;
 pub mod path_set;
 mod recency;
 mod rotate;

@@ -85,7 +85,8 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     let is_from_elsewhere = told.is_none();
     let found = match told {
         Some(Ok((by, status))) => Some((by, status)),
-        _ => content_lookup::is_true(&store, &request.wanted(&store, &policy), &mut arena)
+        _ => invocation
+            .true_by_content(&store, &request.wanted(&store, &policy), &mut arena)
             .map(|status| (By::Content, status)),
     };
     if let Some((by, status)) = found {

@@ -10,6 +10,7 @@ mod event;
 mod explain;
 mod failure;
 pub mod history;
+mod layer;
 mod log;
 mod plan;
 mod project;

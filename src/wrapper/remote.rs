@@ -27,7 +27,7 @@ pub enum Beyond {
 }
 
 impl Invocation {
-    /// Looks a command up by content, here and then in the storages.
+    /// Looks a command up by content: here, then in the layer, then in the storages.
     pub(super) fn look_by_content(
         &self,
         store: &Store,
@@ -35,7 +35,10 @@ impl Invocation {
         arena: &mut [u8],
     ) -> ByContent {
         let keep = self.may_store(store);
-        let found = content_lookup::look(store, wanted, arena, keep);
+        let mut found = content_lookup::look(store, wanted, arena, keep);
+        if matches!(found, ByContent::Miss) {
+            found = self.look_in_layer(store, wanted, arena, keep);
+        }
         if !matches!(found, ByContent::Miss) || !keep || self.config.remotes.is_empty() {
             return found;
         }

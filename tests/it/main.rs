@@ -50,6 +50,7 @@ mod hunt;
 mod interrupted;
 mod interrupted_hits;
 mod irrelevant;
+mod layers;
 mod limits;
 mod linked_elsewhere;
 mod links;

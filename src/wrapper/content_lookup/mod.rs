@@ -26,6 +26,7 @@ use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::draft::Draft;
+use crate::store::export::is_of_use_elsewhere;
 use crate::store::path_set::PathSet;
 
 use super::event;
@@ -67,11 +68,22 @@ pub struct Wanted<'a> {
 
 /// Looks a command up by content and delivers what is found; unless `keep` is false it is published again with today's stamps.
 pub fn look(store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByContent {
+    look_in(store, store, wanted, arena, keep)
+}
+
+/// Looks a command up in a layer below `own`, and delivers what is found without storing anything.
+pub fn look_below(own: &Store, layer: &Store, wanted: &Wanted, arena: &mut [u8]) -> ByContent {
+    look_in(own, layer, wanted, arena, false)
+}
+
+/// Looks in `store`, and counts in `own`.
+fn look_in(own: &Store, store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByContent {
     let command = wanted.command;
     let mask = command.creation_mask;
     let mut outcome = ByContent::Miss;
     each_true(
-        FileContents::new(store, command, wanted.environment),
+        FileContents::new(own, command, wanted.environment),
+        store,
         wanted,
         arena,
         |now, found, scratch| {
@@ -82,7 +94,7 @@ pub fn look(store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByC
                 let Some(is_retold) = way.retell(store, wanted.policy, &mut draft) else {
                     return false;
                 };
-                match standing(store, command, &draft, keep && wanted.is_repeatable) {
+                match standing(own, command, &draft, keep && wanted.is_repeatable) {
                     Standing::Serve => {}
                     Standing::Refuse => return false,
                     Standing::Compare => {
@@ -102,7 +114,11 @@ pub fn look(store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByC
                     let by = By::Content;
                     let mut event = probe::event::of_hit(wanted.environment, &record, place, by);
                     event::put_names(&mut event, command);
-                    probe::count_hit(&store.cache, &mut event, &record);
+                    if !std::ptr::eq(own, store) {
+                        // Places are those of the own cache.
+                        event.record = 0;
+                    }
+                    probe::count_hit(&own.cache, &mut event, &record);
                     if keep && now.refresh(&mut draft, is_elsewhere) == Some(true) {
                         // Failing costs the next look-up some time, nothing else.
                         let _ = note_project(store, wanted, &mut draft)
@@ -128,11 +144,16 @@ fn note_project(store: &Store, wanted: &Wanted, draft: &mut Draft) -> Option<()>
 
 /// The exit status of a record that is true by content now; nothing is delivered. One that would be compared counts.
 pub fn is_true(store: &Store, wanted: &Wanted, arena: &mut [u8]) -> Option<u8> {
+    is_true_in(store, store, wanted, arena)
+}
+
+/// The same of a record in a layer below `own`.
+pub fn is_true_in(own: &Store, store: &Store, wanted: &Wanted, arena: &mut [u8]) -> Option<u8> {
     let mut status = None;
-    let now = FileContents::new(store, wanted.command, wanted.environment);
-    each_true(now, wanted, arena, |_, found, _| {
+    let now = FileContents::new(own, wanted.command, wanted.environment);
+    each_true(now, store, wanted, arena, |_, found, _| {
         let is_served = found.way.is_none()
-            || standing(store, wanted.command, &found.draft, wanted.is_repeatable)
+            || standing(own, wanted.command, &found.draft, wanted.is_repeatable)
                 != Standing::Refuse;
         status = is_served.then(|| found.record.status());
         is_served
@@ -175,20 +196,22 @@ struct TrueRecord<'a> {
     way: Option<Way>,
 }
 
-/// Visits the records that are true by content, each with what is left of `arena`, until a visit says that it was the last.
+/// Visits the records of `store` that are true by content, each with what is left of `arena`, until a visit says that it was the last.
 fn each_true(
     mut now: FileContents,
+    store: &Store,
     wanted: &Wanted,
     arena: &mut [u8],
     mut visit: impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) {
-    let store = now.store;
+    let is_below = !std::ptr::eq(now.store, store);
     for set in store.path_sets(&wanted.content_key) {
         let Some(contents) = now.of_set(&set, wanted.places) else { continue };
         for place in [wanted.command.place(), &[]] {
             let key = set.result_key(&wanted.content_key, place, &contents);
             for found in store.cache.records(&key) {
-                if visit_if_true(&mut now, wanted, &found, arena, &mut visit) == Some(true) {
+                let visited = visit_if_true(&mut now, wanted, &found, is_below, arena, &mut visit);
+                if visited == Some(true) {
                     return;
                 }
             }
@@ -196,11 +219,12 @@ fn each_true(
     }
 }
 
-/// What the visit says of the record in an entry; `None` if it is not true.
+/// What the visit says of the record in an entry, which may be one of a layer below; `None` if it is not true.
 fn visit_if_true(
     now: &mut FileContents,
     wanted: &Wanted,
     (place, entry): &(Place, Entry<'_>),
+    is_below: bool,
     arena: &mut [u8],
     visit: &mut impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) -> Option<bool> {
@@ -208,6 +232,9 @@ fn visit_if_true(
     let (record, rest) = hot_part(segments, entry, arena)?;
     let (cold, rest) = cold_part(segments, entry, &record, rest)?;
     let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    if is_below && !is_of_use_elsewhere(&draft) {
+        return None;
+    }
     project::leave_out(&mut draft);
     let (command, environment) = (now.command, now.environment);
     let is_moved = record.command() != Some(command.bytes());
