@@ -110,7 +110,7 @@ pub fn nearer_repositories(places: &Places, directory: &[u8], source: &Path) -> 
 }
 
 /// A path without steps up and dots, as its text says.
-fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
@@ -142,7 +142,8 @@ fn common(one: &Path, other: &Path) -> Option<PathBuf> {
     one.ancestors().find(|directory| other.starts_with(directory)).map(Path::to_path_buf)
 }
 
-fn is_above_home(root: &Path) -> bool {
+/// Whether a directory is the user's home, or lies above it.
+pub fn is_above_home(root: &Path) -> bool {
     let home = env::get_nonempty("HOME").map(PathBuf::from);
     let real = home.as_deref().and_then(|home| home.canonicalize().ok());
     root == Path::new("/") || [home, real].iter().flatten().any(|home| home.starts_with(root))

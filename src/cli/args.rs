@@ -176,6 +176,15 @@ pub struct Gc {
     /// Evict to this size instead of the configured one, such as `5G`
     #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_size)]
     pub max_size: Option<u64>,
+    /// Drop what was made in this directory, or from sources in it
+    #[arg(long, value_name = "DIR")]
+    pub root: Vec<PathBuf>,
+    /// Drop what is of use only in checkouts that are no more
+    #[arg(long)]
+    pub gone: bool,
+    /// Drop what compilers made that are removed or have been replaced
+    #[arg(long)]
+    pub unused_toolchains: bool,
     /// Remove nothing, only say what would go
     #[arg(long)]
     pub dry_run: bool,

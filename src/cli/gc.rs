@@ -1,38 +1,46 @@
-//! `ibid gc [--max-age AGE] [--max-size SIZE] [--dry-run]`: evicts to a size and an age, and tidies the cache directory up.
+//! `ibid gc [--max-age AGE] [--max-size SIZE] [--root DIR] [--gone] [--unused-toolchains] [--dry-run]`: drops what nobody will
+//! use again, evicts to a size and an age, and tidies the cache directory up.
 
 use std::io::{self, Write};
 
 use super::args::Gc;
 use super::progress::Progress;
-use super::texts::bytes;
-use crate::config;
+use super::texts::{bytes, duration};
+use crate::config::{self, Config};
 use crate::error::StoreError;
 use crate::store::Store;
-use crate::store::gc::{Wanted, collect};
+use crate::store::discard::Discarded;
+use crate::store::gc::{Collected, Wanted, collect};
+use crate::wrapper::leftovers::{Asked, Leftovers};
+
+/// What was done, and what the cache takes then.
+struct Done {
+    discarded: Option<Discarded>,
+    collected: Collected,
+    used_bytes: u64,
+}
 
 /// Tidies up and says what was done.
 pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
     let max_bytes = asked.max_size.unwrap_or(config.max_size_bytes);
-    let wanted = Wanted { max_bytes, max_age: asked.max_age, dry_run: asked.dry_run };
     let mut bar = Progress::new("tidying up", stderr);
-    let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory);
-    let done = directory.and_then(|directory| {
-        let store = Store::open(directory, &config)?;
-        let mut progress = |done, total| bar.tell(done, total);
-        let collected = collect(directory, &store, wanted, &mut progress)?;
-        Ok((collected, store.bytes_used()))
-    });
+    let done = tidy_up(asked, &config, max_bytes, &mut bar);
     drop(bar);
-    let (collected, used) = match done {
+    let Done { discarded, collected, used_bytes } = match done {
         Ok(done) => done,
-        Err(error) => {
-            writeln!(stderr, "ibid: {error}")?;
-            return Ok(1);
-        }
+        Err(error) => return super::refuse(&error, stderr),
     };
     if asked.dry_run {
         writeln!(stdout, "nothing is removed; this would be:")?;
+    }
+    if let Some(Discarded { records, tool_us, bytes: len }) = discarded {
+        let worth = duration(tool_us / 1000);
+        writeln!(
+            stdout,
+            "results dropped        {records} ({}, {worth} of compiling)",
+            bytes(len)
+        )?;
     }
     writeln!(stdout, "segments removed       {} ({})", collected.segments, bytes(collected.bytes))?;
     let tool_s = collected.tool_us / 1_000_000;
@@ -42,6 +50,33 @@ pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Re
     if collected.index_grew {
         writeln!(stdout, "the index was made larger")?;
     }
-    writeln!(stdout, "size                   {} of {}", bytes(used), bytes(max_bytes))?;
+    writeln!(stdout, "size                   {} of {}", bytes(used_bytes), bytes(max_bytes))?;
     Ok(0)
+}
+
+/// First drops what was chosen: what is left is evicted to the size.
+fn tidy_up(
+    asked: &Gc,
+    config: &Config,
+    max_bytes: u64,
+    bar: &mut Progress,
+) -> Result<Done, StoreError> {
+    let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory)?;
+    let store = Store::open(directory, config)?;
+    let mut progress = |done, total| bar.tell(done, total);
+    let chosen = Asked {
+        roots: asked.root.clone(),
+        gone: asked.gone,
+        unused_toolchains: asked.unused_toolchains,
+    };
+    let discarded = if chosen.is_something() {
+        let mut leftovers = Leftovers::new(&store, &chosen);
+        let mut is_one = |draft: &_| leftovers.have(draft);
+        Some(store.discard(asked.dry_run, &mut is_one, &mut progress)?)
+    } else {
+        None
+    };
+    let wanted = Wanted { max_bytes, max_age: asked.max_age, dry_run: asked.dry_run };
+    let collected = collect(directory, &store, wanted, &mut progress)?;
+    Ok(Done { discarded, collected, used_bytes: store.bytes_used() })
 }

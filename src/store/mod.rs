@@ -29,6 +29,7 @@ mod create;
 mod decode;
 mod delta;
 pub mod digest;
+pub mod discard;
 pub mod draft;
 pub mod export;
 mod export_format;

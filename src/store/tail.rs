@@ -48,6 +48,15 @@ impl Store {
     }
 }
 
+/// Makes a hole of the whole pages of a part of a file.
+pub(super) fn punch_pages(file: &File, from: u64, to: u64) {
+    let (from, to) = (from.next_multiple_of(PAGE_BYTES), to / PAGE_BYTES * PAGE_BYTES);
+    if from < to {
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = fallocate(file, how, from, to - from);
+    }
+}
+
 /// Where a file system cannot do it, the space comes back with the segment.
 fn punch(file: &File, from: u64, to: u64) {
     fault::point("tail: about to be given back");

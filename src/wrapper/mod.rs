@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 pub mod history;
 mod layer;
+pub mod leftovers;
 mod log;
 mod plan;
 mod project;

@@ -51,6 +51,7 @@ mod interrupted;
 mod interrupted_hits;
 mod irrelevant;
 mod layers;
+mod leftovers;
 mod limits;
 mod linked_elsewhere;
 mod links;

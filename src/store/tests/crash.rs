@@ -19,6 +19,7 @@ use super::years::hit;
 use crate::shm::fault;
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::append::fill;
+use crate::store::draft::Draft;
 use crate::store::gc::{Wanted, collect};
 use crate::store::verify::verify;
 use crate::store::{Store, files};
@@ -155,6 +156,10 @@ fn collect_and_grow(actor: &Actor) {
     // The second segment has 2 MiB, the third 4.
     actor.collect(&store, 6 << 20, None);
     actor.insert(&store, 4);
+    actor.may_lose([4]);
+    let is_the_last = &mut |draft: &Draft| draft.direct_key == [4; 16];
+    let discarded = store.discard(false, is_the_last, &mut |_, _| {}).expect("it can");
+    assert_eq!(discarded.records, 1);
     assert!(store.grow_index(40_000, true, &mut |_, _| {}).expect("it can"));
     let words = store.word_count();
     let store = actor.open();

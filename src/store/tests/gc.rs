@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{Scratch, draft, records};
 use crate::shm::layout::SEGMENT_BYTES;
+use crate::store::draft::{Draft, DraftOutput};
 use crate::store::gc::{Collected, Wanted, collect};
+use crate::store::path_set::PathSet;
+use crate::store::verify::verify;
 use crate::store::{MAX_BYTES_DEFAULT, Store, files};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -130,4 +133,52 @@ fn an_index_grows_by_itself() {
     assert!(store.word_count() > digests.len() && words < digests.len());
     let lost = digests.iter().filter(|digest| store.cache.find_blob(digest).is_none()).count();
     assert!(lost <= digests.len() / 10_000, "{lost} of {}", digests.len());
+}
+
+/// Of two records that share a blob one is dropped: the blob stays until the other one goes, too.
+#[test]
+fn records_that_are_chosen_go_with_what_only_they_need() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let [shared, own] =
+        [1u8, 2].map(|number| store.put_blob(&vec![number; 100_000]).expect("stored"));
+    let output = |blob| DraftOutput { blob, ..draft(0, shared).outputs[0].clone() };
+    for number in 1..=2 {
+        let mut draft = draft(number, shared);
+        if number == 1 {
+            draft.outputs.push(output(own));
+        }
+        let (set, _) = PathSet::of(&draft, |variable| variable.value);
+        store.put_path_set(&[number; 16], &set, &draft.result_key).expect("stored");
+        store.put_record(&draft).expect("stored");
+    }
+    let discard = |numbers: &[u8], dry_run| {
+        let is_one = &mut |draft: &Draft| numbers.contains(&draft.direct_key[0]);
+        store.discard(dry_run, is_one, &mut |_, _| {}).expect("it can")
+    };
+    let disk_bytes = || store.bytes_used();
+    let before = disk_bytes();
+    let expected = discard(&[1], true);
+    assert_eq!((expected.records, store.count_entries()), (1, (2, 2)));
+    assert!(expected.bytes > 100_000 && expected.bytes < 110_000, "{expected:?}");
+    assert_eq!(discard(&[1], false), expected);
+    // Whole pages become holes.
+    assert!(disk_bytes() <= before - 90_000, "{} of {before}", disk_bytes());
+    let other = scratch.open();
+    assert_eq!((records(&other, [1; 16]), records(&other, [0x81; 16])), (0, 0));
+    assert_eq!((records(&other, [2; 16]), records(&other, [0x82; 16])), (1, 1));
+    assert!(other.read_blob(&shared).is_some() && other.read_blob(&own).is_none());
+    // Both have the same names: a set of them is needed.
+    assert_eq!((other.path_sets(&[1; 16]).len(), other.path_sets(&[2; 16]).len()), (1, 1));
+    assert_eq!(discard(&[1], false).records, 0);
+    assert_eq!(discard(&[2], false).records, 1);
+    assert_eq!(other.path_sets(&[1; 16]).len() + other.path_sets(&[2; 16]).len(), 0);
+    assert_eq!(scratch.open().count_entries(), (0, 0));
+    assert!(disk_bytes() <= before - 180_000);
+    let report = verify(&scratch.path().join("cache"), MAX_BYTES_DEFAULT, false, &mut |_, _| {});
+    assert!(report.expect("verified").damage.is_empty());
+    // What was dropped is stored anew.
+    let again = store.put_blob(&vec![1; 100_000]).expect("stored");
+    store.put_record(&draft(1, again)).expect("stored");
+    assert!(scratch.open().read_blob(&again).is_some() && records(&store, [1; 16]) == 1);
 }
