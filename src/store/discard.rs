@@ -7,10 +7,11 @@ use std::collections::HashSet;
 
 use super::path_set::PathSet;
 use super::tail::punch_pages;
-use super::verify::{blobs_of, record_of};
+use super::verify::blobs_of;
 use super::walk::Named;
 use super::{Store, files};
 use crate::error::StoreError;
+use crate::record::stored::base_place;
 use crate::shm::fault;
 use crate::shm::layout::{EntryHeader, INDEX_WORDS_OFFSET, Kind, UNIT_BYTES};
 use crate::shm::segments::{Entry, Place};
@@ -42,23 +43,30 @@ struct Part {
     stretch: Stretch,
 }
 
-/// All entries, by what becomes of them.
+/// A record, or a delta.
+struct RecordFound {
+    stretch: Stretch,
+    /// Of a delta: where the record stands that tells it.
+    base: Option<Place>,
+    is_unwanted: bool,
+    tool_us: u64,
+    /// Its blobs and its path set.
+    names: Vec<[u8; 32]>,
+}
+
+/// All entries that a word leads to.
 #[derive(Default)]
 struct Choice {
-    discarded: Discarded,
-    gone: Vec<Stretch>,
-    /// What the records name that go, and those that stay.
-    named_by_gone: HashSet<[u8; 32]>,
-    named_by_kept: HashSet<[u8; 32]>,
+    records: Vec<RecordFound>,
     parts: Vec<Part>,
 }
 
 impl Store {
-    /// Visits each record that can be found and is whole.
+    /// Visits each record, and each delta as one, that can be found and is whole.
     pub fn each_record(&self, mut visit: impl FnMut(&Draft)) {
         self.each_place(|_, entry| {
-            if entry.header.kind() == Some(Kind::Record)
-                && let Some(draft) = record_of(entry)
+            if matches!(entry.header.kind(), Some(Kind::Record | Kind::Delta))
+                && let Some(draft) = self.draft_of(entry)
             {
                 visit(&draft);
             }
@@ -104,7 +112,7 @@ impl Store {
         self.each_place(|place, entry| {
             done += 1;
             progress(done, total);
-            choice.add(place, entry, is_unwanted);
+            choice.add(self, place, entry, is_unwanted);
         });
         progress(total, total);
         choice.close()
@@ -140,6 +148,7 @@ impl Store {
 impl Choice {
     fn add(
         &mut self,
+        store: &Store,
         place: Place,
         entry: &Entry<'_>,
         is_unwanted: &mut dyn FnMut(&Draft) -> bool,
@@ -154,34 +163,46 @@ impl Choice {
                 let own_key = header.key.last_chunk().copied().unwrap_or_default();
                 self.parts.push(Part { key: name_of_set(&own_key), stretch });
             }
-            Some(Kind::Record) => {
+            Some(Kind::Record | Kind::Delta) => {
                 // One that is damaged is nobody's.
-                let Some(draft) = record_of(entry) else { return };
-                let named = if is_unwanted(&draft) {
-                    self.discarded.records += 1;
-                    self.discarded.tool_us += draft.tool_us;
-                    self.gone.push(stretch);
-                    &mut self.named_by_gone
-                } else {
-                    &mut self.named_by_kept
-                };
-                named.extend(blobs_of(&draft).map(|blob| blob.digest));
+                let Some(draft) = store.draft_of(entry) else { return };
                 let (set, _) = PathSet::of(&draft, |variable| variable.value);
-                named.insert(name_of_set(set.own_key()));
+                let blobs = blobs_of(&draft).map(|blob| blob.digest);
+                self.records.push(RecordFound {
+                    stretch,
+                    base: base_place(entry),
+                    is_unwanted: is_unwanted(&draft),
+                    tool_us: draft.tool_us,
+                    names: blobs.chain([name_of_set(set.own_key())]).collect(),
+                });
             }
             Some(Kind::Fingerprint) | None => {}
         }
     }
 
-    /// What goes: the records, and what only they need.
-    fn close(mut self) -> (Discarded, Vec<Stretch>) {
+    /// What goes: the records, and what only they need. One that tells a delta which stays is needed by that.
+    fn close(self) -> (Discarded, Vec<Stretch>) {
+        let kept = self.records.iter().filter(|record| !record.is_unwanted);
+        let needed: HashSet<Place> = kept.filter_map(|record| record.base).collect();
+        let is_gone =
+            |record: &&RecordFound| record.is_unwanted && !needed.contains(&record.stretch.place);
+        let (gone, kept): (Vec<_>, Vec<_>) = self.records.iter().partition(is_gone);
+        let names = |records: &[&RecordFound]| -> HashSet<[u8; 32]> {
+            records.iter().flat_map(|record| record.names.iter().copied()).collect()
+        };
+        let (named_by_gone, named_by_kept) = (names(&gone), names(&kept));
         let is_needless =
-            |key: &[u8; 32]| self.named_by_gone.contains(key) && !self.named_by_kept.contains(key);
-        let needless = self.parts.iter().filter(|part| is_needless(&part.key));
-        self.gone.extend(needless.map(|part| part.stretch));
-        let bytes = self.gone.iter().map(|stretch| stretch.end - stretch.place.offset() as u64);
-        self.discarded.bytes = bytes.sum();
-        (self.discarded, self.gone)
+            |part: &&Part| named_by_gone.contains(&part.key) && !named_by_kept.contains(&part.key);
+        let needless = self.parts.iter().filter(is_needless).map(|part| part.stretch);
+        let stretches: Vec<Stretch> =
+            gone.iter().map(|record| record.stretch).chain(needless).collect();
+        let whole = gone.iter().filter(|record| record.base.is_none());
+        let discarded = Discarded {
+            records: whole.clone().count() as u64,
+            tool_us: whole.map(|record| record.tool_us).sum(),
+            bytes: stretches.iter().map(|it| it.end - it.place.offset() as u64).sum(),
+        };
+        (discarded, stretches)
     }
 }
 

@@ -132,6 +132,30 @@ fn what_two_checkouts_share() {
     assert!(place.hits("two", FREE));
 }
 
+/// A record is kept as long as it tells the delta of another checkout.
+#[test]
+fn what_tells_a_result_of_another_checkout() {
+    let place = Place::new();
+    for name in ["one", "two", "three"] {
+        place.write(&format!("{name}/a.c"), source("a"));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    place.compile("one", FREE);
+    // The first elsewhere is compared, and stored whole.
+    for name in ["two", "three"] {
+        assert!(place.hits(name, FREE), "{name}");
+    }
+    let drops = |name: &str| place.drops(&["--root", place.at(name).to_str().unwrap()]);
+    // One of the two tells the third.
+    assert_eq!(drops("one") + drops("two"), 1);
+    assert!(place.hits("three", FREE));
+    // Its delta goes, and then what told it.
+    assert_eq!(drops("three"), 0);
+    assert_eq!(drops("one") + drops("two"), 1);
+    assert!(place.cache.say(&["verify"]).contains("nothing is damaged"));
+    place.compile("three", FREE);
+}
+
 #[test]
 fn checkouts_that_are_no_more() {
     let place = Place::new();

@@ -27,6 +27,7 @@ mod contents;
 mod corners;
 mod damage;
 mod deliver;
+mod deltas;
 mod directories;
 mod doctor;
 mod elsewhere;

@@ -204,13 +204,12 @@ fn each_true(
     arena: &mut [u8],
     mut visit: impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) {
-    let is_below = !std::ptr::eq(now.store, store);
     for set in store.path_sets(&wanted.content_key) {
         let Some(contents) = now.of_set(&set, wanted.places) else { continue };
         for place in [wanted.command.place(), &[]] {
             let key = set.result_key(&wanted.content_key, place, &contents);
             for found in store.cache.records(&key) {
-                let visited = visit_if_true(&mut now, wanted, &found, is_below, arena, &mut visit);
+                let visited = visit_if_true(&mut now, store, wanted, &found, arena, &mut visit);
                 if visited == Some(true) {
                     return;
                 }
@@ -219,19 +218,20 @@ fn each_true(
     }
 }
 
-/// What the visit says of the record in an entry, which may be one of a layer below; `None` if it is not true.
+/// What the visit says of the record in an entry of `store`, which may be a layer below; `None` if it is not true.
 fn visit_if_true(
     now: &mut FileContents,
+    store: &Store,
     wanted: &Wanted,
     (place, entry): &(Place, Entry<'_>),
-    is_below: bool,
     arena: &mut [u8],
     visit: &mut impl FnMut(&mut FileContents, TrueRecord<'_>, &mut [u8]) -> bool,
 ) -> Option<bool> {
-    let segments = &now.store.cache.segments;
+    let segments = &store.cache.segments;
     let (record, rest) = hot_part(segments, entry, arena)?;
     let (cold, rest) = cold_part(segments, entry, &record, rest)?;
     let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
+    let is_below = !std::ptr::eq(now.store, store);
     if is_below && !is_of_use_elsewhere(&draft) {
         return None;
     }
