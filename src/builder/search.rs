@@ -5,11 +5,12 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::path_walker::c_path;
 use crate::compilers::{LAUNCHERS, is_launcher};
 use crate::env;
-use crate::os::path::{Found, Ourselves, find_tool, leads_to};
+use crate::os::path::{FileId, Found, Ourselves, find_tool, leads_to, programs};
 use crate::probe::command::Call;
 use crate::probe::judge::Environment;
 
@@ -56,5 +57,7 @@ pub fn search(environment: &Environment, name: &OsStr) -> CString {
 
 /// Whether a candidate is another cache by a compiler's name.
 pub fn is_cache(candidate: &Path, path: Option<&OsStr>) -> bool {
-    leads_to(candidate, LAUNCHERS, is_launcher, path)
+    // A process has one `PATH`, and looks at many candidates.
+    static CACHES: OnceLock<Vec<FileId>> = OnceLock::new();
+    leads_to(candidate, is_launcher, || CACHES.get_or_init(|| programs(LAUNCHERS, path)))
 }

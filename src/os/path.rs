@@ -62,13 +62,22 @@ fn join(dir: &[u8], name: &OsStr) -> PathBuf {
 /// The most symlinks that are followed.
 const LINKS_MAX: usize = 40;
 
-/// Whether `path` has one of these names' programs behind it, which it is not called itself: by a symlink, or as a hard link
-/// of one on `search_path`.
-pub fn leads_to(
+/// A file: its device and inode.
+pub type FileId = (u64, u64);
+
+/// The programs of these names in the directories of `search_path`.
+pub fn programs(names: &[&str], search_path: Option<&OsStr>) -> Vec<FileId> {
+    let directories = search_path.map(std::env::split_paths).into_iter().flatten();
+    let paths = directories.flat_map(|dir| names.iter().map(move |name| dir.join(name)));
+    paths.filter_map(|path| std::fs::metadata(path).ok()).map(|it| (it.dev(), it.ino())).collect()
+}
+
+/// Whether `path` has a program behind it of which `is_named` says so, which it is not called itself: by a symlink, or as a hard
+/// link of one of `known`.
+pub fn leads_to<'k>(
     path: &Path,
-    names: &[&str],
     is_named: fn(&Path) -> bool,
-    search_path: Option<&OsStr>,
+    known: impl FnOnce() -> &'k [FileId],
 ) -> bool {
     if is_named(path) {
         return false;
@@ -84,11 +93,7 @@ pub fn leads_to(
     let Some(file) = std::fs::metadata(&at).ok().filter(|file| file.nlink() > 1) else {
         return false;
     };
-    let directories = search_path.map(std::env::split_paths).into_iter().flatten();
-    directories.flat_map(|dir| names.iter().map(move |name| dir.join(name))).any(|known| {
-        std::fs::metadata(known)
-            .is_ok_and(|known| (known.dev(), known.ino()) == (file.dev(), file.ino()))
-    })
+    known().contains(&(file.dev(), file.ino()))
 }
 
 fn can_run(candidate: &Path) -> Result<(), Errno> {

@@ -9,7 +9,6 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::Store;
 use super::append::{NewEntry, now_s};
 use super::draft::Draft;
-use super::verify::decode_record;
 use crate::error::StoreError;
 use crate::record::delta::{DeltaHead, LITERAL, Step};
 use crate::record::{self, Cold, Head, Record, Span};
@@ -56,7 +55,6 @@ impl Store {
         }
         let mut body = vec![0; usize::try_from(header.body_bytes).ok()?];
         entry.copy_out(0, &mut body)?;
-        decode_record(&header, &body)?;
         let (hot, cold) = body.split_at_checked(usize::try_from(header.hot_bytes).ok()?)?;
         let base = Record::read(hot)?;
         let made = draft.encode_like(&base, &Cold(cold))?;
@@ -74,8 +72,7 @@ impl Store {
             cold_steps: u32::try_from(delta.steps.len() - hot_steps).ok()?,
         };
         let bytes = [bytes_of(&head), cast_slice(&delta.steps), &delta.literals].concat();
-        let whole = draft.encode();
-        (bytes.len() < usize::midpoint(whole.hot.len(), whole.cold.len())).then_some(bytes)
+        (delta.literals.len() < delta.copied_bytes).then_some(bytes)
     }
 }
 
@@ -122,6 +119,8 @@ const AWAY: usize = 8;
 struct Script {
     steps: Vec<Step>,
     literals: Vec<u8>,
+    /// How much of the tables is copied.
+    copied_bytes: usize,
     /// Where the steps of this part begin.
     first: usize,
 }
@@ -154,6 +153,7 @@ impl Script {
             let near = (0..=AWAY).flat_map(|away| [Some(next + away), next.checked_sub(away)]);
             if let Some(at) = near.flatten().find(is_same) {
                 self.add_copy(table.base.start + at * table.entry_bytes, entry.len())?;
+                self.copied_bytes += entry.len();
                 next = at + 1;
             } else {
                 self.add_literal(entry)?;

@@ -2,10 +2,11 @@
 //!
 //! It knows the bytes of a record, not why they say what they say. Read next: `decode.rs`, `record/mod.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 
 use bytemuck::{Pod, Zeroable};
+use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::record::{self, BlobRef, Cold, Head, Proof, Record, Search, Span};
@@ -115,7 +116,7 @@ pub struct Encoded {
 
 /// Strings with the NUL at their end, and where each of them stands. One serves once: the reader takes a string that many claim for
 /// damage.
-type KnownStrings = HashMap<Vec<u8>, VecDeque<u32>>;
+type KnownStrings = FxHashMap<Vec<u8>, VecDeque<u32>>;
 
 /// Bytes under construction.
 #[derive(Default)]
@@ -166,7 +167,7 @@ impl RecordPart {
 
 /// The strings of a record's two parts, with the NUL at their end, each with where it stands; names of one directory are one.
 fn known_strings(base: &Record<'_>, cold: &Cold<'_>) -> Option<[KnownStrings; 2]> {
-    let (mut hot, mut names) = (KnownStrings::new(), KnownStrings::new());
+    let (mut hot, mut names) = (KnownStrings::default(), KnownStrings::default());
     let known = |strings: &mut KnownStrings, bytes: Vec<u8>, at| {
         strings.entry(bytes).or_default().push_back(at);
     };

@@ -10,7 +10,7 @@ use super::{Store, files};
 use crate::os::byte_lock::{holder_of_byte, lock_byte};
 
 /// The file's name.
-const NAME: &str = "running";
+const NAME: &str = "lock-running";
 
 /// The byte of a content key.
 pub struct Running {

@@ -106,7 +106,7 @@ mod tests {
                       fcntl.lockf(f, fcntl.LOCK_EX, 1, 0x07070707); print(1, flush=True); sys.stdin.read()";
         let mut other = Command::new("python3")
             .args(["-c", script])
-            .arg(store.directory().join("running"))
+            .arg(store.directory().join("lock-running"))
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()

@@ -118,8 +118,9 @@ fn what_was_used_is_exported() {
     let (cache, project) = touched();
     let file = cache.root().join("export");
     std::thread::sleep(std::time::Duration::from_millis(2100));
+    let since = crate::export::now_s().to_string();
     let export = |cache: &Cache| {
-        cache.say(&["export", file.to_str().unwrap(), "--since", "1s"]);
+        cache.say(&["export", file.to_str().unwrap(), "--since", &since]);
         let other = Cache::new();
         other.say(&["import", file.to_str().unwrap()]);
         other

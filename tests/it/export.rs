@@ -53,7 +53,7 @@ fn seeded() -> Random {
     Random::new(seed)
 }
 
-fn now_s() -> u64 {
+pub fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 

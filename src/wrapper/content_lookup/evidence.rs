@@ -2,10 +2,11 @@
 //!
 //! It is the most that may be accepted; the evidence before libc (`probe/content.rs`) accepts less.
 
-use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file_contents::FileContents;
 use crate::builder::equal_contents::EqualTimes;
@@ -52,7 +53,7 @@ impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
     fn new_link(&mut self) -> Option<&'r CStr> {
         let draft = self.draft;
         let is_link = |input: &&draft::DraftInput| input.kind == record::LINK;
-        let links: HashSet<_> =
+        let links: FxHashSet<_> =
             draft.inputs.iter().filter(is_link).map(|input| &input.path).collect();
         // Of the loader's libraries no link was noted, see `builder/record_builder.rs`.
         let is_library =
@@ -146,8 +147,8 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
 /// those whose times count.
 #[derive(Default)]
 pub struct FileIdentities {
-    files: HashMap<u32, (u64, u64)>,
-    groups: HashMap<(u64, u64), u32>,
+    files: FxHashMap<u32, (u64, u64)>,
+    groups: FxHashMap<(u64, u64), u32>,
     times: EqualTimes,
 }
 

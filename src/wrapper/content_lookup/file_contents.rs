@@ -3,9 +3,10 @@
 //! It looks and remembers; whether that agrees with a record is for `evidence.rs`.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+
+use rustc_hash::FxHashMap;
 
 use crate::builder::file_states::FileStates;
 use crate::builder::library_answers::Libraries;
@@ -25,9 +26,9 @@ pub struct FileContents<'a> {
     pub command: &'a Command<'a>,
     pub environment: &'a Environment,
     pub files: FileStates,
-    searches: HashMap<CString, CString>,
-    states: HashMap<(CString, bool), Result<FileState, Errno>>,
-    digests: HashMap<(CString, u32), Option<[u8; 32]>>,
+    searches: FxHashMap<CString, CString>,
+    states: FxHashMap<(CString, bool), Result<FileState, Errno>>,
+    digests: FxHashMap<(CString, u32), Option<[u8; 32]>>,
     libraries: OnceCell<Option<Libraries>>,
 }
 
@@ -38,9 +39,9 @@ impl<'a> FileContents<'a> {
             command,
             environment,
             files: FileStates::new(store.cache.access),
-            searches: HashMap::new(),
-            states: HashMap::new(),
-            digests: HashMap::new(),
+            searches: FxHashMap::default(),
+            states: FxHashMap::default(),
+            digests: FxHashMap::default(),
             libraries: OnceCell::new(),
         }
     }

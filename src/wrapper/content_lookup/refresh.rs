@@ -81,6 +81,11 @@ impl FileContents<'_> {
             let shown =
                 if path.as_os_str().is_empty() { c".".into() } else { directory.path.clone() };
             let state = raw::stat(&shown).ok().filter(FileState::is_directory)?;
+            // It vouches for its names as it did.
+            if state.stat.stamp() == directory.stamp {
+                draft.directories.push(directory);
+                continue;
+            }
             let reliable = self.files.reliable_path(&path, &state, &nothing_written);
             let NamesNow { names, absent, links, inside } = look_at_names(&path, directory.names)?;
             // What a link that leads nowhere comes to lead to does not change the directory that holds the link.
