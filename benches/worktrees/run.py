@@ -5,7 +5,8 @@
 
 IBID is the program, SOURCE a directory with a CMakeLists.txt. All is done in a scratch directory, with a cache of its own and
 IBID_REMAP=auto. Prints the bare build's time, and of all builds together: seconds of wall clock and of CPU, compiles that ran,
-in builds' worth, and the size of the cache. A result that was compared with the compiler's counts as a hit. Configuring is done before, with another cache, and not counted.
+in builds' worth, and the size of the cache. Compiles that ran to be compared with the result of another checkout count, which the log tells.
+Configuring is done before, with another cache, and not counted.
 """
 
 import json
@@ -28,7 +29,8 @@ def main():
     ibid, source = (os.path.abspath(word) for word in sys.argv[1:3])
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 20
     scratch = tempfile.mkdtemp(prefix="ibid-worktrees-")
-    env = dict(os.environ, IBID_DIR=f"{scratch}/cache", XDG_RUNTIME_DIR=scratch, IBID_REMAP="auto")
+    log = f"{scratch}/log"
+    env = dict(os.environ, IBID_DIR=f"{scratch}/cache", XDG_RUNTIME_DIR=scratch, IBID_REMAP="auto", IBID_LOG=log)
     os.chmod(scratch, 0o700)
 
     def configured(name, launcher):
@@ -37,7 +39,7 @@ def main():
         os.makedirs(f"{place}/.git", exist_ok=True)
         words = ["cmake", "-B", f"{place}/build", "-S", place, *sys.argv[4:]]
         words += [f"-DCMAKE_{tool}_COMPILER_LAUNCHER={ibid}" for tool in ("C", "CXX") if launcher]
-        other = dict(env, IBID_DIR=f"{scratch}/configure-cache")
+        other = dict(env, IBID_DIR=f"{scratch}/configure-cache", IBID_LOG="")
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=other)
         return f"{place}/build"
 
@@ -60,11 +62,14 @@ def main():
     assert all(process.wait() == 0 for process in running)
     wall_s = time.time() - began
     stats = json.loads(subprocess.check_output([ibid, "stats", "--json"], env=env))
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        compared = sum("content hit, compared" in line for line in lines)
+    compiles = stats["misses"] + compared
     calls = stats["invocation_hits"] + stats["portable_hits"] + stats["misses"]
     du = subprocess.check_output(["du", "-sk", f"{scratch}/cache"]).split()[0]
     print(
-        f"{count} checkouts: {wall_s:.1f} s, {cpu_s() - used:.1f} s of CPU; {calls} calls, {stats['misses']} misses:"
-        f" {stats['misses'] * count / calls:.2f} builds' worth of compiles;"
+        f"{count} checkouts: {wall_s:.1f} s, {cpu_s() - used:.1f} s of CPU; {calls} calls, {stats['misses']} misses,"
+        f" {compared} comparisons: {compiles * count / calls:.2f} builds' worth of compiles;"
         f" the cache holds {int(du) / 1024:.1f} MiB; {stats['internal_errors'] or 'no internal errors'}"
     )
     shutil.rmtree(scratch)
