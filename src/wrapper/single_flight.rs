@@ -8,6 +8,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::content_lookup::first_comparison;
 use super::plan::Step;
 use super::{Invocation, Looked};
 use crate::os::processes::process;
@@ -33,11 +34,13 @@ impl Invocation {
         store: &Store,
         step: &mut Step,
     ) -> (Looked, Option<Running>) {
-        // One that is compared is there for all.
-        if step.elsewhere.is_some() || !self.may_store(store) {
-            return (Looked::Missed, None);
-        }
-        let key = step.request.content_key(store, &step.policy);
+        let key = match &step.elsewhere {
+            _ if !self.may_store(store) => None,
+            // The first comparison of a class lets all others be served.
+            Some(_) => first_comparison(store, &step.request.command),
+            None => Some(step.request.content_key(store, &step.policy)),
+        };
+        let Some(key) = key else { return (Looked::Missed, None) };
         let Ok(running) = store.running(&key) else { return (Looked::Missed, None) };
         let mut looked = Looked::Missed;
         if !running.begin().unwrap_or(true) {
@@ -45,6 +48,7 @@ impl Invocation {
             let why = wait(&running, longest_wait(store, &step.request.command));
             self.log.line(format_args!("waits no more: {why}"));
             step.request.forget_content_key();
+            step.elsewhere = None;
             looked = self.look(store, step, Before::Missed);
             if looked == Looked::Missed {
                 let _ = running.begin();

@@ -146,6 +146,28 @@ fn another_checkout_waits_and_is_served() {
     }
 }
 
+/// The first result of another checkout is compared with the compiler's: by one process, and the others wait for that.
+#[test]
+fn one_compares_for_all() {
+    let files = files("");
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let pair = Pair { scene: Scene::new(&files), tool: "gcc" };
+    pair.scene.call(PLACES[0], "gcc -O1 -c large.c -o a.o").check();
+    let counted = pair.scene.cache.count(|| {
+        let held = pair.hold(PLACES[1], "a.o");
+        let (child, log) = pair.begin(PLACES[2], "other.o");
+        wait_for_line(&log, WAITS);
+        held.go_on();
+        let text = end(child, &log);
+        // It may be drawn by lot, and be compared for that.
+        assert!(text.contains(DONE) && text.contains("content hit"), "{text}");
+        let text = held.end();
+        assert!(text.contains("content hit, compared"), "{text}");
+    });
+    assert_eq!(outcomes(&counted), [2, 0], "{counted:?}");
+    pair.is_as_bare(PLACES[2], "other.o");
+}
+
 #[test]
 fn nobody_waits_for_one_that_is_killed() {
     let pair = Pair::new("gcc", "");

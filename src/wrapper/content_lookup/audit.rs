@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use crate::probe::command::{Command, REMAP, TOOL, fields};
 use crate::store::Store;
@@ -35,6 +35,13 @@ pub fn standing(store: &Store, command: &Command, draft: &Draft, may_compare: bo
         Audited::Same if drawn(command, draft) => Standing::Compare,
         Audited::Same => Standing::Serve,
     }
+}
+
+/// The key by which processes wait for the first comparison of this command's class; `None` if one was made.
+pub fn first_comparison(store: &Store, command: &Command) -> Option<[u8; 16]> {
+    let class = class(command);
+    let is_first = audited(store.directory(), class) == Audited::Never;
+    is_first.then(|| xxh3_128(&class.to_le_bytes()).to_le_bytes())
 }
 
 /// Compares what the tool made with what another directory has; whether it is the same.

@@ -30,8 +30,8 @@ use crate::store::export::is_of_use_elsewhere;
 use crate::store::path_set::PathSet;
 
 use super::event;
-pub use audit::compare;
 use audit::{Standing, standing};
+pub use audit::{compare, first_comparison};
 use evidence::Reading;
 use file_contents::FileContents;
 use relocate::{Way, relocated};
