@@ -106,10 +106,16 @@ fn child_of(parent: u32, tool: &str) -> Option<Pid> {
     Pid::from_raw(pid.cast_signed())
 }
 
+/// Fails after many minutes, for a line that never comes.
 fn wait_for_line(log: &Path, line: &str) {
-    while !fs::read_to_string(log).is_ok_and(|text| text.contains(line)) {
+    let is_there = || fs::read_to_string(log).is_ok_and(|text| text.contains(line));
+    for _ in 0..600_000 {
+        if is_there() {
+            return;
+        }
         sleep(Duration::from_millis(1));
     }
+    panic!("no \"{line}\" in {}", log.display());
 }
 
 fn end(child: Child, log: &Path) -> String {
