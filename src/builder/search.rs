@@ -26,8 +26,7 @@ pub fn tool(call: &Call) -> Result<(PathBuf, Found), OsString> {
     };
     let is_us =
         |candidate: &Path| ourselves.is(candidate) || call.masquerade && was_tried(candidate);
-    let is_passed =
-        |candidate: &Path| is_us(candidate) || !is_path && is_cache(candidate, path.as_deref());
+    let is_passed = |candidate: &Path| is_us(candidate) || !is_path && is_cache(candidate);
     let found = find_tool(name, path.as_deref(), &is_passed);
     // `ibid ibid gcc`, or `ibid` before a symlink to us that a build tool made a whole path of: there is one word less
     // each time, so it ends. Another cache where nothing is behind its link: it may know of a compiler elsewhere.
@@ -50,14 +49,15 @@ pub fn tool(call: &Call) -> Result<(PathBuf, Found), OsString> {
 pub fn search(environment: &Environment, name: &OsStr) -> CString {
     let path = environment.value(b"PATH").map(OsStr::from_bytes);
     let ourselves = Ourselves::default();
-    let is_passed = |candidate: &Path| ourselves.is(candidate) || is_cache(candidate, path);
+    let is_passed = |candidate: &Path| ourselves.is(candidate) || is_cache(candidate);
     let found = find_tool(name, path, &is_passed);
     found.path.as_deref().and_then(c_path).unwrap_or_default()
 }
 
 /// Whether a candidate is another cache by a compiler's name.
-pub fn is_cache(candidate: &Path, path: Option<&OsStr>) -> bool {
-    // A process has one `PATH`, and looks at many candidates.
+pub fn is_cache(candidate: &Path) -> bool {
+    // Many candidates are looked at.
     static CACHES: OnceLock<Vec<FileId>> = OnceLock::new();
-    leads_to(candidate, is_launcher, || CACHES.get_or_init(|| programs(LAUNCHERS, path)))
+    let on_path = || programs(LAUNCHERS, env::get(env::PATH).as_deref());
+    leads_to(candidate, is_launcher, || CACHES.get_or_init(on_path))
 }

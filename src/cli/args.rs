@@ -179,7 +179,7 @@ pub struct Gc {
     /// Drop what was made in this directory, or from sources in it
     #[arg(long, value_name = "DIR")]
     pub root: Vec<PathBuf>,
-    /// Drop what is of use only in checkouts that are no more
+    /// Drop what is of use only in checkouts that are removed
     #[arg(long)]
     pub gone: bool,
     /// Drop what compilers made that are removed or have been replaced

@@ -82,8 +82,7 @@ fn other_cache(dir: &Path) -> Option<(String, PathBuf)> {
     let path = env::get(env::PATH)?;
     let before = std::env::split_paths(&path).take_while(|place| place != dir);
     let links = before.flat_map(|place| COMPILERS.iter().map(move |name| place.join(name)));
-    let link =
-        links.into_iter().find(|link| link.is_file() && search::is_cache(link, Some(&path)))?;
+    let link = links.into_iter().find(|link| link.is_file() && search::is_cache(link))?;
     Some((cache_of(&link), link.parent()?.to_path_buf()))
 }
 

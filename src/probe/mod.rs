@@ -24,7 +24,7 @@ pub mod judge;
 pub mod project;
 pub mod settings;
 
-pub use crate::record::stored::{arena_bytes, base_of, cold_part, hot_part};
+pub use crate::record::stored::{arena_bytes, cold_part, hot_part};
 use command::{Call, Command};
 use content::Contents;
 use deliver::{Blobs, Undelivered};

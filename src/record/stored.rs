@@ -21,7 +21,7 @@ pub fn hot_part<'a>(
         return Some((Record::read(bytes)?, rest));
     }
     let delta = Delta::read(bytes)?;
-    let (_, base) = base_of(segments, entry)?;
+    let base = base_of(segments, entry)?;
     let (hot, rest) = rest.split_at_mut_checked(delta.head.hot_bytes as usize)?;
     let (of_base, _) = summed(&base, &mut *rest)?;
     delta.hot(of_base, hot)?;
@@ -38,7 +38,7 @@ pub fn cold_part<'a>(
     let (cold, rest) = if entry.header.kind() == Some(Kind::Delta) {
         let (bytes, rest) = summed(entry, arena)?;
         let delta = Delta::read(bytes)?;
-        let (_, base) = base_of(segments, entry)?;
+        let base = base_of(segments, entry)?;
         let (cold, rest) = rest.split_at_mut_checked(delta.head.cold_bytes as usize)?;
         let (of_base, _) = cold_bytes(&base, &mut *rest)?;
         delta.cold(of_base, cold)?;
@@ -57,18 +57,17 @@ pub fn arena_bytes(segments: &Segments, entry: &Entry<'_>) -> Option<usize> {
     if entry.header.kind() != Some(Kind::Delta) {
         return Some(own);
     }
-    let (head, (_, base)) = (delta_head(entry)?, base_of(segments, entry)?);
+    let (head, base) = (delta_head(entry)?, base_of(segments, entry)?);
     let made = of(u64::from(head.hot_bytes) + u64::from(head.cold_bytes))?;
     own.checked_mul(2)?.checked_add(made)?.checked_add(of(base.header.body_bytes)?)
 }
 
-/// The record that tells a delta: the very one of which it was made, and where it stands.
-pub fn base_of<'s>(segments: &'s Segments, delta: &Entry<'_>) -> Option<(Place, Entry<'s>)> {
+/// The record that tells a delta: the very one of which it was made.
+pub fn base_of<'s>(segments: &'s Segments, delta: &Entry<'_>) -> Option<Entry<'s>> {
     let head = delta_head(delta)?;
-    let place = Place::of_number(head.base)?;
-    let entry = segments.entry(place)?;
+    let entry = segments.entry(Place::of_number(head.base)?)?;
     let is_it = entry.header.kind() == Some(Kind::Record) && entry.header.sum == head.base_sum;
-    is_it.then_some((place, entry))
+    is_it.then_some(entry)
 }
 
 /// Where the record stands, or stood, that tells a delta.

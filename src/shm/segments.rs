@@ -68,6 +68,11 @@ impl Segments {
         Segments { directory, uuid, open: [const { OnceCell::new() }; OPEN_MAX] }
     }
 
+    /// The same segments, none of which is mapped yet: for who comes to more of them than are kept.
+    pub fn anew(&self) -> Option<Segments> {
+        Some(Segments::new(raw::open_directory_at(self.directory(), c".").ok()?, self.uuid))
+    }
+
     /// The directory of the cache.
     pub fn directory(&self) -> raw::BorrowedFd<'_> {
         self.directory.as_fd()

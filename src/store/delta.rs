@@ -59,20 +59,25 @@ impl Store {
         let base = Record::read(hot)?;
         let made = draft.encode_like(&base, &Cold(cold))?;
         let (of_base, of_made) = (&base.head, &Record::read(&made.hot)?.head);
-        let mut delta = Script::default();
-        delta.add_part(&made.hot, hot, (size_of::<Head>(), &hot_tables(of_base, of_made)))?;
-        let hot_steps = delta.steps.len();
-        delta.add_part(&made.cold, cold, (0, &cold_tables(of_base, of_made)))?;
+        let hot_part =
+            Script::of(&made.hot, hot, size_of::<Head>(), &hot_tables(of_base, of_made))?;
+        let cold_part = Script::of(&made.cold, cold, 0, &cold_tables(of_base, of_made))?;
+        if hot_part.literals.len() + cold_part.literals.len()
+            >= hot_part.copied_bytes + cold_part.copied_bytes
+        {
+            return None;
+        }
         let head = DeltaHead {
             base: place.number(),
             base_sum: header.sum,
             hot_bytes: u32::try_from(made.hot.len()).ok()?,
             cold_bytes: u32::try_from(made.cold.len()).ok()?,
-            hot_steps: u32::try_from(hot_steps).ok()?,
-            cold_steps: u32::try_from(delta.steps.len() - hot_steps).ok()?,
+            hot_steps: u32::try_from(hot_part.steps.len()).ok()?,
+            cold_steps: u32::try_from(cold_part.steps.len()).ok()?,
         };
-        let bytes = [bytes_of(&head), cast_slice(&delta.steps), &delta.literals].concat();
-        (delta.literals.len() < delta.copied_bytes).then_some(bytes)
+        let steps = [hot_part.steps, cold_part.steps].concat();
+        let parts = [bytes_of(&head), cast_slice(&steps), &hot_part.literals, &cold_part.literals];
+        Some(parts.concat())
     }
 }
 
@@ -115,34 +120,33 @@ fn cold_tables(base: &Head, made: &Head) -> [TablePair; 2] {
 /// How many entries from where it is expected one is looked for.
 const AWAY: usize = 8;
 
+/// What makes a part of the base's.
 #[derive(Default)]
 struct Script {
     steps: Vec<Step>,
     literals: Vec<u8>,
     /// How much of the tables is copied.
     copied_bytes: usize,
-    /// Where the steps of this part begin.
-    first: usize,
 }
 
 impl Script {
-    /// A part that begins with the base's bytes, of which only the head is another one, and has tables behind them.
-    fn add_part(
-        &mut self,
-        made: &[u8],
-        base: &[u8],
-        (head_bytes, tables): (usize, &[TablePair]),
-    ) -> Option<()> {
-        self.first = self.steps.len();
-        self.add_literal(made.get(..head_bytes)?)?;
-        self.add_copy(head_bytes, base.len().checked_sub(head_bytes)?)?;
+    /// That of a part that begins with the base's bytes, of which only the head is another one, and has tables behind them.
+    fn of(made: &[u8], base: &[u8], head_bytes: usize, tables: &[TablePair]) -> Option<Script> {
+        let mut script = Script::default();
+        script.add_literal(made.get(..head_bytes)?)?;
+        script.add_copy(head_bytes, base.len().checked_sub(head_bytes)?)?;
         let mut at = base.len();
         for table in tables {
-            self.add_literal(made.get(at..table.made.start)?)?;
+            script.add_literal(made.get(at..table.made.start)?)?;
             at = table.made.end;
-            self.add_table(made.get(table.made.clone())?, base.get(table.base.clone())?, table)?;
+            script.add_table(
+                made.get(table.made.clone())?,
+                base.get(table.base.clone())?,
+                table,
+            )?;
         }
-        self.add_literal(made.get(at..)?)
+        script.add_literal(made.get(at..)?)?;
+        Some(script)
     }
 
     fn add_table(&mut self, entries: &[u8], base: &[u8], table: &TablePair) -> Option<()> {
@@ -164,26 +168,22 @@ impl Script {
     }
 
     fn add_copy(&mut self, at: usize, len: usize) -> Option<()> {
-        let (at, len) = (u32::try_from(at).ok()?, u32::try_from(len).ok()?);
-        let (first, count) = (self.first, self.steps.len());
-        match self.steps.last_mut() {
-            Some(last) if count > first && last.at != LITERAL && last.at + last.len == at => {
-                last.len += len;
-            }
-            _ if len == 0 => {}
-            _ => self.steps.push(Step { at, len }),
-        }
-        Some(())
+        let at = u32::try_from(at).ok()?;
+        self.add(at, len, |last| last.at != LITERAL && last.at + last.len == at)
     }
 
     fn add_literal(&mut self, bytes: &[u8]) -> Option<()> {
         self.literals.extend_from_slice(bytes);
-        let len = u32::try_from(bytes.len()).ok()?;
-        let (first, count) = (self.first, self.steps.len());
-        match self.steps.last_mut() {
-            Some(last) if count > first && last.at == LITERAL => last.len += len,
-            _ if len == 0 => {}
-            _ => self.steps.push(Step { at: LITERAL, len }),
+        self.add(LITERAL, bytes.len(), |last| last.at == LITERAL)
+    }
+
+    /// Makes the last step longer, if what is added goes on from it.
+    fn add(&mut self, at: u32, len: usize, goes_on: impl FnOnce(&Step) -> bool) -> Option<()> {
+        let len = u32::try_from(len).ok()?;
+        match self.steps.last_mut().filter(|last| goes_on(last)) {
+            Some(last) => last.len += len,
+            None if len == 0 => {}
+            None => self.steps.push(Step { at, len }),
         }
         Some(())
     }

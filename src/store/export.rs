@@ -14,7 +14,7 @@ use super::Store;
 use super::append::now_s;
 use super::draft::Draft;
 use super::export_format::{FileHeader, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer};
-use super::verify::{blob_is_whole, blobs_of, decode_record, record_of};
+use super::verify::{blob_is_whole, blobs_of, decode_record};
 use super::walk::Segment;
 use crate::record::stored::base_place;
 use crate::record::{self, BlobRef};
@@ -83,7 +83,7 @@ pub fn export_result(
     to: &mut dyn Write,
 ) -> io::Result<Option<u32>> {
     let found = store.cache.records(result_key).find_map(|(place, entry)| {
-        let draft = record_of(&entry).filter(is_of_use_elsewhere)?;
+        let draft = store.draft_of(&entry).filter(is_of_use_elsewhere)?;
         (draft.result_key == *result_key).then_some((place, entry, draft))
     });
     let Some((place, entry, draft)) = found else { return Ok(None) };
@@ -129,7 +129,7 @@ impl Selection {
                 // What a record may need to be found, whenever that was stored.
                 selection.add(place, entry, false, Vec::new());
             } else if kind == Kind::Record && (which.has(place, entry) || bases.contains(&place)) {
-                match record_of(entry).filter(is_of_use_elsewhere) {
+                match store.draft_of(entry).filter(is_of_use_elsewhere) {
                     Some(draft) => selection.add_record(place, entry, &draft, &mut numbers),
                     None => selection.left_out += 1,
                 }

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::space::{SegmentFile, is_layout};
-use super::verify::record_of;
 use super::walk::Named;
 use super::{Store, create, files};
 use crate::error::StoreError;
 use crate::index::{self, belongs};
 use crate::shm::fault;
-use crate::shm::layout::{BUCKET_WORDS, DIRECTORY, IndexHeader};
+use crate::shm::layout::{BUCKET_WORDS, DIRECTORY, IndexHeader, Kind};
+use crate::shm::segments::Entry;
 use crate::shm::words::{Ordering::Relaxed, Word};
 
 /// The age from which a temporary file belongs to no running process.
@@ -109,7 +109,9 @@ impl Collected {
         self.bytes += segment.disk_bytes;
         let Some(mapped) = store.map_segment(segment.seq) else { return };
         for place in store.live_entries(segment.seq).into_keys() {
-            let record = mapped.entry(place).and_then(|entry| record_of(&entry));
+            let is_record = |entry: &Entry<'_>| entry.header.kind() == Some(Kind::Record);
+            let entry = mapped.entry(place).filter(is_record);
+            let record = entry.and_then(|entry| store.draft_of(&entry));
             self.records += u64::from(record.is_some());
             self.tool_us += record.map_or(0, |record| record.tool_us);
         }

@@ -16,7 +16,7 @@ use super::create::{self, USED};
 use super::path_set::PathSet;
 use super::verify::blobs_of;
 use super::{Store, files};
-use crate::record::stored::base_of;
+use crate::record::stored::base_place;
 use crate::shm::events::{Ending, Event};
 use crate::shm::fault;
 use crate::shm::layout::{EntryHeader, Kind};
@@ -222,7 +222,10 @@ impl Store {
             let (set, _) = PathSet::of(&draft, |variable| variable.value);
             keys.insert(half(set.own_key()));
         }
-        if let Some((_, base)) = base_of(&self.cache.segments, entry) {
+        if let Some(base) = base_place(entry)
+            && let Some(segment) = self.map_segment(base.seq)
+            && let Some(base) = segment.entry(base)
+        {
             keys.extend(self.keys_used(&base));
         }
         keys

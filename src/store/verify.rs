@@ -215,15 +215,7 @@ impl<'s> Verifier<'s> {
         self.report.bytes += entry.header.body_bytes;
         match entry.header.kind() {
             None => self.damaged(place, Fault::Entry, words),
-            Some(Kind::Record) => match record_of(&entry) {
-                None => self.damaged(place, Fault::Record, words),
-                Some(draft) => {
-                    self.report.records += 1;
-                    let reference = |blob| Reference { blob, record: place, words: words.clone() };
-                    self.references.extend(blobs_of(&draft).map(reference));
-                }
-            },
-            Some(Kind::Delta) => self.check_delta(&entry, place, words),
+            Some(Kind::Record | Kind::Delta) => self.check_record(&entry, place, words),
             Some(Kind::PathSet) => {
                 if PathSet::read(&entry).is_none() {
                     self.damaged(place, Fault::Record, words);
@@ -242,8 +234,8 @@ impl<'s> Verifier<'s> {
         }
     }
 
-    /// A delta of a record that was evicted is no damage: it is not found any more.
-    fn check_delta(&mut self, entry: &Entry<'_>, place: Place, words: Range<usize>) {
+    /// A delta of a record that was evicted is no damage: it is not found.
+    fn check_record(&mut self, entry: &Entry<'_>, place: Place, words: Range<usize>) {
         let window = self.store.window();
         match self.store.draft_of(entry) {
             Some(draft) => {
@@ -346,17 +338,11 @@ pub(super) fn blob_is_whole(entry: &Entry<'_>) -> bool {
         && *digest.finalize().as_bytes() == entry.header.key
 }
 
-/// The record of an entry; `None` if it is damaged.
-pub(super) fn record_of(entry: &Entry<'_>) -> Option<Draft> {
-    let mut body = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
-    entry.copy_out(0, &mut body)?;
-    decode_record(&entry.header, &body)
-}
-
 impl Store {
-    /// The record of an entry, also one that is told by another record.
-    pub(super) fn draft_of(&self, entry: &Entry<'_>) -> Option<Draft> {
-        let segments = &self.cache.segments;
+    /// The record of an entry, also one that is told by another record; `None` if one of them is damaged or not there.
+    pub fn draft_of(&self, entry: &Entry<'_>) -> Option<Draft> {
+        // A walk through all entries comes to more segments than a process keeps.
+        let segments = &self.cache.segments.anew()?;
         let mut arena = vec![0; arena_bytes(segments, entry)?];
         let (record, rest) = hot_part(segments, entry, &mut arena)?;
         let (cold, _) = cold_part(segments, entry, &record, rest)?;

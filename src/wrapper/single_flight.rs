@@ -12,8 +12,8 @@ use super::content_lookup::first_comparison;
 use super::plan::Step;
 use super::{Invocation, Looked};
 use crate::os::processes::process;
+use crate::probe::Before;
 use crate::probe::command::Command;
-use crate::probe::{Before, arena_bytes, hot_part};
 use crate::store::Store;
 use crate::store::running::Running;
 
@@ -66,13 +66,10 @@ fn longest_wait(store: &Store, command: &Command) -> Duration {
 fn last_took(store: &Store, command: &Command) -> Option<Duration> {
     let key = command.direct_key();
     let (_, entry) = store.cache.records(&key).next()?;
-    let segments = &store.cache.segments;
-    let mut arena = vec![0; arena_bytes(segments, &entry)?];
-    let (record, _) = hot_part(segments, &entry, &mut arena)?;
-    Some(Duration::from_micros(record.head.tool_us))
+    Some(Duration::from_micros(store.draft_of(&entry)?.tool_us))
 }
 
-/// Waits until the process that makes a result now does so no more, is stopped, or `limit` is over; which of these it was.
+/// Waits until the process that makes a result now has ended, is stopped, or `limit` is over; which of these it was.
 fn wait(running: &Running, limit: Duration) -> &'static str {
     let (began, mut pause) = (Instant::now(), SLEEP_MIN);
     let first = running.maker().ok().flatten();

@@ -69,6 +69,14 @@ impl Pair {
         Held { ibid, tool, log }
     }
 
+    /// One that is held in a place, and another one that waits for it.
+    fn hold_up(&self, held: &str, other: (&str, &str)) -> (Held, (Child, PathBuf)) {
+        let held = self.hold(held, "a.o");
+        let other = self.begin(other.0, other.1);
+        wait_for_line(&other.1, WAITS);
+        (held, other)
+    }
+
     /// What the compiler gives in a place without us.
     fn is_as_bare(&self, place: &str, object: &str) {
         let here = self.scene.at(place);
@@ -160,9 +168,7 @@ fn one_compares_for_all() {
     let pair = Pair { scene: Scene::new(&files), tool: "gcc" };
     pair.scene.call(PLACES[0], "gcc -O1 -c large.c -o a.o").check();
     let counted = pair.scene.cache.count(|| {
-        let held = pair.hold(PLACES[1], "a.o");
-        let (child, log) = pair.begin(PLACES[2], "other.o");
-        wait_for_line(&log, WAITS);
+        let (held, (child, log)) = pair.hold_up(PLACES[1], (PLACES[2], "other.o"));
         held.go_on();
         let text = end(child, &log);
         // It may be drawn by lot, and be compared for that.
@@ -178,9 +184,7 @@ fn one_compares_for_all() {
 fn nobody_waits_for_one_that_is_killed() {
     let pair = Pair::new("gcc", "");
     let counted = pair.scene.cache.count(|| {
-        let mut held = pair.hold(PLACES[0], "a.o");
-        let (child, log) = pair.begin(PLACES[1], "a.o");
-        wait_for_line(&log, WAITS);
+        let (mut held, (child, log)) = pair.hold_up(PLACES[0], (PLACES[1], "a.o"));
         held.ibid.kill().unwrap();
         let text = end(child, &log);
         assert!(text.contains(DONE) && text.contains("miss, stored"), "{text}");
@@ -219,9 +223,7 @@ fn a_wait_in_vain() {
             pair.scene.project.write(&format!("{place}/where.h"), format!("int w = {number};\n"));
         }
         let counted = pair.scene.cache.count(|| {
-            let held = pair.hold(PLACES[0], "a.o");
-            let (child, log) = pair.begin(PLACES[1], "a.o");
-            wait_for_line(&log, WAITS);
+            let (held, (child, log)) = pair.hold_up(PLACES[0], (PLACES[1], "a.o"));
             held.go_on();
             let text = end(child, &log);
             assert!(text.contains(DONE) && text.contains("miss, "), "{text}");
@@ -237,9 +239,7 @@ fn a_wait_in_vain() {
 #[test]
 fn a_source_that_is_edited_meanwhile() {
     let pair = Pair::new("gcc", "");
-    let held = pair.hold(PLACES[0], "a.o");
-    let (child, log) = pair.begin(PLACES[1], "a.o");
-    wait_for_line(&log, WAITS);
+    let (held, (child, log)) = pair.hold_up(PLACES[0], (PLACES[1], "a.o"));
     pair.scene.project.write(&format!("{}/large.c", PLACES[1]), "int edited;\n");
     held.go_on();
     let text = end(child, &log);
@@ -257,9 +257,7 @@ fn a_source_that_is_edited_meanwhile() {
 fn one_directory() {
     let pair = Pair::new("gcc", "");
     let counted = pair.scene.cache.count(|| {
-        let held = pair.hold(PLACES[0], "a.o");
-        let (child, log) = pair.begin(PLACES[0], "b.o");
-        wait_for_line(&log, WAITS);
+        let (held, (child, log)) = pair.hold_up(PLACES[0], (PLACES[0], "b.o"));
         held.go_on();
         end(child, &log);
         let _ = held.end();

@@ -25,8 +25,7 @@ pub struct Compiler {
 pub fn found(names: &[&'static str]) -> Vec<Compiler> {
     let path = env::get(env::PATH).unwrap_or_default();
     let ourselves = Ourselves::default();
-    let is_passed =
-        |candidate: &Path| ourselves.is(candidate) || search::is_cache(candidate, Some(&path));
+    let is_passed = |candidate: &Path| ourselves.is(candidate) || search::is_cache(candidate);
     let find = |name: &&'static str| {
         let found = find_tool(OsStr::new(name), Some(&path), &is_passed);
         Some(Compiler { name, path: found.path?, passed: found.passed })

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::FileExt;
 
+use super::years::boot_anew;
 use super::{Scratch, draft, records};
 use crate::record::stored::{base_of, base_place};
 use crate::shm::layout::{EntryHeader, Kind};
@@ -22,6 +23,10 @@ impl Draws {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         u8::try_from(self.0 % u64::from(end)).expect("small")
+    }
+
+    fn key(&mut self) -> [u8; 16] {
+        std::array::from_fn(|_| self.below(u8::MAX))
     }
 }
 
@@ -56,6 +61,8 @@ fn large(draws: &mut Draws, blob: BlobRef) -> Draft {
         variables: (0..30).map(variable).collect(),
         absences: (0..draws.below(20)).map(|number| (name(number), 2)).collect(),
         searches: (0..10).map(|number| (name(number), name(number + 1))).collect(),
+        direct_key: draws.key(),
+        result_key: draws.key(),
         ..draft(1, blob)
     }
 }
@@ -63,7 +70,7 @@ fn large(draws: &mut Draws, blob: BlobRef) -> Draft {
 /// Another state of the same: stamps, names, entries more and less.
 fn changed(draws: &mut Draws, draft: &Draft) -> Draft {
     let mut other = draft.clone();
-    other.direct_key = [2; 16];
+    other.direct_key = draws.key();
     other.tool_us += 7;
     for _ in 0..draws.below(6) {
         let at = usize::from(draws.below(u8::try_from(other.inputs.len()).expect("few")));
@@ -109,6 +116,27 @@ fn deltas_give_back_what_was_stored() {
     let report = verify(&scratch.path().join("cache"), MAX_BYTES_DEFAULT, false, &mut |_, _| {});
     let report = report.expect("checked");
     assert!(report.damage.is_empty(), "{:?}", report.damage);
+}
+
+/// A process keeps only some segments mapped: a walk through all deltas comes to the bases in more of them.
+#[test]
+fn deltas_in_many_segments() {
+    const SEGMENTS: u64 = 70;
+    let scratch = Scratch::new();
+    let mut store = scratch.open();
+    for seed in 1..=SEGMENTS {
+        let (_, base, _, place) = put(&store, &mut Draws(seed * 0x9e37_79b9_7f4a));
+        let entry = store.cache.segments.entry(place).expect("there");
+        assert_eq!((entry.header.kind(), base.seq), (Some(Kind::Delta), seed));
+        boot_anew(&store);
+        store = scratch.open();
+    }
+    let report = verify(&scratch.path().join("cache"), MAX_BYTES_DEFAULT, false, &mut |_, _| {});
+    let report = report.expect("checked");
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
+    let mut found = 0;
+    store.each_record(|_| found += 1);
+    assert_eq!([found, report.records, store.count_entries().0], [2 * SEGMENTS; 3]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn put_new(store: &Store, round: u64) {
     }
 }
 
-fn boot_anew(store: &Store) {
+pub(super) fn boot_anew(store: &Store) {
     store.control().expect("mapped").epoch.store(1, Relaxed);
     fs::remove_file(create::shared_memory_path(store.cache.index.header())).expect("it was there");
 }

@@ -81,7 +81,7 @@ impl FileContents<'_> {
             let shown =
                 if path.as_os_str().is_empty() { c".".into() } else { directory.path.clone() };
             let state = raw::stat(&shown).ok().filter(FileState::is_directory)?;
-            // It vouches for its names as it did.
+            // Names that were missing in it still are.
             if state.stat.stamp() == directory.stamp {
                 draft.directories.push(directory);
                 continue;

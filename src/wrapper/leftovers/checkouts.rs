@@ -1,4 +1,4 @@
-//! Which records were made in a directory, and which in a checkout that is no more.
+//! Which records were made in a directory, and which in a checkout that is removed.
 //!
 //! A directory that is missing may be one that a build has made, in a checkout that is still there: in doubt a record stays.
 //! Read next: `docs/store.md`.
@@ -104,7 +104,7 @@ impl Missing {
         }
     }
 
-    /// Whether a record is of use only in a checkout that is no more.
+    /// Whether a record is of use only in a checkout that is removed.
     pub fn has(&mut self, draft: &Draft) -> bool {
         let origin = Origin::of(draft);
         let Some(missing) = self.highest(&origin.directory) else { return false };

@@ -1,5 +1,4 @@
-//! Which records nobody is likely to use again: those of a directory, of checkouts that are no more, of toolchains that are
-//! removed.
+//! Which records nobody is likely to use again: those of a directory, of checkouts and of toolchains that are removed.
 //!
 //! It only chooses; who drops them is `store/discard.rs`. Read next: `checkouts.rs`, `toolchains.rs`.
 
@@ -18,7 +17,7 @@ use toolchains::Toolchains;
 pub struct Asked {
     /// Made in one of these directories.
     pub roots: Vec<PathBuf>,
-    /// Made in a checkout that is no more, and of use only there.
+    /// Made in a checkout that is removed, and of use only there.
     pub gone: bool,
     /// Made by a toolchain that is removed or has been replaced.
     pub unused_toolchains: bool,
