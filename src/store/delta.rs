@@ -9,7 +9,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::Store;
 use super::append::{NewEntry, now_s};
 use super::draft::Draft;
+use super::space::segment_bytes_max;
 use crate::error::StoreError;
+use crate::index::Window;
 use crate::record::delta::{DeltaHead, LITERAL, Step};
 use crate::record::{self, Cold, Head, Record, Span};
 use crate::shm::layout::Kind;
@@ -20,7 +22,7 @@ impl Store {
     /// evicted, or has little in common with it, all of it is stored, under both keys; so is a failing run, which is
     /// forgotten by its records' words.
     pub fn put_record_like(&self, draft: &Draft, base: Place) -> Result<Place, StoreError> {
-        let may_be_told = draft.flags & record::FAILS == 0 && self.is_in_newer_half(base);
+        let may_be_told = draft.flags & record::FAILS == 0 && !self.is_soon_evicted(base);
         let Some(body) = may_be_told.then(|| self.delta(draft, base)).flatten() else {
             return self.put_record(draft);
         };
@@ -39,11 +41,13 @@ impl Store {
         Ok(place)
     }
 
-    /// Half of the segments are newer than those whose records are soon evicted.
-    fn is_in_newer_half(&self, place: Place) -> bool {
-        let window = self.window();
-        place.seq >= window.oldest
-            && window.newest.saturating_sub(place.seq) <= place.seq - window.oldest
+    /// Whether the segment of `place` is among the older half, in a cache that may be more than half full.
+    fn is_soon_evicted(&self, place: Place) -> bool {
+        let Window { oldest, newest } = self.window();
+        let segments = newest.saturating_sub(oldest) + 1;
+        let bytes_max = segments.saturating_mul(segment_bytes_max(self.max_bytes));
+        let age = newest.saturating_sub(place.seq);
+        bytes_max > self.max_bytes / 2 && age >= segments / 2
     }
 
     /// `None` if the record is not to be told by that one.

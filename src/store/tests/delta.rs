@@ -139,6 +139,30 @@ fn deltas_in_many_segments() {
     assert_eq!([found, report.records, store.count_entries().0], [2 * SEGMENTS; 3]);
 }
 
+/// A record in an older segment is a base as long as it is not soon evicted: where it is, all is stored.
+#[test]
+fn a_base_that_is_soon_evicted() {
+    let kind_after = |boots: usize, max_bytes| {
+        let scratch = Scratch::new();
+        let mut store = scratch.open_with(max_bytes);
+        let draws = &mut Draws(11);
+        let (first, base, _, _) = put(&store, draws);
+        for _ in 0..boots {
+            boot_anew(&store);
+            store = scratch.open_with(max_bytes);
+            store.put_record(&large(draws, first.outputs[0].blob)).expect("stored");
+        }
+        let place = store.put_record_like(&changed(draws, &first), base).expect("stored");
+        let header = store.cache.segments.entry(place).expect("there").header;
+        (place.seq, header.kind())
+    };
+    for boots in [1, 2, 5] {
+        assert_eq!(kind_after(boots, MAX_BYTES_DEFAULT).1, Some(Kind::Delta), "{boots} boots");
+    }
+    assert_eq!(kind_after(2, 8 << 20), (3, Some(Kind::Delta)));
+    assert_eq!(kind_after(5, 8 << 20), (6, Some(Kind::Record)));
+}
+
 #[test]
 fn a_delta_is_found_by_its_direct_key_alone() {
     let scratch = Scratch::new();
