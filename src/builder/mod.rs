@@ -29,4 +29,5 @@ pub mod root;
 mod script_texts;
 mod scripts;
 pub mod search;
+pub mod search_path;
 mod temporaries;

@@ -21,7 +21,7 @@ use super::findings::Findings;
 use super::inputs::Inputs;
 use super::path_walker::{bare_directory, c_path, has_default_acl};
 use super::places::Places;
-use super::search::search;
+use super::search_path;
 use crate::compilers::{self, Policy, reads_variables_by_name};
 use crate::env;
 use crate::observe::{Made, MadeDirectory, Observation};
@@ -39,7 +39,7 @@ use crate::shm::raw::{self, FileState};
 use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::digest::digest_link;
-use crate::store::draft::{Draft, DraftDirectory, DraftOutput, DraftVariable};
+use crate::store::draft::{Draft, DraftDirectory, DraftOutput, DraftVariable, is_searched};
 
 /// A run of a tool, and all that is known of it.
 pub struct RecordBuilder<'a> {
@@ -136,7 +136,7 @@ impl RecordBuilder<'_> {
             variables: self.variables()?,
             directories: absences.directories,
             absences: absences.hot,
-            searches: self.searches()?,
+            searches: self.searches(&mut files)?,
             outputs,
             stdout: self.blob(&text.stdout)?,
             stderr: self.blob(&text.stderr)?,
@@ -179,21 +179,23 @@ impl RecordBuilder<'_> {
             if is_loaders || self.policy.ignores_variable(name, askers) {
                 continue;
             }
-            let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY);
+            let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY)
+                | when(!self.policy.only_search(askers), record::BY_VALUE);
             names.insert(name.clone(), flags);
         }
         // What we ourselves went by to find the tool.
         if !self.command.call().tool.to_bytes().contains(&b'/') {
-            names.insert(env::PATH.into(), 0);
+            names.entry(env::PATH.into()).or_default();
         }
         if self.walks_environment() {
-            names.insert("PWD".into(), 0);
+            names.entry("PWD".into()).or_default();
         }
         let mut variables = Vec::with_capacity(names.len() + 1);
         for (name, flags) in names {
             let name =
                 CString::new(name.into_vec()).map_err(|_| NotStored::ObservationIncomplete)?;
             let value = self.environment.value(name.to_bytes());
+            let flags = if is_searched(&name) { flags } else { flags & !record::BY_VALUE };
             let names_directory = name.to_bytes() == b"PWD"
                 && value.is_some_and(|value| names_directory(value, self.command.directory()));
             let flags = flags | if names_directory { record::NAMES_DIRECTORY } else { 0 };
@@ -210,21 +212,11 @@ impl RecordBuilder<'_> {
         Ok(variables)
     }
 
-    fn searches(&self) -> Result<Vec<(CString, CString)>, NotStored> {
-        let names = self.observation.path_searches.iter().map(OsString::as_os_str);
-        let mut searches = Vec::new();
-        for name in names {
-            let found = search(self.environment, name);
-            let name =
-                CString::new(name.as_bytes()).map_err(|_| NotStored::ObservationIncomplete)?;
-            searches.push((name, found));
-        }
+    fn searches(&self, files: &mut FileStates) -> Result<Vec<(CString, CString)>, NotStored> {
         let tool = self.command.call().tool;
-        if let Some(path) = self.found.path.as_deref().filter(|_| !tool.to_bytes().contains(&b'/'))
-        {
-            searches.push((tool.to_owned(), c_path(path).ok_or(NotStored::ObservationIncomplete)?));
-        }
-        Ok(searches)
+        let found = self.found.path.as_deref().filter(|_| !tool.to_bytes().contains(&b'/'));
+        search_path::searches(self.environment, self.observation, found.map(|it| (tool, it)), files)
+            .ok_or(NotStored::ObservationIncomplete)
     }
 
     fn outputs(&self, files: &mut FileStates) -> Result<Vec<DraftOutput>, NotStored> {

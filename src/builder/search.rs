@@ -47,11 +47,15 @@ pub fn tool(call: &Call) -> Result<(PathBuf, Found), OsString> {
 
 /// What `name` is in today's `PATH`, past ourselves and other caches; empty if nothing.
 pub fn search(environment: &Environment, name: &OsStr) -> CString {
+    candidates(environment, name).path.as_deref().and_then(c_path).unwrap_or_default()
+}
+
+/// The same with what comes before it.
+pub fn candidates(environment: &Environment, name: &OsStr) -> Found {
     let path = environment.value(b"PATH").map(OsStr::from_bytes);
     let ourselves = Ourselves::default();
     let is_passed = |candidate: &Path| ourselves.is(candidate) || is_cache(candidate);
-    let found = find_tool(name, path, &is_passed);
-    found.path.as_deref().and_then(c_path).unwrap_or_default()
+    find_tool(name, path, &is_passed)
 }
 
 /// Whether a candidate is another cache by a compiler's name.

@@ -103,6 +103,11 @@ impl Policy {
             && !askers.iter().any(|(image, _)| self.is_rustc(image))
     }
 
+    /// Whether those who asked for `PATH` or `PWD` only search with it, so that what they found tells what it did.
+    pub fn only_search(&self, askers: &[(&Path, u32)]) -> bool {
+        askers.iter().all(|(image, _)| reads_variables_by_name(image) && !self.is_rustc(image))
+    }
+
     fn is_known(&self) -> bool {
         self.family != Family::Unknown && !self.runs_foreign_code
     }

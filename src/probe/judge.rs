@@ -25,6 +25,10 @@ pub trait Evidence<'a> {
     fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool;
     /// Whether it counts which settings the project has: not where the key holds what they come to.
     fn heeds_project(&self) -> bool;
+    /// Whether nothing is at `path` and nothing but a search for programs that is repeated depends on it.
+    fn is_only_searched(&mut self, _path: &CStr) -> bool {
+        false
+    }
     /// The record's cold part.
     fn cold(&mut self) -> Option<Cold<'a>>;
     /// By what a record is true of which each part is: what only all parts together show is judged here.
@@ -202,7 +206,11 @@ fn judge_absence<'a>(
 ) -> Result<(), Difference<'a>> {
     let path = record.string(absence.path).ok_or(Difference::Damaged)?;
     let now = evidence.stat(path).err().map(|errno| errno.raw_os_error().cast_unsigned());
-    if now == Some(absence.errno) { Ok(()) } else { Err(Difference::Appeared(path)) }
+    if now == Some(absence.errno) || evidence.is_only_searched(path) {
+        Ok(())
+    } else {
+        Err(Difference::Appeared(path))
+    }
 }
 
 fn judge_directories<'a>(
@@ -213,17 +221,37 @@ fn judge_directories<'a>(
         let directory = directory.ok_or(Difference::Damaged)?;
         let path = record.string(directory.path).ok_or(Difference::Damaged)?;
         let shown = if path.is_empty() { c"." } else { path };
-        match evidence.stat(shown) {
+        let difference = match evidence.stat(shown) {
             Ok(state) if state.stat.stamp() == directory.stamp => continue,
             Ok(state)
-                if state.is_directory() && !became_link(record, path, evidence.lstat(shown)) => {}
+                if state.is_directory() && !became_link(record, path, evidence.lstat(shown)) =>
+            {
+                let cold = evidence.cold().ok_or(Difference::Damaged)?;
+                judge_names(path, &cold, directory.names, evidence.heeds_project())
+            }
             // Its being there was seen too, and is not noted elsewhere.
-            _ => return Err(Difference::Existence(path)),
+            _ => Err(Difference::Existence(path)),
+        };
+        if difference.is_err() && !is_only_searched_in(path, directory.names, evidence) {
+            return difference;
         }
-        let cold = evidence.cold().ok_or(Difference::Damaged)?;
-        judge_names(path, &cold, directory.names, evidence.heeds_project())?;
     }
     Ok(())
+}
+
+/// Whether nothing but programs whose search is repeated was looked for in a directory, and none of its names is there.
+#[inline(never)]
+fn is_only_searched_in<'a>(
+    directory: &CStr,
+    names: Span,
+    evidence: &mut impl Evidence<'a>,
+) -> bool {
+    let Some(cold) = evidence.cold() else { return false };
+    let mut buffer = [0u8; PATH_BYTES_MAX + 256];
+    cold.names(names).all(|name| {
+        let path = name.and_then(|name| join(&mut buffer, directory, name.to_bytes()));
+        path.is_some_and(|path| evidence.is_only_searched(path))
+    })
 }
 
 /// Whether a directory is a symlink to one now, and was none.

@@ -150,6 +150,8 @@ pub const HOST: u32 = 16;
 pub const LOADER: u32 = 32;
 /// The value names places as paths: in another place it names that.
 pub const VALUE_NAMES_PLACES: u32 = 64;
+/// The variable is `PATH` or `PWD`, and who asked for it may have done more than search with it: its value counts.
+pub const BY_VALUE: u32 = 128;
 
 /// A file, link or directory that the result depends on.
 #[repr(C)]

@@ -12,7 +12,7 @@ use super::words::Word;
 /// Counted up with every change of meaning that sizes and offsets do not show.
 pub const FORMAT: u32 = 1;
 /// The name of the directory below the cache directory: format, layout, endianness and width.
-pub const DIRECTORY: &str = "v1-aa07-le64";
+pub const DIRECTORY: &str = "v1-aa08-le64";
 
 /// The unit of offsets inside a segment.
 pub const UNIT_BYTES: u64 = 64;
@@ -268,7 +268,7 @@ mod tests {
             size_of::<VolatileHeader>(),
             size_of::<EntryHeader>(),
         );
-        assert_eq!(text, "1 v1-aa07-le64 64 1048576 67108864 64 16 4096 512 640 768 128 56 32 128");
+        assert_eq!(text, "1 v1-aa08-le64 64 1048576 67108864 64 16 4096 512 640 768 128 56 32 128");
     }
 
     #[test]

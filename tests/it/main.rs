@@ -84,6 +84,7 @@ mod rustc;
 mod rustup;
 mod scale;
 mod scripts;
+mod search_paths;
 mod seed;
 mod set_up;
 mod settings;

@@ -139,6 +139,12 @@ changes! {
         |s| s.set("OUT_DIR", Some("other")), |s| s.set("OUT_DIR", Some("out"));
     env_of_a_variable: Scene::new("pub static A: &str = env!(\"A\");\n", LIB).map(|mut s| { s.set("A", Some("one")); s }),
         |s| s.set("A", Some("two")), |s| s.set("A", Some("one"));
+    env_of_path: Scene::new("pub static A: &str = env!(\"PATH\");\n", LIB).map(|mut s| { s.set("PATH", Some("/usr/bin:/bin")); s }),
+        |s| s.set("PATH", Some("/nowhere:/usr/bin:/bin")), |s| s.set("PATH", Some("/usr/bin:/bin"));
+    env_of_a_pwd_elsewhere: Scene::new("pub static A: &str = env!(\"PWD\");\n", LIB).map(|mut s| { s.set("PWD", Some("/usr")); s }),
+        |s| s.set("PWD", Some("/")), |s| s.set("PWD", Some("/usr"));
+    option_env_of_path: Scene::new("pub static A: Option<&str> = option_env!(\"PATH\");\n", LIB).map(|mut s| { s.set("PATH", Some("/usr/bin:/bin")); s }),
+        |s| s.set("PATH", Some("/bin")), |s| s.set("PATH", Some("/usr/bin:/bin"));
     option_env_of_an_unset_variable: Scene::new("pub static A: Option<&str> = option_env!(\"A\");\n", LIB),
         |s| s.set("A", Some("")), |s| s.set("A", None);
     macro_reads_a_file: Scene::with_macro("std::fs::read_to_string(\"t.txt\").unwrap()", SHOWS_MACRO).inspect(|s| s.project.write("t.txt", "one")),

@@ -189,3 +189,40 @@ fn a_touched_source_in_a_loop() {
     let said = cache.say(&["verify"]);
     assert!(said.contains("nothing is damaged"), "{said}");
 }
+
+/// A cache packed on one machine and unpacked on another, as CI does: another user, home and directory, other times and inodes.
+#[test]
+fn unpacked_by_another_user_elsewhere() {
+    if !tools::is_root() || !tools::have("setpriv") {
+        return tools::skip("becoming another user needs root and setpriv");
+    }
+    let cache = Cache::new();
+    let source = "#include \"a.h\"\n#include <vector>\nstd::vector<int> a{B};\n";
+    let project =
+        Project::with(&[("src/a.cc", source), ("src/a.h", "#define B 1\n"), ("c.c", "int c;\n")]);
+    let script = r#"
+        exec 2>&1; set -eu; umask 022
+        lines() {
+            $1 gcc -O2 -c c.c -o c.o
+            IBID_REMAP=auto $1 g++ -g -O1 -MD -c "$PWD/src/a.cc" -o a.o
+        }
+        mkdir -p one/project/.git one/home another/far/away program; cp -r src c.c one/project; cp "$ibid" program/ibid
+        export IBID_DIR=$PWD/one/cache HOME=$PWD/one/home program=$PWD/program/ibid
+        sleep 1.1; (cd one/project; lines $program)
+        rm one/project/*.[od]
+        tar -cf all.tar -C one . && tar --no-same-owner -xmf all.tar -C another/far/away
+        mv another/far/away/project another/far/away/checkout; rm -r one
+        chown -R 65534:65534 another .; cd another/far/away
+        as_user="setpriv --reuid=65534 --regid=65534 --clear-groups env XDG_RUNTIME_DIR=$PWD IBID_DIR=$PWD/cache HOME=$PWD/home"
+        cd checkout; sleep 1.1
+        lines "$as_user IBID_LOG=$PWD/log $program"
+        cat log; grep -c "content hit" log | grep -qx 2
+        cp c.o first.o; cp a.o first_a.o; cp a.d first_a.d
+        lines "$as_user IBID_RECACHE=1 $program"
+        cmp c.o first.o; cmp a.o first_a.o; cmp a.d first_a.d
+        grep -q "$PWD/src/a.h" a.d; test "$(stat -c %u a.o)" = 65534"#;
+    let mut command = cache.command("sh");
+    command.args(["-c", script]).current_dir(project.path()).env("ibid", tools::ibid());
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}

@@ -12,9 +12,11 @@ use super::file_contents::FileContents;
 use crate::builder::equal_contents::EqualTimes;
 use crate::builder::file_states::{is_shared_object, names_directory};
 use crate::builder::library_answers::asked;
+use crate::builder::search_path::{Searched, is_program};
 use crate::probe::judge::{By, Difference, Evidence};
 use crate::record::{self, Cold, Input, Record, Variable};
 use crate::shm::raw::{Errno, FileState};
+use crate::shm::stat::Stamp;
 use crate::store::draft::{self, Draft, is_searched};
 
 /// What is known of one record's files.
@@ -23,30 +25,57 @@ pub struct Reading<'n, 's, 'r, 'a> {
     /// The record's owned form.
     draft: &'r Draft,
     cold: Cold<'a>,
+    searched: Searched<'r>,
+    /// Programs are searched in other directories than then: `PATH` has another value, or is read in another place, or some
+    /// cannot be reached.
+    must_search: bool,
 }
 
 impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
-    pub fn new(now: &'n mut FileContents<'s>, draft: &'r Draft, cold: Cold<'a>) -> Self {
-        Reading { now, draft, cold }
+    /// `is_moved` says whether the record comes from another directory.
+    pub fn new(
+        now: &'n mut FileContents<'s>,
+        draft: &'r Draft,
+        cold: Cold<'a>,
+        is_moved: bool,
+    ) -> Self {
+        Reading { now, draft, cold, searched: Searched::of(&draft.searches), must_search: is_moved }
     }
 
-    /// Whether all that was searched by name is found where it was.
+    /// Whether all that was searched by name is found where it was. What it was searched in may be as it was: then so is
+    /// what is found, since the inputs and absences on the way are judged before.
     fn judge_searches(&mut self) -> Result<(), Difference<'static>> {
-        let is_library = |(name, _): &&(CString, CString)| asked(name).is_some();
-        let (libraries, programs): (Vec<_>, Vec<_>) =
-            self.draft.searches.iter().partition(is_library);
-        for (name, found) in programs {
-            if self.now.search(name) != found.as_c_str() {
-                return Err(Difference::Variable(c"PATH"));
+        let searches = &self.draft.searches;
+        let libraries = || searches.iter().filter(|(name, _)| asked(name).is_some());
+        let programs = searches.iter().filter(|(name, _)| is_program(name));
+        let has_path =
+            self.draft.variables.iter().any(|variable| variable.name.as_c_str() == c"PATH");
+        if self.must_search || !has_path {
+            for (name, found) in programs {
+                if self.now.search(name) != found.as_c_str() {
+                    return Err(Difference::Variable(c"PATH"));
+                }
             }
         }
-        if libraries.is_empty() {
+        let cache = self.draft.inputs.iter().find(|input| input.kind == record::ANSWERS);
+        if libraries().next().is_none()
+            || cache.is_some_and(|cache| self.is_as_stamped(&cache.path, cache.stamp))
+        {
             return Ok(());
         }
-        let names = libraries.iter().filter_map(|(name, _)| asked(name));
+        let names = libraries().filter_map(|(name, _)| asked(name));
         let answers = self.now.libraries().and_then(|now| now.answers(names));
-        let agrees = answers.is_some_and(|now| now.iter().eq(libraries));
+        let agrees = answers.is_some_and(|now| now.iter().eq(libraries()));
         if agrees { Ok(()) } else { Err(Difference::Input(c"/etc/ld.so.cache")) }
+    }
+
+    /// Whether what `path` leads to is the file that it was, unchanged: a look-up by stamps asks no more.
+    fn is_as_stamped(&mut self, path: &CStr, stamp: Stamp) -> bool {
+        self.now.state(path, false).is_ok_and(|state| state.stat.stamp() == stamp)
+    }
+
+    fn is_link(&mut self, path: &CStr) -> bool {
+        self.now.state(path, true).is_ok_and(|state| state.is_symlink())
     }
 
     /// A path that is a symlink now and was none.
@@ -59,12 +88,12 @@ impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
         let is_library =
             |path: &CString| is_shared_object(Path::new(OsStr::from_bytes(path.to_bytes())));
         let inputs = draft.inputs.iter().filter(|input| input.kind != record::LEADS);
-        let paths =
-            inputs.map(|input| &input.path).chain(draft.directories.iter().map(|d| &d.path));
-        paths
-            .filter(|path| !links.contains(path) && !is_library(path))
-            .find(|path| self.now.state(path, true).is_ok_and(|state| state.is_symlink()))
-            .map(CString::as_c_str)
+        let inputs = inputs.map(|input| (&input.path, input.stamp));
+        inputs
+            .chain(draft.directories.iter().map(|it| (&it.path, it.stamp)))
+            .filter(|(path, _)| !links.contains(path) && !is_library(path))
+            .find(|(path, stamp)| !self.is_as_stamped(path, *stamp) && self.is_link(path))
+            .map(|(path, _)| path.as_c_str())
     }
 
     /// The first file that is not the one that it was among the others.
@@ -72,7 +101,7 @@ impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
         let mut same = FileIdentities::default();
         let mut agrees = |input: &draft::DraftInput| {
             let state = self.now.state_of_input(&input.path, input.kind);
-            state.is_some_and(|state| same.agrees(input, &state))
+            state.map_or(input.kind == record::EXISTS, |state| same.agrees(input, &state))
         };
         let draft = self.draft;
         draft.inputs.iter().find(|input| !agrees(input)).map(|input| input.path.as_c_str())
@@ -89,16 +118,18 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
     }
 
     /// `PATH` may differ, since its searches are repeated; so may a `PWD` that did not name the working directory then and does
-    /// not now, since no tool makes anything of such a one. Scripts may.
+    /// not now: who only searches makes nothing of such a one. Scripts may.
     fn is_same_variable(&mut self, record: &Record<'a>, variable: &Variable) -> bool {
         let name = record.string(variable.name).unwrap_or_default();
-        if record.has(record::STAMPS_ONLY) || !is_searched(name) {
+        let counts = variable.flags & record::BY_VALUE != 0 || !is_searched(name);
+        if record.has(record::STAMPS_ONLY) || counts {
             return false;
         }
         let directory = self.now.command.directory();
         let value = self.now.environment.value(name.to_bytes());
         let walked =
             || record.variables().flatten().any(|it| it.flags & record::WHOLE_ENVIRONMENT != 0);
+        self.must_search |= name == c"PATH";
         name == c"PATH"
             || variable.flags & record::NAMES_DIRECTORY == 0
                 && !value.is_some_and(|value| names_directory(value, directory))
@@ -108,6 +139,9 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
     fn is_same_input(&mut self, record: &Record<'a>, at: usize, input: &Input) -> bool {
         if record::is_of_project(input.kind) {
             return true;
+        }
+        if input.kind == record::EXISTS {
+            return record.string(input.path).is_some_and(|path| self.is_only_searched(path));
         }
         // The loader's cache counts by its answers, which `verdict` compares.
         if input.kind == record::ANSWERS {
@@ -120,6 +154,12 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
 
     fn heeds_project(&self) -> bool {
         false
+    }
+
+    fn is_only_searched(&mut self, path: &CStr) -> bool {
+        let is_of_no_account = self.searched.includes(path.to_bytes()) && self.now.is_missing(path);
+        self.must_search |= is_of_no_account;
+        is_of_no_account
     }
 
     fn cold(&mut self) -> Option<Cold<'a>> {

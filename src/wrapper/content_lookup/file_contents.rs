@@ -27,9 +27,18 @@ pub struct FileContents<'a> {
     pub environment: &'a Environment,
     pub files: FileStates,
     searches: FxHashMap<CString, CString>,
-    states: FxHashMap<(CString, bool), Result<FileState, Errno>>,
-    digests: FxHashMap<(CString, u32), Option<[u8; 32]>>,
+    /// Of what paths lead to.
+    states: FxHashMap<CString, Result<FileState, Errno>>,
+    /// Of the paths themselves.
+    link_states: FxHashMap<CString, Result<FileState, Errno>>,
+    /// By kind of input.
+    digests: FxHashMap<u32, FxHashMap<CString, Option<[u8; 32]>>>,
     libraries: OnceCell<Option<Libraries>>,
+}
+
+/// With room for the inputs of a source with some system headers.
+fn by_path<T>() -> FxHashMap<CString, T> {
+    FxHashMap::with_capacity_and_hasher(256, rustc_hash::FxBuildHasher)
 }
 
 impl<'a> FileContents<'a> {
@@ -40,7 +49,8 @@ impl<'a> FileContents<'a> {
             environment,
             files: FileStates::new(store.cache.access),
             searches: FxHashMap::default(),
-            states: FxHashMap::default(),
+            states: by_path(),
+            link_states: FxHashMap::default(),
             digests: FxHashMap::default(),
             libraries: OnceCell::new(),
         }
@@ -66,12 +76,11 @@ impl<'a> FileContents<'a> {
 
     /// The digest of what an input of this kind contains, as a record holds it.
     pub fn digest(&mut self, path: &CStr, kind: u32) -> Option<[u8; 32]> {
-        let key = (path.to_owned(), kind);
-        if let Some(known) = self.digests.get(&key) {
+        if let Some(known) = self.digests.get(&kind).and_then(|of_kind| of_kind.get(path)) {
             return *known;
         }
         let digest = self.read(path, kind);
-        self.digests.insert(key, digest);
+        self.digests.entry(kind).or_insert_with(by_path).insert(path.to_owned(), digest);
         digest
     }
 
@@ -103,19 +112,24 @@ impl<'a> FileContents<'a> {
 
     /// The state of a path, or of what it leads to.
     pub fn state(&mut self, path: &CStr, is_link: bool) -> Result<FileState, Errno> {
-        let key = (path.to_owned(), is_link);
-        if let Some(known) = self.states.get(&key) {
+        let states = if is_link { &mut self.link_states } else { &mut self.states };
+        if let Some(known) = states.get(path) {
             return *known;
         }
         let state = if is_link { raw::lstat(path) } else { raw::stat(path) };
-        self.states.insert(key, state);
+        states.insert(path.to_owned(), state);
         state
+    }
+
+    /// Whether nothing is to be had by a path: it is not there, or may not be reached.
+    pub fn is_missing(&mut self, path: &CStr) -> bool {
+        const NOWHERE: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::ACCESS];
+        self.state(path, true).is_err_and(|errno| NOWHERE.contains(&errno))
     }
 
     /// The state that counts for an input of this kind.
     pub fn state_of_input(&mut self, path: &CStr, kind: u32) -> Option<FileState> {
         match kind {
-            record::ANSWERS => Some(self.libraries()?.state),
             record::LINK | record::EXISTS => self.state(path, true).ok(),
             _ => self.state(path, false).ok(),
         }

@@ -246,7 +246,8 @@ fn visit_if_true(
     } else {
         (record, cold, draft, None)
     };
-    judge::judge(&record, command, environment, &mut Reading::new(now, &draft, cold)).ok()?;
+    let mut evidence = Reading::new(now, &draft, cold, is_moved);
+    judge::judge(&record, command, environment, &mut evidence).ok()?;
     Some(visit(now, TrueRecord { record, place: *place, draft, way }, rest))
 }
 
@@ -266,7 +267,7 @@ pub fn first_difference<R>(
     let mut draft = Draft::decode(&record, &cold, &entry.header.key)?;
     project::leave_out(&mut draft);
     let mut now = FileContents::new(store, command, environment);
-    let mut evidence = Reading::new(&mut now, &draft, cold);
+    let mut evidence = Reading::new(&mut now, &draft, cold, false);
     Some(tell(judge::judge(&record, command, environment, &mut evidence)))
 }
 

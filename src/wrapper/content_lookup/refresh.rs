@@ -3,7 +3,7 @@
 //! Only what the judge has accepted is refreshed.
 
 use std::collections::HashSet;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use super::evidence::FileIdentities;
 use super::file_contents::FileContents;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::Places;
+use crate::builder::search_path::{self, Searched};
 use crate::record;
 use crate::shm::raw::{self, Errno, FileState};
 use crate::store::draft::{Draft, DraftDirectory, DraftInput};
@@ -21,9 +22,13 @@ impl FileContents<'_> {
     /// changed since it was judged.
     pub fn refresh(&mut self, draft: &mut Draft, is_moved: bool) -> Option<bool> {
         draft.direct_key = self.command.direct_key();
+        let mut is_path_other = is_moved;
         for variable in &mut draft.variables {
-            variable.value = self.environment.digest(variable.name.to_bytes(), variable.flags);
+            let value = self.environment.digest(variable.name.to_bytes(), variable.flags);
+            is_path_other |= variable.name.as_c_str() == c"PATH" && variable.value != value;
+            variable.value = value;
         }
+        is_path_other |= self.leave_out_missing(draft);
         let mut is_reliable = true;
         let mut same = FileIdentities::default();
         for input in &mut draft.inputs {
@@ -41,7 +46,38 @@ impl FileContents<'_> {
         if is_moved {
             self.note_way(draft, &mut same)?;
         }
+        if is_path_other {
+            let group_of = |file| same.group_of(file);
+            search_path::note(self.store, &mut self.files, self.environment, draft, group_of)?;
+        }
         Some(is_reliable)
+    }
+
+    /// Leaves out where programs were searched and where nothing is any more; whether there was such a place.
+    fn leave_out_missing(&mut self, draft: &mut Draft) -> bool {
+        let searched = Searched::of(&draft.searches);
+        let mut found = false;
+        // `errno` is what it was then, if nothing was there.
+        let mut stays = |path: &CStr, errno: Option<u32>| {
+            let is_gone = searched.includes(path.to_bytes())
+                && self.is_missing(path)
+                && errno
+                    != self.state(path, false).err().map(|it| it.raw_os_error().cast_unsigned());
+            found |= is_gone;
+            !is_gone
+        };
+        draft.inputs.retain(|it| it.kind != record::EXISTS || stays(&it.path, None));
+        draft.directories.retain(|it| stays(&it.path, None));
+        draft.absences.retain(|(path, errno)| stays(path, Some(*errno)));
+        for directory in &mut draft.directories {
+            let above = Path::new(OsStr::from_bytes(directory.path.to_bytes()));
+            directory.names.retain(|name| {
+                let Some(name) = name.to_bytes().strip_suffix(b"/") else { return true };
+                let path = c_path(&above.join(OsStr::from_bytes(name)));
+                path.is_none_or(|path| stays(&path, None))
+            });
+        }
+        found
     }
 
     /// Notes the directories that lead to the place and to the working directory, as the walk of a path that names it does.

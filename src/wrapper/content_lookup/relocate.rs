@@ -14,6 +14,7 @@ use crate::builder::path_walker::c_path;
 use crate::builder::place::above;
 use crate::builder::places::{Places, is_at_or_below};
 use crate::builder::root::nearer_repositories;
+use crate::builder::search_path;
 use crate::compilers::Policy;
 use crate::probe::command::{Command, DIRECTORY, TOOL, fields};
 use crate::probe::judge::Environment;
@@ -178,6 +179,9 @@ impl Way {
         }
         let DraftVariable { name, value, flags } = variable;
         let now = environment.value(name.to_bytes());
+        if *flags & record::BY_VALUE != 0 {
+            (*value == environment.digest(name.to_bytes(), *flags)).then_some(())?;
+        }
         if name.to_bytes() == b"PWD" {
             let named = *flags & record::NAMES_DIRECTORY != 0;
             let is_it = now.is_some_and(|value| value == command.directory());
@@ -252,7 +256,9 @@ pub fn relocated(mut draft: Draft, wanted: &Wanted) -> Option<(Draft, Way)> {
     for output in &mut draft.outputs {
         output.path = way.moved(&output.path)?;
     }
-    let finds_here = |(_, found): &(CString, CString)| way.moved(found).as_ref() == Some(found);
+    let is_here = |path: &CString| way.moved(path).as_ref() == Some(path);
+    draft.searches.retain(|(name, _)| search_path::is_program(name) || is_here(name));
+    let finds_here = |(_, found): &(CString, CString)| is_here(found);
     if !draft.searches.iter().all(finds_here) {
         return None;
     }
