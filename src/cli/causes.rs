@@ -84,6 +84,7 @@ fn heading(name: &str, what: &str) -> String {
         "listing_changed" if !what.is_empty() => {
             format!("directory {what} has other names in it")
         }
+        "variable" if what == "PATH" => "PATH now finds another program".to_owned(),
         "variable" if !what.is_empty() => format!("variable {what} has another value"),
         "new_argument" | "other_setting" | "input_stream" if !what.is_empty() => what,
         name => in_short(name).unwrap_or_else(|| name.to_owned()),

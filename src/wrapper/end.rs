@@ -104,7 +104,8 @@ impl Invocation {
             return Found::plain(Cause::Compared);
         }
         let Request { command, environment, .. } = &step.request;
-        content_lookup::first_difference(store, command, environment, Found::of)
+        let unset = content_lookup::Unset::Counts;
+        content_lookup::first_difference(store, command, environment, unset, Found::of)
             .unwrap_or(Found::plain(Cause::NoRecord))
     }
 }

@@ -1,17 +1,21 @@
 //! What `ibid explain` says: would this command be a hit, and if not, what differs first? It runs and stores nothing.
 
 use std::ffi::{CStr, OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::content_lookup::Unset;
+use super::pasted::Pasted;
 use super::sources::names_a_source;
 use super::{ARENA_BYTES, Invocation, Request, content_lookup};
 use crate::compilers::Decision;
 use crate::env;
+use crate::os::path::find_tool;
 use crate::outcome::{Cause, PassReason};
 use crate::probe;
 use crate::probe::command::{Call, Command, DIRECTORY, TOOL, has_source};
-use crate::probe::judge::{By, Difference};
+use crate::probe::judge::{By, Difference, Environment};
 use crate::record::{self, Record};
 use crate::shm::layout::Kind;
 use crate::shm::start::start_from;
@@ -46,7 +50,17 @@ impl Explanation {
 /// Says whether a command would be a hit, and if not, what differs first from the nearest record. The words may be a line
 /// as a build shows it: with variables and with ibid itself before the tool.
 pub fn explain(words: Vec<OsString>) -> Explanation {
-    let (variables, words) = pasted(words);
+    let pasted = Pasted::of(words);
+    let lacks_cargos = pasted.lacks_variables_of_cargo() && env::get("CARGO").is_none();
+    let Pasted { directory, mut variables, words } = pasted;
+    if let Some(directory) = directory {
+        match enter(&directory) {
+            Ok(entered) => variables.push(("PWD".into(), entered.into())),
+            Err(_) => {
+                return Explanation::miss(format!("there is no directory {}", directory.display()));
+            }
+        }
+    }
     let is_set_again = |name: &OsString| variables.iter().any(|(known, _)| known == name);
     let environment = env::all().filter(|(name, _)| !is_set_again(name));
     let environment: Vec<_> = environment.chain(variables.iter().cloned()).collect();
@@ -90,56 +104,92 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
             .map(|status| (By::Content, status)),
     };
     if let Some((by, status)) = found {
-        return Explanation::hit(match (by, status) {
-            (By::Stamps, 0) => "(a direct hit): every input has its recorded stamp",
-            (By::Stamps, _) => {
-                "(a direct hit of a failing run): every input has its recorded stamp"
-            }
-            (By::Content, 0) if is_from_elsewhere => {
-                "(a content hit): made elsewhere, or under another name; every input has its recorded content"
-            }
-            (By::Content, 0) => {
-                "(a content hit): every input has its recorded content; stamps, PATH or PWD differ"
-            }
-            (By::Content, _) => {
-                "(a content hit of a failing run): every input has its recorded content"
-            }
-        });
+        return Explanation::hit(hit_in_words(by, status, is_from_elsewhere));
     }
     // Of stamps the first that differs may be that of a file that was only touched.
-    let by_content = |judged: Result<By, Difference<'_>>| judged.map_err(describe).err();
-    let by_content = content_lookup::first_difference(&store, command, environment, by_content);
-    Explanation::miss(match (by_content.flatten(), told) {
-        (Some(difference), _) | (None, Some(Err(difference))) => difference,
-        _ => nearest(&store, command, &mut arena),
+    let unset = if lacks_cargos { Unset::AsRecorded } else { Unset::Counts };
+    match (first_difference_by_content(&store, command, environment, unset), told) {
+        (Some(Ok(())), _) if lacks_cargos => Explanation::hit(
+            "(if cargo sets the variables that it set then): every input has its recorded content",
+        ),
+        (Some(Err(difference)), _) | (_, Some(Err(difference))) => Explanation::miss(difference),
+        _ => Explanation::miss(nearest(&store, command, &mut arena)),
+    }
+}
+
+/// By what a record is true.
+fn hit_in_words(by: By, status: u8, is_from_elsewhere: bool) -> &'static str {
+    match (by, status) {
+        (By::Stamps, 0) => "(a direct hit): every input has its recorded stamp",
+        (By::Stamps, _) => "(a direct hit of a failing run): every input has its recorded stamp",
+        (By::Content, 0) if is_from_elsewhere => {
+            "(a content hit): made elsewhere, or under another name; every input has its recorded content"
+        }
+        (By::Content, 0) => {
+            "(a content hit): every input has its recorded content; stamps, PATH or PWD differ"
+        }
+        (By::Content, _) => {
+            "(a content hit of a failing run): every input has its recorded content"
+        }
+    }
+}
+
+/// Goes into a directory; its path from the root on.
+fn enter(directory: &Path) -> io::Result<PathBuf> {
+    let directory = std::path::absolute(directory)?;
+    std::env::set_current_dir(&directory)?;
+    Ok(directory)
+}
+
+/// What differs by contents from the newest record of the very same command; `None` if there is none.
+fn first_difference_by_content(
+    store: &Store,
+    command: &Command,
+    environment: &Environment,
+    unset: Unset,
+) -> Option<Result<(), String>> {
+    let describe = |judged: Result<By, Difference<'_>>| {
+        judged.map(|_| ()).map_err(|difference| match difference {
+            Difference::Variable(name) if name == c"PATH" => {
+                found_elsewhere(store, command, environment).unwrap_or_else(|| describe(difference))
+            }
+            _ => describe(difference),
+        })
+    };
+    content_lookup::first_difference(store, command, environment, unset, describe)
+}
+
+/// The first program that today's `PATH` does not find where the newest record of the very same command has it.
+fn found_elsewhere(store: &Store, command: &Command, environment: &Environment) -> Option<String> {
+    let segments = &store.cache.segments;
+    let key = command.direct_key();
+    let (_, entry) = store.cache.records(&key).next()?;
+    let mut arena = vec![0; probe::arena_bytes(segments, &entry)?];
+    let (record, rest) = probe::hot_part(segments, &entry, &mut arena)?;
+    let (cold, _) = probe::cold_part(segments, &entry, &record, rest)?;
+    let path = environment.value(env::PATH.as_bytes()).map(OsStr::from_bytes);
+    cold.searches(&record).flatten().find_map(|search| {
+        let text = |span| Some(OsStr::from_bytes(cold.string(span)?.to_bytes()));
+        let (name, then) = (text(search.name)?, Path::new(text(search.found)?));
+        // With a slash it is a library, of which the loader's cache was asked.
+        if name.as_bytes().contains(&b'/') {
+            return None;
+        }
+        let now = find_tool(name, path, &|_| false).path;
+        let (name, before) = (name.display(), then.display());
+        match now {
+            Some(now) if now == then => None,
+            Some(now) if then.as_os_str().is_empty() => {
+                Some(format!("`PATH` now finds `{name}`: {}", now.display()))
+            }
+            Some(now) => {
+                let now = now.display();
+                Some(format!("`PATH` now finds another `{name}`: {now}, it was {before}"))
+            }
+            None if then.as_os_str().is_empty() => None,
+            None => Some(format!("`PATH` no longer finds `{name}`, it was {before}")),
+        }
     })
-}
-
-/// The variables before a pasted command, and its words without them and without ibid itself.
-fn pasted(words: Vec<OsString>) -> (Vec<(OsString, OsString)>, Vec<OsString>) {
-    let mut words = std::collections::VecDeque::from(words);
-    let mut variables = Vec::new();
-    while let Some((name, value)) = words.front().and_then(|word| assignment(word)) {
-        variables.push((name, value));
-        words.pop_front();
-    }
-    let is_us = |word: &OsString| Path::new(word).file_name() == Some(OsStr::new("ibid"));
-    if words.len() > 1 && is_us(&words[0]) {
-        words.pop_front();
-    }
-    (variables, words.into())
-}
-
-/// `NAME=VALUE`, as a shell has it before a command.
-fn assignment(word: &OsStr) -> Option<(OsString, OsString)> {
-    let bytes = word.as_bytes();
-    let at = bytes.iter().position(|byte| *byte == b'=')?;
-    let (name, value) = (&bytes[..at], &bytes[at + 1..]);
-    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let is_name = name.first().is_some_and(|first| !first.is_ascii_digit() && is_letter(first))
-        && name.iter().all(is_letter);
-    let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
-    is_name.then(|| (owned(name), owned(value)))
 }
 
 /// A difference in plain words.
@@ -199,9 +249,18 @@ impl<'a> PastedWords<'a> {
     pub fn distance(&self, other: &PastedWords) -> usize {
         let (new, gone) = self.differences(other);
         let heads = self.head.iter().zip(&other.head).filter(|(one, other)| one != other).count();
-        let is_source = |word: &&&[u8]| names_a_source(word);
-        let is_other = self.args.iter().find(is_source) != other.args.iter().find(is_source);
+        let is_other = self.source_name() != other.source_name();
         new.len() + gone.len() + heads + if is_other { 1 << 20 } else { 0 }
+    }
+
+    fn source_name(&self) -> Option<&&'a [u8]> {
+        self.args.iter().find(|word| names_a_source(word))
+    }
+
+    /// Whether both name the same source, in the same directory.
+    fn has_source_of(&self, other: &PastedWords) -> bool {
+        let is_here = self.head.get(DIRECTORY) == other.head.get(DIRECTORY);
+        is_here && self.source_name().is_some() && self.source_name() == other.source_name()
     }
 
     /// The arguments that only these have, and those that only the others have.
@@ -280,8 +339,10 @@ fn bound(record: &Record) -> String {
     })
 }
 
-/// Compares with the nearest of all records of the tool, the newest of equals.
+/// Compares with the nearest of all records of the tool, the newest of equals; without any, with one of the same source.
 fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
+    /// How much farther away another tool is than another source.
+    const OTHER_TOOL: usize = 1 << 30;
     let ours = PastedWords::of(command.bytes());
     let mut best: Option<(usize, String)> = None;
     store.each_entry(|entry| {
@@ -292,9 +353,12 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
             return;
         };
         let recorded = PastedWords::of(record.command().unwrap_or(&[]));
-        let distance = ours.distance(&recorded);
-        let is_nearer = best.as_ref().is_none_or(|(least, _)| distance <= *least);
-        if is_nearer && recorded.head.get(TOOL) == ours.head.get(TOOL) {
+        let is_same_tool = recorded.head.get(TOOL) == ours.head.get(TOOL);
+        if !is_same_tool && !ours.has_source_of(&recorded) {
+            return;
+        }
+        let distance = ours.distance(&recorded) + if is_same_tool { 0 } else { OTHER_TOOL };
+        if best.as_ref().is_none_or(|(least, _)| distance <= *least) {
             let mut difference = ours.first_difference(&recorded).1;
             if recorded.head.get(DIRECTORY) != ours.head.get(DIRECTORY) {
                 difference += &bound(&record);
@@ -307,7 +371,7 @@ fn nearest(store: &Store, command: &Command, arena: &mut [u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{PastedWords, pasted};
+    use super::PastedWords;
 
     fn words<'a>(line: &'a str, source: Option<&'a [u8]>) -> PastedWords<'a> {
         let mut words = line.split(' ').map(str::as_bytes);
@@ -342,21 +406,5 @@ mod tests {
         let same = words("/p gcc -O2 -c a.c -o x.o", None);
         let other = words("/p gcc -DNDEBUG -O2 -Wall -c b.c -o a.o", None);
         assert!(now.distance(&same) < now.distance(&other));
-    }
-
-    #[test]
-    fn lines_as_builds_show_them() {
-        let owned = |line: &str| line.split(' ').map(std::ffi::OsString::from).collect::<Vec<_>>();
-        for (line, names, rest) in [
-            ("gcc -c a.c", 0, "gcc -c a.c"),
-            ("ibid gcc -c a.c", 0, "gcc -c a.c"),
-            ("/usr/bin/ibid exec -- gcc -c a.c", 0, "exec -- gcc -c a.c"),
-            ("A=1 CARGO_PKG_NAME=x ibid rustc x.rs", 2, "rustc x.rs"),
-            ("./a=b -c a.c", 0, "./a=b -c a.c"),
-            ("ibid", 0, "ibid"),
-        ] {
-            let (variables, words) = pasted(owned(line));
-            assert_eq!((variables.len(), words), (names, owned(rest)), "{line}");
-        }
     }
 }

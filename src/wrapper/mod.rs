@@ -13,6 +13,7 @@ pub mod history;
 mod layer;
 pub mod leftovers;
 mod log;
+mod pasted;
 mod plan;
 mod project;
 mod remap;

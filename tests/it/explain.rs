@@ -51,7 +51,8 @@ fn what_differs_in_words() {
         ("gcc -g -DA=1 -c a.c -o a.o", "miss `-g` is new"),
         ("gcc -c a.c -DA=1 -o a.o", "miss the arguments are in another order"),
         ("gcc -DA=1 -c b.c -o a.o", "miss no such compile of b.c is stored"),
-        ("clang -DA=1 -c a.c -o a.o", "miss nothing is stored for this tool"),
+        ("clang -DA=1 -c a.c -o a.o", "miss the tool is clang, it was gcc"),
+        ("clang -DA=1 -c b.c -o a.o", "miss nothing is stored for this tool"),
         ("no-such-gcc -c a.c", "miss there is no no-such-gcc"),
         (
             "gcc --version",
@@ -73,6 +74,30 @@ fn what_differs_in_words() {
     place.project.write("h.h", "#define H 2\n");
     let said = place.explain("", "gcc -DA=1 -c a.c -o a.o", &[]);
     assert!(said.starts_with("miss ") && said.ends_with("h.h has changed"), "{said}");
+}
+
+/// Another program of a name that was looked up in `PATH`, another directory without one, and none.
+#[test]
+fn what_path_finds() {
+    let place = Place::new();
+    let path = std::env::var("PATH").unwrap();
+    let (bin, line) = (place.project.at("bin"), "gcc -DA=1 -c a.c -o a.o");
+    place.project.mkdir("bin");
+    let with_bin = format!("{}:{path}", bin.display());
+    assert!(place.explain("", line, &[("PATH", &with_bin)]).starts_with("hit "));
+    let assembler = tools::path_of("as");
+    std::os::unix::fs::symlink(&assembler, bin.join("as")).unwrap();
+    let said = place.explain("", line, &[("PATH", &with_bin)]);
+    let (new, old) = (bin.join("as"), assembler.display());
+    assert_eq!(
+        said,
+        format!("miss `PATH` now finds another `as`: {}, it was {old}", new.display())
+    );
+    let none = place.project.at("none");
+    place.project.mkdir("none");
+    std::os::unix::fs::symlink(tools::path_of("gcc"), none.join("gcc")).unwrap();
+    let said = place.explain("", line, &[("PATH", none.to_str().unwrap())]);
+    assert!(said.starts_with("miss ") && said.contains("`PATH` no"), "{said}");
 }
 
 /// Of several records, the one of the same source is compared with.
@@ -103,9 +128,66 @@ fn pasted_lines() {
         let said = place.explain("", &line, &[]);
         assert!(said.starts_with("hit "), "{line}: {said}");
     }
+    // As one quoted line, with what is around it.
+    let directory = place.project.path().display().to_string();
+    let as_make_does = format!("cd {directory} && {ibid} gcc -DA=1 -c a.c -o a.o");
+    place.project.shell(&place.cache, &as_make_does);
+    for line in [
+        "gcc -DA=1 -c a.c -o a.o".to_owned(),
+        format!("[3/9] {ibid} gcc '-DA=1' -c \"a.c\" -o a.o"),
+        format!("cd {directory} && ibid gcc -DA=1 -c a.c -o a.o >/dev/null 2>&1"),
+        "libtool: compile:  gcc -DA=1 -c a.c -o a.o".to_owned(),
+    ] {
+        let mut command = place.cache.ibid(["explain", "--", &line]);
+        let below = if line.starts_with("cd") { "below" } else { "" };
+        let done = command.current_dir(place.project.at(below)).output().unwrap();
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert!(said.starts_with("hit "), "{line}: {said}");
+    }
     // What the compiler reads of them counts.
     let said = place.explain("", "CPATH=/nowhere gcc -DA=1 -c a.c -o a.o", &[]);
     assert!(said.starts_with("miss ") && said.contains("CPATH"), "{said}");
+}
+
+/// What `cargo build -v` shows lacks the variables that cargo sets for a crate, and that macros and the loader read.
+#[test]
+fn lines_of_cargo() {
+    if !tools::have("cargo") {
+        return;
+    }
+    let cache = crate::rustc::cache().with("RUSTC_WRAPPER", tools::ibid());
+    let project = Project::with(&[
+        ("Cargo.toml", "[package]\nname = \"p\"\nversion = \"1.2.3\"\nedition = \"2021\"\n"),
+        ("src/lib.rs", "pub mod m;\npub const V: &str = env!(\"CARGO_PKG_VERSION\");\n"),
+        ("src/m.rs", "pub fn m() {}\n"),
+        ("src/main.rs", "fn main() { p::m::m(); }\n"),
+    ]);
+    let mut cargo = cache.command("cargo");
+    let built = cargo.args(["build", "-v"]).current_dir(project.path()).output().unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let log = String::from_utf8(built.stderr).unwrap();
+    let lines: Vec<_> = log.lines().map(str::trim).filter(|l| l.starts_with("Running ")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    let explain = |line: &str| {
+        let mut command = cache.ibid(["explain", "--", line]);
+        let done = command.current_dir(project.path()).output().unwrap();
+        String::from_utf8(done.stdout).unwrap()
+    };
+    for line in &lines {
+        let said = explain(line);
+        assert!(said.starts_with("hit (if cargo sets the variables"), "{line}: {said}");
+        let bare = line.trim_start_matches("Running `").trim_end_matches('`');
+        let bare = bare.strip_prefix(tools::ibid().to_str().unwrap()).unwrap();
+        assert_eq!(explain(bare), said, "{bare}");
+    }
+    project.write("src/m.rs", "pub fn m() {}\npub fn n() {}\n");
+    assert_eq!(explain(lines[0]), "miss src/m.rs has changed\n");
+    // A variable that is set to something else counts.
+    let said = explain(&format!(
+        "CARGO_PKG_VERSION=9 {}",
+        lines[0].replace("Running ", "").replace('`', "")
+    ));
+    assert_eq!(said, "miss variable CARGO_PKG_VERSION has another value\n");
 }
 
 /// What is said is what happens.

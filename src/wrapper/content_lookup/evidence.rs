@@ -29,6 +29,17 @@ pub struct Reading<'n, 's, 'r, 'a> {
     /// Programs are searched in other directories than then: `PATH` has another value, or is read in another place, or some
     /// cannot be reached.
     must_search: bool,
+    /// What a variable is that is not set.
+    pub unset: Unset,
+}
+
+/// What it means that a recorded variable is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unset {
+    /// It differs.
+    Counts,
+    /// It is taken to be as it was: `explain` of a line that was pasted without what cargo sets.
+    AsRecorded,
 }
 
 impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
@@ -39,7 +50,8 @@ impl<'n, 's, 'r, 'a> Reading<'n, 's, 'r, 'a> {
         cold: Cold<'a>,
         is_moved: bool,
     ) -> Self {
-        Reading { now, draft, cold, searched: Searched::of(&draft.searches), must_search: is_moved }
+        let searched = Searched::of(&draft.searches);
+        Reading { now, draft, cold, searched, must_search: is_moved, unset: Unset::Counts }
     }
 
     /// Whether all that was searched by name is found where it was. What it was searched in may be as it was: then so is
@@ -121,6 +133,17 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
     /// not now: who only searches makes nothing of such a one. Scripts may.
     fn is_same_variable(&mut self, record: &Record<'a>, variable: &Variable) -> bool {
         let name = record.string(variable.name).unwrap_or_default();
+        let is_sum = variable.flags & (record::WHOLE_ENVIRONMENT | record::LOADER) != 0;
+        let is_missing = variable.flags & record::IS_SET != 0
+            && self.now.environment.value(name.to_bytes()).is_none();
+        if self.unset == Unset::AsRecorded {
+            // rustup puts a directory before what `PATH` was when cargo was called.
+            let is_rustups = name == c"PATH" && variable.flags & record::BY_VALUE != 0;
+            self.must_search |= is_rustups;
+            if is_sum || is_missing || is_rustups {
+                return true;
+            }
+        }
         let counts = variable.flags & record::BY_VALUE != 0 || !is_searched(name);
         if record.has(record::STAMPS_ONLY) || counts {
             return false;

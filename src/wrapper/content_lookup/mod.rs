@@ -33,6 +33,7 @@ use super::event;
 use audit::{Standing, standing};
 pub use audit::{compare, first_comparison};
 use evidence::Reading;
+pub use evidence::Unset;
 use file_contents::FileContents;
 use relocate::{Way, relocated};
 
@@ -256,6 +257,7 @@ pub fn first_difference<R>(
     store: &Store,
     command: &Command,
     environment: &Environment,
+    unset: Unset,
     tell: impl FnOnce(Result<By, Difference<'_>>) -> R,
 ) -> Option<R> {
     let key = command.direct_key();
@@ -268,6 +270,7 @@ pub fn first_difference<R>(
     project::leave_out(&mut draft);
     let mut now = FileContents::new(store, command, environment);
     let mut evidence = Reading::new(&mut now, &draft, cold, false);
+    evidence.unset = unset;
     Some(tell(judge::judge(&record, command, environment, &mut evidence)))
 }
 
