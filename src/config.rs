@@ -232,7 +232,7 @@ impl Setting {
                 Value::from(directory(text)?.display().to_string())
             }
             SettingKind::Log if text != "stderr" => {
-                Value::from(absolute(OsStr::new(text))?.display().to_string())
+                Value::from(values::writable_file(text)?.display().to_string())
             }
             SettingKind::RemoteKey => {
                 Value::from(absolute(OsStr::new(text))?.display().to_string())

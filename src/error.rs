@@ -93,12 +93,15 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StoreError::Io { what, path, source, counted: InternalError::CacheDir } => {
+                write!(f, "{what} {}: {source}; choose another IBID_DIR", path.display())
+            }
             StoreError::Io { what, path, source, .. } => {
                 write!(f, "{what} {}: {source}", path.display())
             }
             StoreError::NotOurs { path, why } => write!(f, "{} {why}", path.display()),
             StoreError::NoDirectory => {
-                write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set")
+                write!(f, "neither IBID_DIR nor XDG_CACHE_HOME nor HOME is set; set one of them")
             }
             StoreError::FileSizeLimit => {
                 write!(f, "the limit of file sizes (ulimit -f) is too low for a cache")

@@ -13,9 +13,6 @@ pub fn run(stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
             writeln!(stdout, "the cache is empty")?;
             Ok(0)
         }
-        Err(error) => {
-            writeln!(stderr, "ibid: {error}")?;
-            Ok(1)
-        }
+        Err(error) => super::refuse(&error, stderr),
     }
 }

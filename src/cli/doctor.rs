@@ -10,7 +10,7 @@ mod remotes;
 mod self_test;
 mod tools;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::json;
 
@@ -80,8 +80,9 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     findings.extend(opened.iter().filter_map(audits));
     findings.push(file_times());
     findings.extend(remotes::all(&config));
-    findings.extend(tools::compilers());
-    findings.extend(tools::links());
+    let compilers = tools::found(&[]);
+    findings.extend(tools::compilers(&compilers));
+    findings.extend(tools::links(&compilers));
     let works = findings.iter().all(|finding| finding.mark != Mark::Fail);
     if works && !asked.quick {
         findings.extend(self_test::compilers(&config));
@@ -104,7 +105,11 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
         writeln!(stdout, "{all:#}")?;
     } else {
         writeln!(stdout, "{verdict}")?;
-        if asked.verbose { details(&findings, stdout)? } else { summary(findings, stdout)? }
+        if asked.verbose {
+            details(findings, io::stdout().is_terminal(), stdout)?;
+        } else {
+            summary(findings, stdout)?;
+        }
     }
     Ok(u8::from(!can_cache || is_refused))
 }
@@ -118,11 +123,22 @@ fn audits(store: &Store) -> Option<Finding> {
     (classes > 0).then(|| finding(Mark::Warn, "directories", found).advise(to_do))
 }
 
-/// Each finding in a line of its own, in the order in which things were looked at.
-fn details(findings: &[Finding], stdout: &mut dyn Write) -> io::Result<()> {
-    for Finding { mark, what, found, to_do } in findings {
+/// Each finding in a line of its own, the worst first, otherwise in the order in which things were looked at. On a terminal
+/// long lines go on below what was found.
+fn details(
+    mut findings: Vec<Finding>,
+    is_terminal: bool,
+    stdout: &mut dyn Write,
+) -> io::Result<()> {
+    findings.sort_by_key(|finding| finding.mark);
+    for Finding { mark, what, found, to_do } in &findings {
         let to_do = to_do.as_ref().map_or_else(String::new, |to_do| format!("; {to_do}"));
-        writeln!(stdout, "{:<4}  {what:<16} {found}{to_do}", mark.name())?;
+        let text = format!("{found}{to_do}");
+        let lines = if is_terminal { wrapped(&text, DETAIL_INDENT) } else { vec![text] };
+        let head = format!("{:<INDENT$}{what:<16} ", mark.name());
+        for (at, line) in lines.iter().enumerate() {
+            writeln!(stdout, "{:<DETAIL_INDENT$}{line}", if at == 0 { &head } else { "" })?;
+        }
     }
     Ok(())
 }
@@ -132,6 +148,8 @@ const COLUMNS: usize = 80;
 const LINES: usize = 24;
 /// What stands before each line of a finding.
 const INDENT: usize = 6;
+/// What stands before what was found, among the details.
+const DETAIL_INDENT: usize = INDENT + 17;
 
 /// What is not as it should be, the worst first, on one page of a terminal.
 fn summary(mut findings: Vec<Finding>, stdout: &mut dyn Write) -> io::Result<()> {
@@ -147,8 +165,8 @@ fn summary(mut findings: Vec<Finding>, stdout: &mut dyn Write) -> io::Result<()>
         writeln!(stdout)?;
     }
     for Finding { mark, what, found, to_do } in &findings {
-        let mut lines = wrapped(&format!("{what}: {found}"));
-        lines.extend(to_do.iter().flat_map(|to_do| wrapped(&format!("-> {to_do}"))));
+        let mut lines = wrapped(&format!("{what}: {found}"), INDENT);
+        lines.extend(to_do.iter().flat_map(|to_do| wrapped(&format!("-> {to_do}"), INDENT)));
         if lines.len() > left && shown > 0 {
             break;
         }
@@ -167,13 +185,13 @@ fn summary(mut findings: Vec<Finding>, stdout: &mut dyn Write) -> io::Result<()>
 }
 
 /// Lines that fit behind the indent; a word that is longer than a line stays whole.
-fn wrapped(text: &str) -> Vec<String> {
+fn wrapped(text: &str, indent: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let last = lines.last_mut().expect("there is one");
         if last.is_empty() {
             last.push_str(word);
-        } else if last.chars().count() + 1 + word.chars().count() <= COLUMNS - INDENT {
+        } else if last.chars().count() + 1 + word.chars().count() <= COLUMNS - indent {
             *last += " ";
             *last += word;
         } else {
@@ -210,7 +228,8 @@ fn settings(config: &Config) -> Vec<Finding> {
         findings.push(found.advise("hits are faster with IBID_SHARE=group in the environment"));
     }
     findings.extend(config.log.as_ref().and_then(log));
-    findings.extend(misspelt_variables());
+    findings.extend(not_there(config));
+    findings.extend(unknown_variables());
     if findings.is_empty() {
         let file = config.config_path.as_deref().filter(|path| path.exists());
         let none = || "no file, defaults and environment".to_owned();
@@ -235,16 +254,38 @@ fn log(log: &Log) -> Option<Finding> {
     Some(found.advise("set IBID_LOG to `stderr` or to a file that can be written"))
 }
 
-/// Variables that no part of ibid reads, by a name that is nearly one.
-fn misspelt_variables() -> Vec<Finding> {
+/// A root, or a settings file of a name that was set, that is not there.
+fn not_there(config: &Config) -> Vec<Finding> {
+    let root = config.root.iter().filter(|root| !root.is_dir()).map(|root| {
+        let found = format!("the root {} is no directory, and stands for nothing", root.display());
+        finding(Mark::Warn, "settings", found).advise("set IBID_ROOT to the project's directory")
+    });
+    let named = config.config_path.iter().filter(|_| env::get_nonempty(env::IBID_CONFIG).is_some());
+    let file = named.filter(|path| !path.exists()).map(|path| {
+        let found = format!("the settings file {} is not there", path.display());
+        finding(Mark::Warn, "settings", found).advise("make it, or unset IBID_CONFIG")
+    });
+    root.chain(file).collect()
+}
+
+/// Variables with our prefix that no part of ibid reads; those that begin as these are the tests'.
+fn unknown_variables() -> Vec<Finding> {
     const SLIPS_MAX: usize = 2;
+    const OF_TESTS: [&str; 2] = ["IBID_TEST_", "IBID_HUNT_"];
     let warn = |(name, _): (std::ffi::OsString, _)| {
         let name = name.to_str()?;
-        let slips = |known: &&&str| distance(name, known);
-        let known = env::VARIABLES.iter().min_by_key(slips)?;
-        let is_slip = (1..=SLIPS_MAX).contains(&distance(name, known));
-        let found = || finding(Mark::Warn, "settings", format!("{name} is no setting of ibid's"));
-        is_slip.then(|| found().advise(format!("is it {known}?")))
+        let known = env::VARIABLES.iter().min_by_key(|known| distance(name, known))?;
+        let slips = distance(name, known);
+        let is_ours =
+            name.starts_with("IBID_") && !OF_TESTS.iter().any(|its| name.starts_with(its));
+        let advice = match slips {
+            0 => return None,
+            1..=SLIPS_MAX => format!("is it {known}?"),
+            _ if is_ours => "unset it; `ibid config` lists all that there are".to_owned(),
+            _ => return None,
+        };
+        let found = format!("{name} is no setting of ibid's");
+        Some(finding(Mark::Warn, "settings", found).advise(advice))
     };
     env::all_with_prefix("IBID").into_iter().filter_map(warn).collect()
 }
@@ -301,13 +342,38 @@ fn file_times() -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, finding, summary, wrapped};
+    use super::{Mark, details, finding, summary, wrapped};
 
     #[test]
     fn lines_fit_a_terminal() {
         let long = "word ".repeat(60);
-        assert!(wrapped(&long).iter().all(|line| line.len() <= 74));
-        assert_eq!(wrapped(&"x".repeat(100)), ["x".repeat(100)]);
+        assert!(wrapped(&long, 6).iter().all(|line| line.len() <= 74));
+        assert_eq!(wrapped(&"x".repeat(100), 6), ["x".repeat(100)]);
+    }
+
+    #[test]
+    fn details_begin_with_the_worst() {
+        let findings = || {
+            let cargo = finding(Mark::Note, "cargo", "no wrapper is set, so rustc is not cached");
+            vec![
+                finding(Mark::Ok, "settings", "no file, defaults and environment"),
+                cargo.advise("export RUSTC_WRAPPER=ibid, or `ibid install --cargo`"),
+                finding(Mark::Warn, "compiler", "none is on PATH"),
+            ]
+        };
+        let printed = |is_terminal| {
+            let mut out = Vec::new();
+            details(findings(), is_terminal, &mut out).expect("a Vec");
+            String::from_utf8(out).expect("text")
+        };
+        let on_a_terminal = "\
+warn  compiler         none is on PATH
+note  cargo            no wrapper is set, so rustc is not cached; export
+                       RUSTC_WRAPPER=ibid, or `ibid install --cargo`
+ok    settings         no file, defaults and environment
+";
+        assert_eq!(printed(true), on_a_terminal);
+        assert_eq!(printed(false).lines().count(), 3);
     }
 
     #[test]

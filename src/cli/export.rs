@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use super::args::Export;
 use super::explain::past::build_of;
 use super::progress::Progress;
-use super::texts::{bytes, plural};
+use super::texts::{bytes, cannot_write, plural};
 use super::times::Since;
 use crate::config;
 use crate::store::Store;
@@ -38,25 +38,27 @@ pub fn run(asked: &Export, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     if to_stdout && io::stdout().is_terminal() {
         return super::refuse(&"standard output is a terminal: name a file", stderr);
     }
-    let mut bar = Progress::new("exporting", stderr);
+    let shown = if to_stdout { Path::new("standard output") } else { &asked.file };
     let target = if to_stdout { ExportTarget::stdout() } else { ExportTarget::new(&asked.file) };
-    let written = target.and_then(|target| {
+    let target = match target {
+        Ok(target) => target,
+        Err(error) => return super::refuse(&cannot_write(shown, &error), stderr),
+    };
+    let mut bar = Progress::new("exporting", stderr);
+    let write = || {
         let mut to = BufWriter::with_capacity(BUFFER_BYTES, &target.file);
         let exported = export(&store, &which, &mut to, &mut |done, total| bar.tell(done, total))?;
         // What fails while it is dropped is lost.
         to.flush()?;
         drop(to);
         target.finish()?;
-        Ok(exported)
-    });
+        io::Result::Ok(exported)
+    };
+    let written = write();
     drop(bar);
     let Exported { records, blobs, bytes: len_bytes, left_out } = match written {
         Ok(exported) => exported,
-        Err(error) => {
-            let shown = if to_stdout { Path::new("standard output") } else { &asked.file };
-            let why = format_args!("cannot write {}: {error}", shown.display());
-            return super::refuse(&why, stderr);
-        }
+        Err(error) => return super::fail(&cannot_write(shown, &error), stderr),
     };
     let to: &mut dyn Write = if to_stdout { stderr } else { stdout };
     let (records, blobs) = (plural(records, "record", "records"), plural(blobs, "blob", "blobs"));

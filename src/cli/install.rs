@@ -19,7 +19,7 @@ use crate::builder::search;
 use crate::compilers::{compiles_c, copies_objects, is_launched, is_launcher};
 use crate::env;
 
-/// The compilers that `doctor` looks for.
+/// The compilers that builds call by default.
 pub const COMPILERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++"];
 
 /// Makes the symlinks and prints the line for the shell's profile.
@@ -34,24 +34,28 @@ pub fn run(asked: &Install, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
         writeln!(stderr, "ibid: no place for the symlinks: HOME is not set, name a directory")?;
         return Ok(1);
     };
-    let dir = std::path::absolute(dir)?;
     let ibid = std::env::current_exe()?;
-    let names = compilers_on_path(&dir, &ibid);
+    fs::create_dir_all(&dir).map_err(|error| cannot_make(&dir, &error))?;
+    let dir = fs::canonicalize(&dir).map_err(|error| in_words(&dir, &error))?;
+    let names = programs_on_path(&dir, &ibid, is_compiler);
     if names.is_empty() {
-        writeln!(stderr, "ibid: no compiler was found on PATH")?;
+        let _ = fs::remove_dir(&dir);
+        writeln!(stderr, "ibid: no compiler was found on PATH: install one, such as gcc")?;
         return Ok(1);
     }
-    fs::create_dir_all(&dir).map_err(|error| in_words(&dir, &error))?;
     let mut left_alone = 0_u8;
+    let mut made = Vec::new();
     for name in names {
         let link = dir.join(&name);
         if place(&link, &ibid).map_err(|error| in_words(&link, &error))? {
-            writeln!(stdout, "{}", link.display())?;
+            made.push(name);
         } else {
             left_alone = 1;
             writeln!(stderr, "ibid: {}: is there already, left alone", link.display())?;
         }
     }
+    writeln!(stdout, "links to ibid in {}:", dir.display())?;
+    show_names(&made, stdout)?;
     show_lines(&dir, &ibid, stdout)?;
     if let Some((cache, place)) = other_cache(&dir) {
         writeln!(
@@ -62,6 +66,22 @@ pub fn run(asked: &Install, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
         )?;
     }
     Ok(left_alone)
+}
+
+/// The names of the links, as many to a line as fit.
+fn show_names(names: &[OsString], stdout: &mut dyn Write) -> io::Result<()> {
+    const COLUMNS: usize = 80;
+    let mut line = String::new();
+    for name in names {
+        let name = name.to_string_lossy();
+        if !line.is_empty() && 4 + line.len() + 1 + name.len() > COLUMNS {
+            writeln!(stdout, "    {line}")?;
+            line.clear();
+        }
+        line += if line.is_empty() { "" } else { " " };
+        line += &name;
+    }
+    writeln!(stdout, "    {line}")
 }
 
 /// The lines for the profiles of the shells, and for cargo.
@@ -125,16 +145,19 @@ pub fn uninstall(
     };
     let mut links: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     links.retain(|link| fs::read_link(link).is_ok_and(|target| is_ours(&target, &ibid)));
-    links.sort();
-    for link in &links {
-        fs::remove_file(link).map_err(|error| in_words(link, &error))?;
-        writeln!(stdout, "removed {}", link.display())?;
-    }
     if links.is_empty() {
         writeln!(stdout, "nothing to remove: no links to ibid in {}", dir.display())?;
         return Ok(0);
     }
+    links.sort();
+    for link in &links {
+        fs::remove_file(link).map_err(|error| in_words(link, &error))?;
+    }
     let _ = fs::remove_dir(&dir);
+    let names: Vec<_> =
+        links.iter().filter_map(|link| Some(link.file_name()?.to_owned())).collect();
+    writeln!(stdout, "links removed from {}:", dir.display())?;
+    show_names(&names, stdout)?;
     writeln!(stdout, "\nTake {} out of your shell's profile as well.", dir.display())?;
     if env::get_nonempty("RUSTC_WRAPPER").is_some() {
         writeln!(stdout, "RUSTC_WRAPPER is set: unset it where that is done.")?;
@@ -153,6 +176,11 @@ fn default_dir() -> Option<PathBuf> {
 
 fn in_words(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn cannot_make(dir: &Path, error: &io::Error) -> io::Error {
+    let advice = "name another directory";
+    io::Error::new(error.kind(), format!("cannot make {}: {error}; {advice}", dir.display()))
 }
 
 /// Whether `link` now leads to `ibid`; `false` if something else is there.
@@ -176,18 +204,31 @@ fn place(link: &Path, ibid: &Path) -> io::Result<bool> {
     }
 }
 
-fn compilers_on_path(dir: &Path, ibid: &Path) -> BTreeSet<OsString> {
+/// The names of programs on `PATH`, outside of `dir`, that `is_wanted`.
+fn programs_on_path(dir: &Path, ibid: &Path, is_wanted: fn(&str) -> bool) -> BTreeSet<OsString> {
     let path = env::get(env::PATH).unwrap_or_default();
     let mut names = BTreeSet::new();
     for place in std::env::split_paths(&path).filter(|place| place.is_absolute() && place != dir) {
         let Ok(entries) = fs::read_dir(place) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            if name.to_str().is_some_and(is_compiler) && is_program(&entry.path(), ibid) {
+            if name.to_str().is_some_and(is_wanted) && is_program(&entry.path(), ibid) {
                 names.insert(name);
             }
         }
     }
+    names
+}
+
+/// The compilers of C and C++ on `PATH`, first those that builds call by default.
+pub fn compilers() -> Vec<String> {
+    let is_one = |name: &str| is_compiler(name) && compiles_c(OsStr::new(name));
+    let ibid = std::env::current_exe().unwrap_or_default();
+    let names = programs_on_path(Path::new(""), &ibid, is_one);
+    let mut names: Vec<String> =
+        names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+    names
+        .sort_by_key(|name| COMPILERS.iter().position(|known| known == name).unwrap_or(usize::MAX));
     names
 }
 

@@ -61,9 +61,6 @@ pub const SUBCOMMANDS: [&str; 17] = [
     "completions",
 ];
 
-/// The most lines that a refused command line puts on stderr.
-const REFUSAL_LINES_MAX: usize = 8;
-
 /// Understands the arguments, our own name first; `Err` is the exit status, and what is to be said has been said.
 pub fn parse(
     words: &[OsString],
@@ -71,7 +68,7 @@ pub fn parse(
     stderr: &mut dyn Write,
 ) -> Result<SubcommandArgs, u8> {
     if words.len() < 2 {
-        let _ = writeln!(stderr, "usage: ibid COMPILER [ARGUMENT]…\n       ibid --help");
+        let _ = writeln!(stderr, "ibid: no compiler and no subcommand is named; try `ibid --help`");
         return Err(BAD_USAGE);
     }
     if let Some(meant) = words::slip(words) {
@@ -95,10 +92,7 @@ pub fn parse(
     }
     let text = error.render().to_string();
     if error.use_stderr() {
-        let lines = text.lines().filter(|line| !line.trim().is_empty()).take(REFUSAL_LINES_MAX);
-        for line in lines {
-            let _ = writeln!(stderr, "{line}");
-        }
+        let _ = writeln!(stderr, "ibid: {}", words::in_one_line(&text, &words[1..]));
         return Err(BAD_USAGE);
     }
     Err(status(stdout.write_all(text.as_bytes()).map(|()| 0), stderr))
@@ -110,20 +104,28 @@ fn on_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
-/// Says in one line what keeps a subcommand from its work, and gives its status.
+/// Says in one line why a subcommand cannot do its work with what it was given (a directory, a file, a setting), and gives
+/// its status.
 fn refuse(why: &dyn std::fmt::Display, stderr: &mut dyn Write) -> io::Result<u8> {
+    writeln!(stderr, "ibid: {why}")?;
+    Ok(BAD_USAGE)
+}
+
+/// Says in one line what went wrong in the work itself, and gives its status.
+fn fail(why: &dyn std::fmt::Display, stderr: &mut dyn Write) -> io::Result<u8> {
     writeln!(stderr, "ibid: {why}")?;
     Ok(1)
 }
 
-/// The exit status of a subcommand; a reader that has gone away (`ibid stats | head`) is no failure.
+/// The exit status of a subcommand; a reader that has gone away (`ibid stats | head`) is no failure. Errors with words of
+/// ours are about a file that was named, those of the system alone about our own output.
 pub fn status(result: io::Result<u8>, stderr: &mut dyn Write) -> u8 {
     match result {
         Ok(status) => status,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
             let _ = writeln!(stderr, "ibid: {error}");
-            1
+            if error.get_ref().is_some() { BAD_USAGE } else { 1 }
         }
     }
 }
@@ -154,15 +156,36 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_short() {
-        for line in
-            ["ibid", "ibid --wrong", "ibid stats --jsno", "ibid config set max_size", "ibid exec"]
-        {
+    fn a_refusal_is_one_line() {
+        for (line, expected) in [
+            ("ibid", "no compiler and no subcommand is named; try `ibid --help`"),
+            ("ibid --wrong", "unexpected argument '--wrong' found; try `ibid --help`"),
+            (
+                "ibid stats --jsno",
+                "unexpected argument '--jsno' found; tip: a similar argument exists: '--json'; try `ibid stats --help`",
+            ),
+            (
+                "ibid config set max_size",
+                "the following required arguments were not provided: <VALUE>; try `ibid config --help`",
+            ),
+            (
+                "ibid stats --format xml",
+                "invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, prometheus, sccache]; \
+                 try `ibid stats --help`",
+            ),
+            (
+                "ibid gc --max-size 10",
+                "invalid value '10' for '--max-size <SIZE>': `10` has no unit: write `10G`; try `ibid gc --help`",
+            ),
+            (
+                "ibid stats \u{1b}[31m\nmore",
+                "unexpected argument ' more' found; try `ibid stats --help`",
+            ),
+        ] {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             assert_eq!(parse(&words(line), &mut out, &mut err).err(), Some(BAD_USAGE), "{line}");
             assert!(out.is_empty());
-            let lines = String::from_utf8(err).expect("text").lines().count();
-            assert!((1..=8).contains(&lines), "{line}: {lines} lines");
+            assert_eq!(String::from_utf8(err).expect("text"), format!("ibid: {expected}\n"));
         }
     }
 

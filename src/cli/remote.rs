@@ -128,7 +128,7 @@ fn flush(
             writeln!(stdout, "nothing waits to be sent")?;
             Ok(0)
         }
-        Ok(left) => super::refuse(&format_args!("{left} results still wait to be sent"), stderr),
-        Err(why) => super::refuse(&format_args!("not all could be sent: {why}"), stderr),
+        Ok(left) => super::fail(&format_args!("{left} results still wait to be sent"), stderr),
+        Err(why) => super::fail(&format_args!("not all could be sent: {why}"), stderr),
     }
 }

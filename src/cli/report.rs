@@ -14,8 +14,8 @@ use std::io::{self, BufWriter, Write};
 use super::args::Report;
 use super::explain::past::build_of;
 use super::export::ExportTarget;
-use super::texts::plural;
-use super::{BAD_USAGE, refuse};
+use super::refuse;
+use super::texts::{cannot_write, plural};
 use crate::config;
 use crate::store::Store;
 use crate::wrapper::history::History;
@@ -30,10 +30,7 @@ pub fn run(asked: &Report, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     let history = History::read(&store);
     let build = match build_of(&history, &asked.build) {
         Ok(build) => Some(build),
-        Err(why) if !asked.build.is_empty() => {
-            writeln!(stderr, "ibid: {why}")?;
-            return Ok(BAD_USAGE);
-        }
+        Err(why) if !asked.build.is_empty() => return refuse(&why, stderr),
         // A page about the cache alone.
         Err(_) => None,
     };
@@ -47,8 +44,7 @@ pub fn run(asked: &Report, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
         target.finish()
     });
     if let Err(error) = written {
-        writeln!(stderr, "ibid: cannot write {}: {error}", asked.file.display())?;
-        return Ok(BAD_USAGE);
+        return refuse(&cannot_write(&asked.file, &error), stderr);
     }
     match build.map(|build| &history.builds[build]) {
         Some(build) => {

@@ -1,4 +1,7 @@
-//! Figures and names as a person reads them, in a line of a terminal or on a page.
+//! Figures, names and refusals as a person reads them, in a line of a terminal or on a page.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 /// A count with the word for one or for more.
 pub fn plural(count: impl TryInto<u64>, one: &str, more: &str) -> String {
@@ -47,6 +50,40 @@ pub fn printable(text: &str) -> String {
         if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
+}
+
+/// Why a file cannot be written, and what to do, in a line.
+pub fn cannot_write(path: &Path, error: &io::Error) -> String {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            format!("cannot write {path}: {} is no directory; make it first", parent.display())
+        }
+        ErrorKind::IsADirectory => format!("cannot write {path}: it is a directory; name a file"),
+        ErrorKind::PermissionDenied => {
+            format!("cannot write {path}: you may not; name a file in a directory of yours")
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            format!("cannot write {path}: its file system is read-only; name another file")
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!("cannot write {path}: its disk is full; make room, or name another file")
+        }
+        _ => format!("cannot write {path}: {error}"),
+    }
+}
+
+/// Why a file cannot be read, in a line.
+pub fn cannot_read(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => format!("cannot read {path}: it is not there; name another file"),
+        ErrorKind::IsADirectory => format!("cannot read {path}: it is a directory; name a file"),
+        ErrorKind::PermissionDenied => format!("cannot read {path}: you may not; ask its owner"),
+        _ => format!("cannot read {path}: {error}"),
+    }
 }
 
 /// A name with control characters, quotes and backslashes escaped.

@@ -7,11 +7,17 @@ use super::progress::Progress;
 use super::texts::plural;
 use crate::config;
 use crate::error::StoreError;
-use crate::store::verify;
+use crate::shm::layout::DIRECTORY;
+use crate::store::{Store, verify};
 
 /// Checks the cache; 1 if something is damaged and was not dropped.
 pub fn run(asked: &Verify, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
+    // Where nothing is yet, a directory in which nothing can be is refused. What is there is looked at as it is.
+    let is_made = config.cache_dir.as_ref().is_some_and(|dir| dir.join(DIRECTORY).is_dir());
+    if !is_made && let Err(error) = Store::open_configured(&config) {
+        return super::refuse(&error, stderr);
+    }
     let mut bar = Progress::new("checking", stderr);
     let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory);
     let checked = directory.and_then(|directory| {
@@ -21,10 +27,7 @@ pub fn run(asked: &Verify, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     drop(bar);
     let report = match checked {
         Ok(report) => report,
-        Err(error) => {
-            writeln!(stderr, "ibid: {error}")?;
-            return Ok(1);
-        }
+        Err(error) => return super::fail(&error, stderr),
     };
     for damage in &report.damage {
         writeln!(stdout, "{damage}")?;

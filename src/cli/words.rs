@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::SUBCOMMANDS;
 use super::args::{ConfigAction, ConfigArgs, Stats, SubcommandArgs};
+use super::texts::printable;
 use crate::compilers::{is_launcher, is_tool_name};
 use crate::config::{distance, nearest};
 
@@ -117,6 +118,25 @@ pub fn old_habit(words: &[OsString]) -> Option<SubcommandArgs> {
         [word] => max_size(word.strip_prefix("--max-size=")?),
         _ => return None,
     })
+}
+
+/// clap's refusal of `words` as one line, with the help that would say more. Its usage is left out.
+pub fn in_one_line(refusal: &str, words: &[OsString]) -> String {
+    let parts = refusal.lines().map(str::trim).filter(|line| !line.is_empty());
+    let parts =
+        parts.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut shown = String::new();
+    for part in parts {
+        if !shown.is_empty() {
+            shown += if part.starts_with("tip:") { "; " } else { " " };
+        }
+        shown += part;
+    }
+    let shown = printable(shown.strip_prefix("error: ").unwrap_or(&shown));
+    let subcommand =
+        words.first().and_then(|word| word.to_str()).filter(|word| SUBCOMMANDS.contains(word));
+    let subcommand = subcommand.map_or_else(String::new, |word| format!(" {word}"));
+    format!("{shown}; try `ibid{subcommand} --help`")
 }
 
 /// Whether words that begin with an option look like a compiler's arguments.

@@ -133,6 +133,18 @@ pub fn absolute(value: &OsStr) -> Result<PathBuf, String> {
     std::path::absolute(value).map_err(|error| format!("{}: {error}", value.display()))
 }
 
+/// The path, from the root on, of a file that can be there.
+pub fn writable_file(text: &str) -> Result<PathBuf, String> {
+    let path = absolute(OsStr::new(text))?;
+    match path.parent() {
+        _ if path.is_dir() => Err(format!("{text} is a directory; name a file")),
+        Some(parent) if !parent.is_dir() => {
+            Err(format!("{} is no directory; make it first", parent.display()))
+        }
+        _ => Ok(path),
+    }
+}
+
 /// What is wrong with a file's TOML, in one line.
 pub fn toml_problem(path: &Path, text: &str, error: &toml_edit::TomlError) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

@@ -66,6 +66,11 @@ fn nothing_is_wrong_here() {
     }
     assert!(all.contains("was seen to read"), "{all}");
     assert!(all.contains("self-test        gcc: compiled, stored, and served"), "{all}");
+    // The worst first.
+    let marks: Vec<_> = all.lines().skip(1).map(|line| &line[..4]).collect();
+    let ranks = ["fail", "warn", "note", "ok  "];
+    let rank = |mark: &&str| ranks.iter().position(|known| known == mark).unwrap();
+    assert!(marks.iter().is_sorted_by_key(rank), "{all}");
     let json: Value = serde_json::from_str(&cache.say(&["doctor", "--json"])).unwrap();
     assert_eq!(json["can_cache"], true);
     assert_eq!(json["verdict"].as_str(), said.lines().next());
@@ -83,7 +88,9 @@ fn nothing_is_wrong_here() {
     assert!(all.contains(&format!("through {}/gcc", bin.display())), "{all}");
     cache.set("PATH", format!("{path}:{}", bin.display()));
     let late = cache.say(&["doctor", "-v", "--quick"]);
-    assert!(late.contains("warn") && late.contains("comes after it on PATH"), "{late}");
+    let warning = format!("warn  PATH             ibid's links in {} come after", bin.display());
+    assert_eq!(late.matches("come after the compilers").count(), 1, "{late}");
+    assert!(late.contains(&warning), "{late}");
 }
 
 #[test]
@@ -98,6 +105,11 @@ fn settings_and_places() {
         ("IBID_MAX_SIZE", "10k", 1, &["Nothing is cached", "no result fits", "IBID_MAX_SIZE=10G"]),
         ("IBID_MAX_SIZE", "50M", 0, &["warn", "larger ones are not stored"]),
         ("IBID_MAXSIZE", "5G", 0, &["IBID_MAXSIZE is no setting", "is it IBID_MAX_SIZE?"]),
+        ("IBID_DEBUG", "1", 0, &["IBID_DEBUG is no setting", "`ibid config` lists all"]),
+        ("IBID_TEST_LONG", "1", 0, &[]),
+        ("IBID_ROOT", "/nowhere", 0, &["warn", "the root /nowhere is no directory"]),
+        ("IBID_CONFIG", "/nowhere", 0, &["warn", "settings file /nowhere is not there"]),
+        ("IBID_READONLY_DIR", "/nowhere", 0, &["warn", "/nowhere is not looked in", "make it, or"]),
         ("IBID_LOG", "1", 1, &["a setting is refused", "`1` is no file"]),
         ("IBID_LOG", "debug", 1, &["a setting is refused", "`debug` is no file", "stderr"]),
         ("IBID_LOG", "/nowhere/log", 0, &["warn", "is in a directory that is not there"]),
@@ -131,6 +143,38 @@ fn settings_and_places() {
     fs::set_permissions(cache.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     let done = doctor(&cache, &["-v"]);
     assert!(text(&done.stdout).contains("only you may write") && done.status.code() == Some(1));
+}
+
+/// Where there is no compiler by a usual name; an image is tried once.
+#[test]
+fn compilers_by_other_names() {
+    let mut cache = Cache::new();
+    let bin = cache.root().join("only");
+    fs::create_dir(&bin).unwrap();
+    let link = |name: &str, tool: &str| {
+        symlink(tools::path_of(tool).canonicalize().unwrap(), bin.join(name)).unwrap();
+    };
+    for (name, tool) in [
+        ("gcc-12", "gcc"),
+        ("aarch64-linux-gnu-gcc", "gcc"),
+        ("x86_64-linux-gnu-g++-12", "g++"),
+        ("as", "as"),
+        ("true", "true"),
+    ] {
+        link(name, tool);
+    }
+    write_program(&bin.join("arm-none-eabi-gcc"), "#!/bin/sh\necho no headers >&2; exit 1\n");
+    cache.set("PATH", &bin);
+    let said = cache.say(&["doctor", "-v"]);
+    for part in [
+        format!("ok    compiler         {}/gcc-12, by `ibid gcc-12`", bin.display()),
+        "self-test        aarch64-linux-gnu-gcc: compiled, stored, and served".into(),
+        "self-test        x86_64-linux-gnu-g++-12: compiled, stored, and served".into(),
+        "self-test        arm-none-eabi-gcc does not work by itself: no headers".into(),
+    ] {
+        assert!(said.contains(&part), "{part}: {said}");
+    }
+    assert_eq!(said.matches("  self-test  ").count(), 3, "{said}");
 }
 
 /// A page of a terminal, as it is.

@@ -99,7 +99,7 @@ fn what_cannot_be_written() {
         let said = text(&done.stderr);
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(file.to_str().unwrap()) && said.contains(why), "{said}");
-        assert_eq!(done.status.code(), Some(1));
+        assert_eq!(done.status.code(), Some(2));
         assert_eq!(fs::read_to_string(&file).unwrap(), content);
     }
     for args in [
@@ -115,7 +115,7 @@ fn what_cannot_be_written() {
     cache.unset("HOME");
     let done = cache.ibid(["install", "--cargo", "--yes"]).output().unwrap();
     assert_eq!(text(&done.stderr).lines().count(), 1, "{done:?}");
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(2));
 }
 
 /// cargo takes what was written.

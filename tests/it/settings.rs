@@ -109,7 +109,7 @@ fn broken_files_are_one_line() {
         }
         if part.starts_with("line") {
             let done = run(&cache, &["config", "set", "max_size", "3G"]);
-            assert!(done.status.code() == Some(1) && text(&done.stderr).lines().count() == 1);
+            assert!(done.status.code() == Some(2) && text(&done.stderr).lines().count() == 1);
             assert_eq!(fs::read_to_string(&file).unwrap(), content);
         }
     }

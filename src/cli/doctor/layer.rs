@@ -18,6 +18,7 @@ pub fn layer(config: &Config, own: &Store) -> Option<Finding> {
             LayerError::Unsafe(..) => {
                 found.advise("see docs/security.md; all of it must be one user's: chmod -R go-w")
             }
+            _ if !directory.exists() => found.advise("make it, or unset IBID_READONLY_DIR"),
             LayerError::Io(..) => found.advise(format!("let its owner run chmod -R a+rX {shown}")),
             LayerError::OtherLayout(_) | LayerError::Damaged(_) => {
                 found.advise("fill it again with this ibid")

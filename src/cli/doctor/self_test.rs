@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -17,19 +17,12 @@ use super::super::reasons::in_short;
 use super::place::roomy;
 use super::tools::{Compiler, found};
 use super::{Finding, Mark, finding};
+use crate::compilers::language;
 use crate::config::{Config, Setting};
 use crate::env;
 
-/// The compilers that are tried, with the source and the options.
-const TESTS: &[(&str, &str, &[&str])] = &[
-    ("gcc", "t.c", &["-c"]),
-    ("cc", "t.c", &["-c"]),
-    ("clang", "t.c", &["-c"]),
-    ("g++", "t.cpp", &["-c"]),
-    ("c++", "t.cpp", &["-c"]),
-    ("clang++", "t.cpp", &["-c"]),
-    ("rustc", "t.rs", &["--crate-type=lib"]),
-];
+/// What is tried beside the compilers of C and C++.
+const RUSTC: &str = "rustc";
 
 /// What is compiled: it is C, and C++ as well; and Rust.
 const SOURCES: &[(&str, &str)] = &[
@@ -38,10 +31,20 @@ const SOURCES: &[(&str, &str)] = &[
     ("t.rs", "pub fn answer() -> i32 { 42 }\n"),
 ];
 
+/// The source and the options for a compiler.
+fn test_of(name: &str) -> (&'static str, &'static [&'static str]) {
+    match language(OsStr::new(name), Path::new("t.c")) {
+        Some("Rust") => ("t.rs", &["--crate-type=lib"]),
+        Some("C++") => ("t.cpp", &["-c"]),
+        _ => ("t.c", &["-c"]),
+    }
+}
+
 /// One finding for each compiler; a failure if none is cached.
 pub fn compilers(config: &Config) -> Vec<Finding> {
-    let names: Vec<&'static str> = TESTS.iter().map(|(name, ..)| *name).collect();
-    let compilers = found(&names);
+    let mut compilers = found(&[RUSTC]);
+    // One program by several names is tried by the usual one: `gcc`, not `cc`.
+    compilers.sort_by_key(|compiler| matches!(&*compiler.name, "cc" | "c++"));
     if compilers.is_empty() {
         return Vec::new();
     }
@@ -57,7 +60,8 @@ pub fn compilers(config: &Config) -> Vec<Finding> {
     for compiler in compilers {
         // `cc` is mostly `gcc` by another name.
         if images.insert(compiler.path.canonicalize().ok()) {
-            results.push((compiler.name, stage.test(&compiler)));
+            let result = stage.test(&compiler);
+            results.push((compiler.name, result));
         }
     }
     let works = |(_, result): &(_, Tested)| matches!(result, Tested::Cached | Tested::Broken(_));
@@ -122,10 +126,10 @@ impl Stage {
     }
 
     fn test(&self, compiler: &Compiler) -> Tested {
-        let test = TESTS.iter().find(|(name, ..)| *name == compiler.name);
-        let Some((name, source, options)) = test else { return Tested::Not("unknown".into()) };
-        let args: Vec<&str> = options.iter().copied().chain([*source, "-o", "t.o"]).collect();
-        let ibid = |args: &[&str]| self.run(self.ibid.as_os_str(), [&[*name], args].concat());
+        let (source, options) = test_of(&compiler.name);
+        let args: Vec<&str> = options.iter().copied().chain([source, "-o", "t.o"]).collect();
+        let name = compiler.name.as_str();
+        let ibid = |args: &[&str]| self.run(self.ibid.as_os_str(), [&[name], args].concat());
         let counters = |args: &[&str]| {
             let before = self.counters()?;
             let done = ibid(args)?;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::super::args::Explain;
 use super::super::causes::{Group, groups, source_of};
 use super::super::reasons::what_to_do;
+use super::super::refuse;
 use super::super::texts::{plural, seconds, shortened};
-use super::super::{BAD_USAGE, refuse};
 use crate::config;
 use crate::env;
 use crate::outcome::Cause;
@@ -38,10 +38,7 @@ pub fn run(asked: &Explain, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
     let build = match asked.build.as_deref().map(|name| build_of(&history, name)) {
         None => None,
         Some(Ok(build)) => Some(build),
-        Some(Err(why)) => {
-            writeln!(stderr, "ibid: {why}")?;
-            return Ok(BAD_USAGE);
-        }
+        Some(Err(why)) => return refuse(&why, stderr),
     };
     let calls: Vec<&Entry> = history.entries.iter().collect();
     let calls: Vec<&Entry> =
