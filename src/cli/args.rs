@@ -15,9 +15,10 @@ To use the cache, put `ibid` before the compiler, or let the build do it:
   ibid gcc -c hello.c -o hello.o
   make CC=\"ibid gcc\" CXX=\"ibid g++\"
   cmake -DCMAKE_C_COMPILER_LAUNCHER=ibid -DCMAKE_CXX_COMPILER_LAUNCHER=ibid …
-  ibid install              (symlinks named like the compilers, to put first on PATH)
+  ibid install         (links named like the compilers, to put first on PATH)
 
-The cache is $IBID_DIR, else $XDG_CACHE_HOME/ibid, else ~/.cache/ibid. `ibid config` lists the settings.";
+The cache is $IBID_DIR, else $XDG_CACHE_HOME/ibid, else ~/.cache/ibid.
+`ibid config` lists the settings.";
 
 /// A compiler cache: the second time, the result comes from shared memory.
 #[derive(Debug, Parser)]
@@ -28,7 +29,7 @@ The cache is $IBID_DIR, else $XDG_CACHE_HOME/ibid, else ~/.cache/ibid. `ibid con
     override_usage = "ibid COMPILER [ARGUMENT]…\n       ibid <COMMAND> [OPTION]…",
     after_help = AFTER_HELP,
     disable_help_subcommand = true,
-    max_term_width = 100
+    term_width = 80
 )]
 pub struct Line {
     /// What is asked for.
@@ -39,15 +40,15 @@ pub struct Line {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum SubcommandArgs {
-    /// Run a compiler through the cache, also one that ibid does not know
+    /// Run a compiler, or any other tool, through the cache
     Exec(ToolLine),
-    /// Show how many hits and misses there were, and what the cache holds
+    /// Show hits, misses, the time saved, and what the cache holds
     Stats(Stats),
-    /// Say whether a command would be a hit, and if not, the first thing that differs
+    /// Say whether a command would be a hit, or why compiles missed
     Explain(Explain),
     /// Remove everything that is stored (the counters stay)
     Clear,
-    /// Say what is wrong with this machine's set-up, and what to do about it
+    /// Say whether compiles are cached here, what is wrong, what to do
     Doctor(Doctor),
     /// Evict to a size and an age, and remove what nobody will use again
     Gc(Gc),
@@ -57,7 +58,7 @@ pub enum SubcommandArgs {
     Export(Export),
     /// Verify a file that `ibid export` wrote, and add what is new in it
     Import(Import),
-    /// Show the storages beyond this machine, or send what waits for them
+    /// Show the storages beyond this machine; send what waits for them
     Remote(RemoteArgs),
     /// Write a page about the last build and the cache, for a browser
     Report(Report),
@@ -65,11 +66,11 @@ pub enum SubcommandArgs {
     Monitor,
     /// Show or change the settings
     Config(ConfigArgs),
-    /// Make symlinks to ibid, named like the compilers on PATH; or set up cargo or cmake
+    /// Make links named like the compilers; or set up cargo or cmake
     Install(Install),
     /// Remove what `install` made
     Uninstall(Uninstall),
-    /// Show cold and warm compiles with the compilers of this machine, in a temporary cache
+    /// Show cold and warm compiles, in a temporary cache
     Demo,
     /// Print the completion script for a shell
     Completions(Completions),

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::reasons::in_short;
+use super::reasons::{in_short, what_to_do};
 use super::texts::{escaped, printable};
 use crate::outcome::Cause;
 use crate::wrapper::history::Explained;
@@ -65,6 +65,17 @@ impl Group<'_> {
         heading(self.name, &self.what)
     }
 
+    /// What to do about it; for another directory with how many may be helped by maps.
+    pub fn what_to_do(&self) -> Option<String> {
+        const MAPS: &str = "set `IBID_REMAP=auto`";
+        let advice = what_to_do(self.name)?;
+        let count = self.misses.iter().filter(|miss| miss.maps_may_serve).count();
+        let (true, Some(rest)) = (count > 0, advice.strip_prefix(MAPS)) else {
+            return Some(advice);
+        };
+        Some(format!("{MAPS}, which would serve up to {count} of them{rest}"))
+    }
+
     /// How long the tools ran.
     pub fn tool_ms(&self) -> u64 {
         let us = self.misses.iter().map(|miss| u64::from(miss.entry.event.took_us));
@@ -91,12 +102,17 @@ fn heading(name: &str, what: &str) -> String {
     }
 }
 
-/// The source of a miss, and the directory if that is what differs.
-pub fn source_of(miss: &Explained) -> String {
+/// The source of a miss, or the tool if there is none.
+pub fn name_of(miss: &Explained) -> String {
     let names = &miss.names;
-    let source = escaped(if names.source.is_empty() { &names.tool } else { &names.source });
+    escaped(if names.source.is_empty() { &names.tool } else { &names.source })
+}
+
+/// The same, and the directory if that is what differs.
+pub fn source_of(miss: &Explained) -> String {
+    let source = name_of(miss);
     match miss.cause {
-        Some(Cause::OtherDirectory) => format!("{source} in {}", escaped(&names.directory)),
+        Some(Cause::OtherDirectory) => format!("{source} in {}", escaped(&miss.names.directory)),
         _ => source,
     }
 }

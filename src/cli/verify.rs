@@ -36,7 +36,7 @@ pub fn run(asked: &Verify, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io
     let found = match (report.damage.len(), asked.repair) {
         (0, _) => "nothing is damaged".to_owned(),
         (count, true) => format!("{count} damaged, dropped"),
-        (count, false) => format!("{count} damaged; `ibid verify --repair` drops what is"),
+        (count, false) => format!("{count} damaged\n`ibid verify --repair` drops what is damaged"),
     };
     let (records, blobs) = (plural(records, "record", "records"), plural(blobs, "blob", "blobs"));
     writeln!(stdout, "{records} and {blobs} are whole, {mb} MB read: {found}")?;

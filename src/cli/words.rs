@@ -77,8 +77,10 @@ pub fn slip(words: &[OsString]) -> Option<&'static str> {
         return Some(meant(&text));
     }
     let near = SUBCOMMANDS.into_iter().filter(|name| is_near(&text, name));
-    let near = near.min_by_key(|name| distance(&text, name))?;
-    (!follows_a_tool(rest)).then_some(near)
+    let near = near.min_by_key(|name| distance(&text, name));
+    let is_alias = ALIASES.iter().any(|(alias, _)| *alias == text);
+    let meant = near.or_else(|| is_alias.then(|| meant(&text)))?;
+    (!follows_a_tool(rest)).then_some(meant)
 }
 
 fn is_subcommand(word: &OsStr) -> bool {
@@ -192,6 +194,9 @@ mod tests {
     fn slips() {
         for (line, meant) in [
             ("ibid init", "install"),
+            ("ibid init 3", "install"),
+            ("ibid setup --cargo", "install"),
+            ("ibid set max_size 5G", "config"),
             ("ibid help", "--help"),
             ("ibid stat", "stats"),
             ("ibid stast --json", "stats"),
@@ -221,8 +226,9 @@ mod tests {
             "ibid go build",
             "ibid make -j4",
             "ibid sh -c true",
+            "ibid wrap -c a.c",
+            "ibid run gcc -c a.c",
             "ibid true x",
-            "ibid init 3",
             "ibid cc",
             "ibid gcc-12",
             "ibid x86_64-linux-gnu-g++",

@@ -167,8 +167,8 @@ fn place_of(first: &[u8], second: &[u8]) -> Option<String> {
     })
 }
 
-/// What the tool asked for that is another at each run, in a line.
-fn asked(seen: &Observation) -> Option<String> {
+/// What the tool asked for that is another at each run, and what to do about it, a line each.
+fn asked(seen: &Observation) -> Vec<String> {
     let has = |wanted: Unsteady| seen.unsteady.iter().any(|(unsteady, _)| *unsteady == wanted);
     let has_time = [Fact::Time, Fact::LocalTime].iter().any(|fact| seen.facts.contains(fact));
     let asked = [
@@ -180,10 +180,9 @@ fn asked(seen: &Observation) -> Option<String> {
     ];
     let asked: Vec<&str> =
         asked.iter().filter(|(holds, _)| *holds).map(|(_, what)| *what).collect();
-    (!asked.is_empty()).then(|| {
-        format!(
-            "it asked for {}; if that never enters its result, `[tools.\"NAME\"]` in config.toml says so",
-            asked.join(", ")
-        )
-    })
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    let advice = "if that never enters its result, `[tools.\"NAME\"]` in config.toml says so";
+    vec![format!("it asked for {}", asked.join(", ")), advice.to_owned()]
 }

@@ -120,6 +120,17 @@ fn causes() {
     thread::sleep(std::time::Duration::from_millis(100));
     place.run("directory", "below", "gcc -c a.c -o a.o");
     assert_eq!(what("directory")[0], "other_directory");
+    let to_do =
+        |build: &str| place.explain(build)["groups"][0]["what_to_do"].as_str().unwrap().to_owned();
+    // Nothing names the directory but the options: maps would hide it, and may not hide what records the options.
+    place.compile("debug", "gcc -g -c a.c -o a.o", &Outcome::Miss);
+    place.run("debug elsewhere", "below", "gcc -g -c a.c -o a.o");
+    let said = to_do("debug elsewhere");
+    assert!(said.starts_with("set `IBID_REMAP=auto`, which would serve up to 1 of them"), "{said}");
+    place.compile("switches", "gcc -frecord-gcc-switches -c a.c -o a.o", &Outcome::Miss);
+    place.run("switches elsewhere", "below", "gcc -frecord-gcc-switches -c a.c -o a.o");
+    let said = to_do("switches elsewhere");
+    assert!(said.starts_with("set `IBID_REMAP=auto`; or name"), "{said}");
     let call = place.project.call(&place.cache, line).env("CPATH", "/tmp");
     call.env("IBID_BUILD", "variable").check().expect(&Outcome::Miss);
     assert_eq!(what("variable"), ["variable", "CPATH"]);

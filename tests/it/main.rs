@@ -83,6 +83,7 @@ mod rust_hunt;
 mod rustc;
 mod rustup;
 mod scale;
+mod screens;
 mod scripts;
 mod search_paths;
 mod seed;

@@ -7,10 +7,9 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::super::args::Explain;
-use super::super::causes::{Group, groups, source_of};
-use super::super::reasons::what_to_do;
+use super::super::causes::{Group, groups, name_of, source_of};
 use super::super::refuse;
-use super::super::texts::{plural, seconds, shortened};
+use super::super::texts::{escaped, plural, seconds, shortened};
 use crate::config;
 use crate::env;
 use crate::outcome::Cause;
@@ -95,9 +94,19 @@ fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
             _ => writeln!(out, "{:INDENT$}{line}", "")?,
         }
     }
+    // A directory that all have in common is named once.
+    let directory = |miss: &&Explained| {
+        (miss.cause == Some(Cause::OtherDirectory)).then(|| miss.names.directory.clone())
+    };
+    let mut directories: Vec<_> = group.misses.iter().map(|miss| directory(miss)).collect();
+    directories.dedup();
+    let common = match &directories[..] {
+        [Some(one)] if group.misses.len() > 1 => Some(escaped(one)),
+        _ => None,
+    };
     let mut sources: Vec<String> = Vec::new();
     for miss in &group.misses {
-        let name = source_of(miss);
+        let name = if common.is_some() { name_of(miss) } else { source_of(miss) };
         if !sources.contains(&name) && sources.len() < NAMED_MAX && !name.is_empty() {
             sources.push(name);
         }
@@ -105,8 +114,9 @@ fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
     let more = group.misses.len() - sources.len();
     let time = seconds(group.tool_ms());
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let texts = [format!("{}{more}: {time}", sources.join(", "))];
-    let advice = what_to_do(group.name).filter(|advice| advice != "nothing");
+    let common = common.map_or_else(String::new, |directory| format!(" in {directory}"));
+    let texts = [format!("{}{more}{common}: {time}", sources.join(", "))];
+    let advice = group.what_to_do().filter(|advice| advice != "nothing");
     for text in texts.into_iter().chain(advice.map(|advice| format!("-> {advice}"))) {
         for line in wrapped(&text) {
             writeln!(out, "{:INDENT$}{line}", "")?;
@@ -167,7 +177,7 @@ fn object(
                 "name": group.name,
                 "what": group.what,
                 "text": group.heading(),
-                "what_to_do": what_to_do(group.name).unwrap_or_default(),
+                "what_to_do": group.what_to_do().unwrap_or_default(),
                 "misses": group.misses.len(),
                 "tool_ms": group.tool_ms(),
             })

@@ -167,7 +167,7 @@ impl<'p> Page<'p> {
             };
             let count = self.calls.iter().filter(is_it).count();
             let meaning = in_short(reason.name()).unwrap_or_default();
-            (count > 0).then(|| vec![count.to_string(), meaning, advice(reason.name())])
+            (count > 0).then(|| vec![count.to_string(), meaning, advice(what_to_do(reason.name()))])
         });
         let passed: Vec<Vec<String>> = passed.collect();
         if !passed.is_empty() {
@@ -223,9 +223,9 @@ impl<'p> Page<'p> {
     }
 }
 
-/// What to do about a cause or reason; nothing where nothing can be done.
-fn advice(name: &str) -> String {
-    let advice = what_to_do(name).filter(|advice| advice != "nothing");
+/// What to do, for a cell of a table; nothing where nothing can be done.
+fn advice(what_to_do: Option<String>) -> String {
+    let advice = what_to_do.filter(|advice| advice != "nothing");
     advice.map_or_else(String::new, |advice| advice.replace('`', ""))
 }
 
@@ -251,7 +251,7 @@ fn causes(explained: &[Explained]) -> String {
             group.misses.len().to_string(),
             duration(group.tool_ms()),
             group.heading(),
-            advice(group.name),
+            advice(group.what_to_do()),
             sources(group),
         ]
     };

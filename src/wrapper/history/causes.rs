@@ -2,10 +2,14 @@
 //! that were stored before.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use super::{Entry, History};
+use crate::compilers::{Decision, Policy, ShowsDirectory, decide};
 use crate::outcome::Cause;
 use crate::probe;
+use crate::probe::command::{fields, has_source};
 use crate::probe::event::number_of;
 use crate::shm::events::Text;
 use crate::shm::layout::Kind;
@@ -26,6 +30,8 @@ pub struct Explained<'e> {
     pub cause: Option<Cause>,
     /// A path, the name of a variable, or what differs in words; may be empty.
     pub what: String,
+    /// Whether the cause is another directory, and the tool can be given maps that hide it.
+    pub maps_may_serve: bool,
 }
 
 impl History<'_> {
@@ -56,6 +62,8 @@ impl History<'_> {
             (explained.cause, explained.what) = match nearest {
                 Some(recorded) => {
                     let (cause, words) = ours.first_difference(&recorded);
+                    explained.maps_may_serve =
+                        cause == Cause::OtherDirectory && takes_maps(command);
                     (Some(cause), words)
                 }
                 None => (Some(Cause::NewSource), String::new()),
@@ -68,7 +76,8 @@ impl History<'_> {
         let at = usize::from(entry.event.cause).checked_sub(1);
         let cause = at.and_then(|at| Cause::ALL.get(at)).copied();
         let what = String::from_utf8_lossy(entry.event.text(Text::What)).into_owned();
-        Explained { entry, names: self.names(&entry.event), cause, what }
+        let names = self.names(&entry.event);
+        Explained { entry, names, cause, what, maps_may_serve: false }
     }
 
     /// The commands of all records of the same tools and sources, the oldest first, each with its place.
@@ -98,6 +107,21 @@ impl History<'_> {
         }
         found
     }
+}
+
+/// Whether the tool was not given maps of its places, could be, and they would hide all that its options show.
+fn takes_maps(command: &[u8]) -> bool {
+    let mut words: Vec<OsString> =
+        fields(command).map(|word| OsStr::from_bytes(word).to_owned()).collect();
+    if has_source(command) {
+        words.pop();
+    }
+    let [_, remap, _, tool, args @ ..] = &words[..] else { return false };
+    let decision = decide(tool, args, false, || None);
+    let is_mapped = |policy: &Policy| {
+        policy.takes_maps && policy.shows_directory <= ShowsDirectory::UnlessMapped
+    };
+    remap.is_empty() && matches!(&decision, Decision::Cache(policy) if is_mapped(policy))
 }
 
 /// The tool and the source of a command.
