@@ -98,7 +98,7 @@ fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
     let directory = |miss: &&Explained| {
         (miss.cause == Some(Cause::OtherDirectory)).then(|| miss.names.directory.clone())
     };
-    let mut directories: Vec<_> = group.misses.iter().map(|miss| directory(miss)).collect();
+    let mut directories: Vec<_> = group.misses.iter().map(directory).collect();
     directories.dedup();
     let common = match &directories[..] {
         [Some(one)] if group.misses.len() > 1 => Some(escaped(one)),
