@@ -169,18 +169,19 @@ fn what_runs_now() {
     monitor.until(|text| text.contains("no compile runs"));
     let done = std::process::Command::new("mkfifo").arg(project.at("go")).status().unwrap();
     assert!(done.success());
-    let compile = || {
-        let mut command = cache.ibid(["gcc", "-O1", "-c", "a.c", "-o", "slow.o"]);
+    // Two of the same would wait for each other.
+    let compile = |level: &str| {
+        let mut command = cache.ibid(["gcc", level, "-c", "a.c", "-o", "slow.o"]);
         command.current_dir(project.path()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     };
-    let mut first = compile();
+    let mut first = compile("-O1");
     let is_shown = |text: &str| text.contains("1 compile runs") && text.contains(" s  gcc ");
     let text = monitor.until(is_shown);
     let row = text.lines().skip_while(|line| line.trim_end() != "1 compile runs").nth(1).unwrap();
     let words: Vec<&str> = row.split_whitespace().collect();
     assert_eq!((words[1], words[2..].join(" ")), ("s", "gcc a.c".to_owned()), "{text}");
-    let mut second = compile();
+    let mut second = compile("-O2");
     monitor.until(|text| text.contains("2 compiles run"));
     // What is killed runs no longer, though it noted no end.
     second.kill().unwrap();
