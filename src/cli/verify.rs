@@ -7,16 +7,16 @@ use super::progress::Progress;
 use super::texts::plural;
 use crate::config;
 use crate::error::StoreError;
-use crate::shm::layout::DIRECTORY;
-use crate::store::{Store, verify};
+use crate::store::verify;
 
 /// Checks the cache; 1 if something is damaged and was not dropped.
 pub fn run(asked: &Verify, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
-    // Where nothing is yet, a directory in which nothing can be is refused. What is there is looked at as it is.
-    let is_made = config.cache_dir.as_ref().is_some_and(|dir| dir.join(DIRECTORY).is_dir());
-    if !is_made && let Err(error) = Store::open_configured(&config) {
-        return super::refuse(&error, stderr);
+    // No cache is made.
+    let there = config.cache_dir.as_ref().and_then(|dir| dir.ancestors().find(|it| it.exists()));
+    if let Some(file) = there.filter(|it| !it.is_dir()) {
+        let why = format_args!("{} is no directory; choose another IBID_DIR", file.display());
+        return super::refuse(&why, stderr);
     }
     let mut bar = Progress::new("checking", stderr);
     let directory = config.cache_dir.as_deref().ok_or(StoreError::NoDirectory);

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use crate::cli::args::{RemoteKeyAction, RemoteKeyArgs};
-use crate::cli::{BAD_USAGE, config as settings, refuse};
+use crate::cli::{BAD_USAGE, config as settings, fail, refuse};
 use crate::config::{Config, Origin, PublicKey, Setting, Trust, is_key_name};
 use crate::env;
 use crate::remote::sign::Secret;
@@ -76,7 +76,7 @@ fn new(
             Ok(0)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            refuse(&format_args!("{} is there already, and is kept", path.display()), stderr)
+            fail(&format_args!("{} is there already, and is kept", path.display()), stderr)
         }
         Err(error) => refuse(&format_args!("{}: {error}", path.display()), stderr),
     }
@@ -104,7 +104,7 @@ fn distrust(config: &Config, texts: &[String], stderr: &mut dyn Write) -> io::Re
         let bytes = PublicKey::parse(text).ok().map(|key| key.bytes);
         let is_it = |key: &PublicKey| Some(key.bytes) == bytes || key.name == *text;
         if !keys.iter().any(is_it) {
-            return refuse(&"no trusted key is called so", stderr);
+            return fail(&"no trusted key is called so", stderr);
         }
         keys.retain(|key| !is_it(key));
     }
