@@ -180,7 +180,7 @@ impl RecordBuilder<'_> {
                 continue;
             }
             let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY)
-                | when(!self.only_search(name, askers), record::BY_VALUE);
+                | when(!self.policy.only_search(askers), record::BY_VALUE);
             names.insert(name.clone(), flags);
         }
         // What we ourselves went by to find the tool.

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -14,7 +13,6 @@ use rustc_hash::FxHashSet;
 use super::file_states::{Absences, Absent, FileStates};
 use super::inputs::{Inputs, Shows};
 use super::path_walker::{bare_directory, c_path, path_of, split};
-use super::record_builder::RecordBuilder;
 use super::search::{candidates, search};
 use crate::compilers::Times;
 use crate::observe::Observation;
@@ -103,25 +101,6 @@ fn directories(
         .filter(|path| path.parent().is_some() && !asked.contains(*path))
         .filter_map(|path| c_path(bare_directory(path)))
         .collect()
-}
-
-impl RecordBuilder<'_> {
-    /// Whether those who asked for `PATH` or `PWD` only search with it. rustc asks for `PATH` in order to link, and for each
-    /// variable that a crate names, which is in its depfile then.
-    pub(super) fn only_search(&self, name: &OsStr, askers: &[(&Path, u32)]) -> bool {
-        let outputs = self.observation.outputs.iter().map(|output| &output.path);
-        let mut depfiles = outputs.filter(|path| path.extension().is_some_and(|it| it == "d"));
-        let mark = [b"# env-dep:", name.as_bytes()].concat();
-        let is_named = |text: &[u8]| {
-            let mut lines = text.split(|byte| *byte == b'\n');
-            lines.any(|line| matches!(line.strip_prefix(&*mark), Some([] | [b'=', ..])))
-        };
-        let mut is_in_no_depfile =
-            || depfiles.next().is_some_and(|path| fs::read(path).is_ok_and(|it| !is_named(&it)));
-        !self.observation.plugin_variables.contains(name)
-            && (self.policy.only_search(askers)
-                || self.policy.only_search_but_for_crates(askers) && is_in_no_depfile())
-    }
 }
 
 /// Whether a record holds a search for a program under this name.

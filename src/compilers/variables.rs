@@ -108,11 +108,6 @@ impl Policy {
         askers.iter().all(|(image, _)| reads_variables_by_name(image) && !self.is_rustc(image))
     }
 
-    /// The same of what rustc does beside reading what a crate names.
-    pub fn only_search_but_for_crates(&self, askers: &[(&Path, u32)]) -> bool {
-        self.is_known() && askers.iter().all(|(image, _)| reads_variables_by_name(image))
-    }
-
     fn is_known(&self) -> bool {
         self.family != Family::Unknown && !self.runs_foreign_code
     }

@@ -5,7 +5,6 @@ use std::fs;
 use crate::cache::{Cache, Outcome};
 use crate::call::Call;
 use crate::project::Project;
-use crate::rustc;
 use crate::tools;
 
 /// Compilers that search an assembler.
@@ -236,41 +235,6 @@ fn linkers_in_another_path() {
         scene.project.write_program(&format!("two/{program}"), &said);
         for first in ["@/two", "@/one", "@/two"] {
             scene.call(first).check();
-        }
-    }
-}
-
-/// rustc asks for `PATH` where it links, and where a crate or a macro names it.
-#[test]
-fn programs_of_rustc_in_another_path() {
-    let Some(toolchain) = rustc::toolchain() else { return };
-    let macros = "extern crate proc_macro; use proc_macro::TokenStream;
-        #[proc_macro] pub fn it(_: TokenStream) -> TokenStream {
-            format!(\"{:?}\", std::env::var(\"PATH\").unwrap()).parse().unwrap()
-        }\n";
-    for (source, is_served) in [
-        ("fn main() { println!(\"it\"); }\n", true),
-        ("fn main() { println!(env!(\"PATH\")); }\n", false),
-        ("fn main() { println!(\"{:?}\", option_env!(\"PATH\")); }\n", false),
-        ("fn main() { println!(\"{}\", m::it!()); }\n", false),
-    ] {
-        let (cache, project) =
-            (rustc::cache(), Project::with(&[("a.rs", source), ("m.rs", macros)]));
-        let rustc = toolchain.join("rustc");
-        let rustc = rustc.to_str().unwrap();
-        project.shell(
-            &cache,
-            &format!("{rustc} --edition 2021 --crate-type proc-macro m.rs; sleep 0.1"),
-        );
-        let line = format!("{rustc} --edition 2021 --emit dep-info,link --extern m=libm.so a.rs");
-        let usual = std::env::var("PATH").unwrap();
-        let call =
-            |first: &str| project.call(&cache, &line).env("PATH", format!("{first}:{usual}"));
-        call("/nowhere").check().expect(&Outcome::Miss);
-        for first in ["/nowhere", "/elsewhere"] {
-            let seen = call(first).check();
-            assert_eq!(seen.outcome.is_hit(), is_served || first == "/nowhere", "{source} {first}");
-            call(first).check().expect_hit();
         }
     }
 }
