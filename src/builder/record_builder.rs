@@ -180,11 +180,16 @@ impl RecordBuilder<'_> {
                 continue;
             }
             let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY)
-                | when(!self.policy.only_search(askers), record::BY_VALUE);
+                | when(
+                    !self.policy.only_search(askers)
+                        || search_path::is_said(self.environment, self.ended.text.as_ref(), name),
+                    record::BY_VALUE,
+                );
             names.insert(name.clone(), flags);
         }
-        // What we ourselves went by to find the tool.
-        if !self.command.call().tool.to_bytes().contains(&b'/') {
+        // What we ourselves went by to find the tool, and libc to find others.
+        let is_searched_for = !self.command.call().tool.to_bytes().contains(&b'/');
+        if is_searched_for || !self.observation.path_searches.is_empty() {
             names.entry(env::PATH.into()).or_default();
         }
         if self.walks_environment() {
@@ -216,7 +221,6 @@ impl RecordBuilder<'_> {
         let tool = self.command.call().tool;
         let found = self.found.path.as_deref().filter(|_| !tool.to_bytes().contains(&b'/'));
         search_path::searches(self.environment, self.observation, found.map(|it| (tool, it)), files)
-            .ok_or(NotStored::ObservationIncomplete)
     }
 
     fn outputs(&self, files: &mut FileStates) -> Result<Vec<DraftOutput>, NotStored> {

@@ -3,11 +3,13 @@
 //!
 //! Read next: `search.rs`, `inputs.rs`.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use memchr::memmem;
 use rustc_hash::FxHashSet;
 
 use super::file_states::{Absences, Absent, FileStates};
@@ -16,6 +18,8 @@ use super::path_walker::{bare_directory, c_path, path_of, split};
 use super::search::{candidates, search};
 use crate::compilers::Times;
 use crate::observe::Observation;
+use crate::os::run::Text;
+use crate::outcome::NotStored;
 use crate::probe::judge::Environment;
 use crate::record;
 use crate::shm::raw::{self, FileState};
@@ -32,10 +36,12 @@ pub struct Searched<'d> {
 impl<'d> Searched<'d> {
     /// Of these searches of a record.
     pub fn of(searches: &'d [(CString, CString)]) -> Searched<'d> {
-        let names = || searches.iter().map(|(name, _)| name.to_bytes());
+        let programs =
+            searches.iter().filter(|(name, found)| is_program(name) && !found.is_empty());
+        let directories = searches.iter().filter(|(name, _)| name.to_bytes().starts_with(b"/"));
         Searched {
-            programs: names().filter(|name| !name.contains(&b'/')).collect(),
-            directories: names().filter(|name| name.starts_with(b"/")).collect(),
+            programs: programs.map(|(name, _)| name.to_bytes()).collect(),
+            directories: directories.map(|(name, _)| name.to_bytes()).collect(),
         }
     }
 
@@ -57,49 +63,86 @@ pub fn searches(
     observation: &Observation,
     tool: Option<(&CStr, &Path)>,
     files: &mut FileStates,
-) -> Option<Vec<(CString, CString)>> {
+) -> Result<Vec<(CString, CString)>, NotStored> {
     let mut searches = Vec::new();
-    for name in programs(environment, observation) {
-        searches.push((CString::new(name.as_bytes()).ok()?, search(environment, name)));
+    let names = programs(environment, observation);
+    for name in &names {
+        let found = candidates(environment, name);
+        // Another user, or the same one after a change of its owner, may run it.
+        if found.absent.iter().any(|(path, _)| is_program_of_others(path)) {
+            return Err(NotStored::PrivateInput);
+        }
+        let path = found.path.as_deref().and_then(c_path).unwrap_or_default();
+        let name = CString::new(name.as_bytes()).map_err(|_| NotStored::ObservationIncomplete)?;
+        searches.push((name, path));
     }
     if let Some((name, path)) = tool {
-        searches.push((name.to_owned(), c_path(path)?));
+        let found = candidates(environment, OsStr::from_bytes(name.to_bytes()));
+        if found.absent.iter().any(|(path, _)| is_program_of_others(path)) {
+            return Err(NotStored::PrivateInput);
+        }
+        searches.push((name.to_owned(), c_path(path).ok_or(NotStored::ObservationIncomplete)?));
     }
-    let directories = directories(environment, observation, files).into_iter();
+    let directories = directories(environment, observation, &names, files).into_iter();
     searches.extend(directories.map(|path| (path, CString::default())));
-    Some(searches)
+    Ok(searches)
 }
 
-/// Names that libc searched for in `PATH`, and those that were looked for in its directories: gcc's `collect2` and clang go
-/// through them themselves.
+/// Names that libc searched for in `PATH`, and those that gcc's `collect2` and clang did, which go through it themselves: of
+/// programs that they found in it, and of what is in none of its directories.
 fn programs<'n>(environment: &Environment, seen: &'n Observation) -> BTreeSet<&'n OsStr> {
     let value = environment.value(b"PATH").unwrap_or_default();
-    let listed: HashSet<_> =
+    let listed: BTreeSet<_> =
         value.split(|byte| *byte == b':').map(|path| Path::new(OsStr::from_bytes(path))).collect();
-    let absent = seen.absences.iter().map(|absence| &absence.path);
-    let read = seen.inputs.iter().map(|input| &input.path);
-    let looked_for = absent.chain(read).chain(&seen.existing);
-    let in_path = looked_for
-        .filter(|path| path.parent().is_some_and(|parent| listed.contains(parent)))
-        .filter_map(|path| path.file_name());
-    seen.path_searches.iter().map(OsString::as_os_str).chain(in_path).collect()
+    let in_path = |path: &Path| path.parent().is_some_and(|parent| listed.contains(parent));
+    let is_found = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        search(environment, name).to_bytes() == path.as_os_str().as_bytes()
+    };
+    let read = seen.inputs.iter().map(|input| &*input.path);
+    let found = read.chain(seen.existing.iter().map(|path| &**path));
+    let found = found.filter(|path| in_path(path) && is_found(path));
+    let mut absent: BTreeMap<&OsStr, BTreeSet<&Path>> = BTreeMap::new();
+    for path in seen.absences.iter().map(|absence| &*absence.path).filter(|path| in_path(path)) {
+        let (name, parent) = (path.file_name(), path.parent());
+        absent.entry(name.unwrap_or_default()).or_default().extend(parent);
+    }
+    let in_none = absent.into_iter().filter(|(_, in_vain)| listed.len() > 1 && *in_vain == listed);
+    let names = found.filter_map(Path::file_name).chain(in_none.map(|(name, _)| name));
+    seen.path_searches.iter().map(OsString::as_os_str).chain(names).collect()
 }
 
-/// The directories of `PATH` and those on the way to them, but for those of which the tool asked itself.
+/// The directories of `PATH` and those on the way to them, but for those of which the tool asked itself, and those on the way to
+/// what else than the programs of these `names` it looked for in vain.
 fn directories(
     environment: &Environment,
-    observation: &Observation,
+    seen: &Observation,
+    names: &BTreeSet<&OsStr>,
     files: &mut FileStates,
 ) -> BTreeSet<CString> {
-    let made = observation.directories.iter().map(|made| &made.path);
-    let asked = observation.existing.iter().chain(&observation.listings).chain(made);
-    let asked: HashSet<_> = asked.map(|path| files.walker.plain(path)).collect();
     let value = environment.value(b"PATH").unwrap_or_default();
     let each = value.split(|byte| *byte == b':').map(|path| Path::new(OsStr::from_bytes(path)));
-    each.filter(|path| path.is_absolute())
-        .flat_map(Path::ancestors)
-        .filter(|path| path.parent().is_some() && !asked.contains(*path))
-        .filter_map(|path| c_path(bare_directory(path)))
+    let listed: FxHashSet<_> = each.filter(|path| path.is_absolute()).collect();
+    let made = seen.directories.iter().map(|made| &made.path);
+    let asked = seen.existing.iter().chain(&seen.listings).chain(made);
+    let asked: HashSet<_> = asked.map(|path| files.walker.plain(path)).collect();
+    let is_program = |path: &Path| {
+        path.file_name().is_some_and(|name| names.contains(name))
+            && path.parent().is_some_and(|parent| listed.contains(parent))
+    };
+    let absent = seen.absences.iter().map(|absence| &*absence.path);
+    let absent: Vec<_> =
+        absent.filter(|path| !is_program(path)).map(|path| files.walker.plain(path)).collect();
+    let is_on_the_way = |directory: &Path| {
+        let directory = directory.as_os_str().as_bytes();
+        absent.iter().any(|path| {
+            let below = path.as_os_str().as_bytes().strip_prefix(directory);
+            matches!(below, Some([] | [b'/', ..]))
+        })
+    };
+    let all = listed.iter().flat_map(|path| path.ancestors()).map(bare_directory);
+    all.filter(|path| path.parent().is_some() && !asked.contains(*path) && !is_on_the_way(path))
+        .filter_map(c_path)
         .collect()
 }
 
@@ -108,13 +151,26 @@ pub fn is_program(name: &CStr) -> bool {
     !name.to_bytes().contains(&b'/')
 }
 
-/// Notes in `draft` what the searches for its programs meet in today's `PATH`. New inputs are numbered by `group_of`, which is
-/// given device and inode. `None` if it changes just now, or cannot be noted.
+/// Whether the tool's text shows the value of a variable.
+pub fn is_said(environment: &Environment, text: Option<&Text>, name: &OsStr) -> bool {
+    let value = environment.value(name.as_bytes()).filter(|value| !value.is_empty());
+    let texts = text.into_iter().flat_map(|text| [&text.stdout, &text.stderr]);
+    value.is_some_and(|value| texts.into_iter().any(|text| memmem::find(text, value).is_some()))
+}
+
+/// Whether `path` is a program that we may not run, and others may.
+pub fn is_program_of_others(path: &Path) -> bool {
+    path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+/// Notes in `draft` what the searches for its programs meet in today's `PATH`, and what is at the paths of `asked`. New inputs are
+/// numbered by `group_of`, which is given device and inode. `None` if it changes just now, or cannot be noted.
 pub fn note(
     store: &Store,
     files: &mut FileStates,
     environment: &Environment,
     draft: &mut Draft,
+    asked: &[&Path],
     mut group_of: impl FnMut((u64, u64)) -> u32,
 ) -> Option<()> {
     let mut inputs = Inputs::new(store, files.taken_ns, Times::Ignored, Shows::default());
@@ -123,6 +179,7 @@ pub fn note(
         let found = candidates(environment, OsStr::from_bytes(name.to_bytes()));
         for (path, _) in &found.absent {
             match files.look(path) {
+                Absent::There if is_program_of_others(path) => return None,
                 Absent::There => {
                     let plain = files.walker.plain(path).into_owned();
                     inputs.existing(files, &plain).ok()?;
@@ -132,6 +189,12 @@ pub fn note(
         }
         for path in &found.passed {
             inputs.passed(files, path).ok()?;
+        }
+    }
+    for path in asked {
+        match files.look(path) {
+            Absent::There => inputs.existing(files, path).ok()?,
+            nowhere => absent.push(nowhere),
         }
     }
     let absences = files.absences(absent, &HashSet::new())?;
