@@ -172,6 +172,7 @@ impl RecordBuilder<'_> {
         for ((name, image), times) in &self.observation.questions {
             questions.entry(name).or_default().push((image, *times));
         }
+        let text = self.ended.text.as_ref();
         for name in &self.observation.variables {
             let askers = questions.get(name.as_os_str()).map_or(&[][..], Vec::as_slice);
             // The loader reads them without being asked, all of them.
@@ -182,7 +183,7 @@ impl RecordBuilder<'_> {
             let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY)
                 | when(
                     !self.policy.only_search(askers)
-                        || search_path::is_said(self.environment, self.ended.text.as_ref(), name),
+                        || name == "PATH" && search_path::is_said(self.environment, text),
                     record::BY_VALUE,
                 );
             names.insert(name.clone(), flags);

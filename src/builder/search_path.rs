@@ -151,9 +151,9 @@ pub fn is_program(name: &CStr) -> bool {
     !name.to_bytes().contains(&b'/')
 }
 
-/// Whether the tool's text shows the value of a variable.
-pub fn is_said(environment: &Environment, text: Option<&Text>, name: &OsStr) -> bool {
-    let value = environment.value(name.as_bytes()).filter(|value| !value.is_empty());
+/// Whether the tool's text shows the value of `PATH`.
+pub fn is_said(environment: &Environment, text: Option<&Text>) -> bool {
+    let value = environment.value(b"PATH").filter(|value| !value.is_empty());
     let texts = text.into_iter().flat_map(|text| [&text.stdout, &text.stderr]);
     value.is_some_and(|value| texts.into_iter().any(|text| memmem::find(text, value).is_some()))
 }
