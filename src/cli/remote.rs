@@ -121,7 +121,7 @@ fn flush(
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
     if upload::writable(config).next().is_none() {
-        return super::refuse(&"no remote storage takes results", stderr);
+        return super::fail(&"no remote storage takes results", stderr);
     }
     match upload::flush(store, config, time) {
         Ok(0) => {

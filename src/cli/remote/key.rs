@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use crate::cli::args::{RemoteKeyAction, RemoteKeyArgs};
-use crate::cli::{BAD_USAGE, config as settings, fail, refuse};
+use crate::cli::{BAD_USAGE, config as settings, fail};
 use crate::config::{Config, Origin, PublicKey, Setting, Trust, is_key_name};
 use crate::env;
 use crate::remote::sign::Secret;
@@ -29,8 +29,8 @@ pub fn run(
                 writeln!(stdout, "{}", secret.public())?;
                 Ok(0)
             }
-            Ok(None) => refuse(&"there is no key; `ibid remote key new` makes one", stderr),
-            Err(why) => refuse(&why, stderr),
+            Ok(None) => fail(&"there is no key; `ibid remote key new` makes one", stderr),
+            Err(why) => fail(&why, stderr),
         },
         Some(RemoteKeyAction::New { name }) => new(config, name.as_deref(), stdout, stderr),
         Some(RemoteKeyAction::Trust { keys }) => trust(config, keys, stderr),
@@ -61,7 +61,7 @@ fn new(
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
     let Some(path) = config.key_path() else {
-        return refuse(&"no place for a key: set HOME or IBID_REMOTE_KEY", stderr);
+        return fail(&"no place for a key: set HOME or IBID_REMOTE_KEY", stderr);
     };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = name.unwrap_or(if is_key_name(&host) { &host } else { "key" });
@@ -78,7 +78,7 @@ fn new(
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fail(&format_args!("{} is there already, and is kept", path.display()), stderr)
         }
-        Err(error) => refuse(&format_args!("{}: {error}", path.display()), stderr),
+        Err(error) => fail(&format_args!("{}: {error}", path.display()), stderr),
     }
 }
 
@@ -120,7 +120,7 @@ fn write(config: &Config, keys: Vec<PublicKey>, stderr: &mut dyn Write) -> io::R
     if config.origin(setting) == Origin::Environment
         || env::get_nonempty(env::IBID_REMOTE_TRUST).is_some()
     {
-        return refuse(&"IBID_REMOTE_TRUST is set: the keys are to be changed there", stderr);
+        return fail(&"IBID_REMOTE_TRUST is set: the keys are to be changed there", stderr);
     }
     settings::set(config, setting, &Trust::Keys(keys).to_string(), stderr)
 }
