@@ -12,7 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file_states::{FileStates, is_shared_object};
 use super::library_answers::Libraries;
-use super::path_walker::c_path;
+use super::path_walker::{c_path, path_of};
 use crate::compilers::{Times, is_crate, is_launcher, is_precompiled, is_remade};
 use crate::os::library_cache;
 use crate::outcome::NotStored;
@@ -20,8 +20,8 @@ use crate::record;
 use crate::shm::raw::{self, FileState};
 use crate::shm::stat::Stat;
 use crate::store::Store;
-use crate::store::digest::digest_listing;
-use crate::store::draft::DraftInput;
+use crate::store::digest::{digest_link, digest_listing};
+use crate::store::draft::{DraftDirectory, DraftInput};
 
 /// The files of whose state the result may show something: their size, their times.
 #[derive(Default)]
@@ -212,6 +212,33 @@ impl<'a> Inputs<'a> {
         }
         self.push(path, record::METADATA, state, [0; 32]);
         Ok(())
+    }
+
+    /// Notes the links on the way to all that was walked, and to these directories: where one leads by a link shows in what is
+    /// opened there, and a tool may ask for the real path.
+    pub fn links(
+        &mut self,
+        files: &mut FileStates,
+        directories: &[DraftDirectory],
+    ) -> Result<(), NotStored> {
+        for directory in directories {
+            files.walker.walk(path_of(&directory.path));
+        }
+        for (path, state) in files.walker.links() {
+            let digest = digest_link(path).ok_or(NotStored::InputChanged)?;
+            self.push(path.clone(), record::LINK, state, digest);
+        }
+        Ok(())
+    }
+
+    /// What was noted, each with the device and inode of its file.
+    pub fn with_files(self) -> impl Iterator<Item = (DraftInput, (u64, u64))> {
+        let files: FxHashMap<u32, _> =
+            self.groups.into_iter().map(|(file, group)| (group, file)).collect();
+        self.list.into_iter().filter_map(move |input| {
+            let file = *files.get(&input.group)?;
+            Some((input, file))
+        })
     }
 
     /// Notes that what was written to `/dev/null` is nowhere: some have a plain file there.

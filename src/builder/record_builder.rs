@@ -38,7 +38,6 @@ use crate::shm::cpu;
 use crate::shm::raw::{self, FileState};
 use crate::shm::stat::Stat;
 use crate::store::Store;
-use crate::store::digest::digest_link;
 use crate::store::draft::{Draft, DraftDirectory, DraftOutput, DraftVariable, is_searched};
 
 /// A run of a tool, and all that is known of it.
@@ -180,12 +179,11 @@ impl RecordBuilder<'_> {
             if is_loaders || self.policy.ignores_variable(name, askers) {
                 continue;
             }
+            let is_by_value = is_searched(name.as_bytes())
+                && (!self.policy.only_search(askers)
+                    || name == "PATH" && search_path::is_said(self.environment, text));
             let flags = when(self.policy.only_for_text(name, askers), record::TEXT_ONLY)
-                | when(
-                    !self.policy.only_search(askers)
-                        || name == "PATH" && search_path::is_said(self.environment, text),
-                    record::BY_VALUE,
-                );
+                | when(is_by_value, record::BY_VALUE);
             names.insert(name.clone(), flags);
         }
         // What we ourselves went by to find the tool, and libc to find others.
@@ -201,7 +199,6 @@ impl RecordBuilder<'_> {
             let name =
                 CString::new(name.into_vec()).map_err(|_| NotStored::ObservationIncomplete)?;
             let value = self.environment.value(name.to_bytes());
-            let flags = if is_searched(&name) { flags } else { flags & !record::BY_VALUE };
             let names_directory = name.to_bytes() == b"PWD"
                 && value.is_some_and(|value| names_directory(value, self.command.directory()));
             let flags = flags | if names_directory { record::NAMES_DIRECTORY } else { 0 };
@@ -220,8 +217,8 @@ impl RecordBuilder<'_> {
 
     fn searches(&self, files: &mut FileStates) -> Result<Vec<(CString, CString)>, NotStored> {
         let tool = self.command.call().tool;
-        let found = self.found.path.as_deref().filter(|_| !tool.to_bytes().contains(&b'/'));
-        search_path::searches(self.environment, self.observation, found.map(|it| (tool, it)), files)
+        let found = Some((tool, self.found)).filter(|_| !tool.to_bytes().contains(&b'/'));
+        search_path::searches(self.environment, self.observation, found, files)
     }
 
     fn outputs(&self, files: &mut FileStates) -> Result<Vec<DraftOutput>, NotStored> {
@@ -461,14 +458,7 @@ impl RecordBuilder<'_> {
                 inputs.existing(&mut files, &plain).inspect_err(self.naming(path))?;
             }
         }
-        for directory in directories.iter() {
-            // Where it leads by a link on the way shows in what is opened there: a tool may ask for the real path.
-            files.walker.walk(Path::new(OsStr::from_bytes(directory.path.to_bytes())));
-        }
-        for (path, state) in files.walker.links() {
-            let digest = digest_link(path).ok_or(NotStored::InputChanged)?;
-            inputs.push(path.clone(), record::LINK, state, digest);
-        }
+        inputs.links(&mut files, directories)?;
         let places = files.fold(files.walker.places(&seen), directories, written);
         for (path, state) in places.ok_or(NotStored::InputChanged)? {
             inputs.push(path, record::EXISTS, &state, [0; 32]);

@@ -14,17 +14,16 @@ use rustc_hash::FxHashSet;
 
 use super::file_states::{Absences, Absent, FileStates};
 use super::inputs::{Inputs, Shows};
-use super::path_walker::{bare_directory, c_path, path_of, split};
-use super::search::{candidates, search};
+use super::path_walker::{bare_directory, c_path, split};
+use super::search::candidates;
 use crate::compilers::Times;
 use crate::observe::Observation;
+use crate::os::path::Found;
 use crate::os::run::Text;
 use crate::outcome::NotStored;
 use crate::probe::judge::Environment;
 use crate::record;
-use crate::shm::raw::{self, FileState};
 use crate::store::Store;
-use crate::store::digest::digest_link;
 use crate::store::draft::{Draft, DraftInput};
 
 /// What only searches in `PATH` looked at.
@@ -61,13 +60,13 @@ impl<'d> Searched<'d> {
 pub fn searches(
     environment: &Environment,
     observation: &Observation,
-    tool: Option<(&CStr, &Path)>,
+    tool: Option<(&CStr, &Found)>,
     files: &mut FileStates,
 ) -> Result<Vec<(CString, CString)>, NotStored> {
+    let programs = programs(environment, observation);
+    let tool = tool.map(|(name, found)| (OsStr::from_bytes(name.to_bytes()), found));
     let mut searches = Vec::new();
-    let names = programs(environment, observation);
-    for name in &names {
-        let found = candidates(environment, name);
+    for (name, found) in programs.iter().map(|(name, found)| (*name, found)).chain(tool) {
         // Another user, or the same one after a change of its owner, may run it.
         if found.absent.iter().any(|(path, _)| is_program_of_others(path)) {
             return Err(NotStored::PrivateInput);
@@ -76,58 +75,59 @@ pub fn searches(
         let name = CString::new(name.as_bytes()).map_err(|_| NotStored::ObservationIncomplete)?;
         searches.push((name, path));
     }
-    if let Some((name, path)) = tool {
-        let found = candidates(environment, OsStr::from_bytes(name.to_bytes()));
-        if found.absent.iter().any(|(path, _)| is_program_of_others(path)) {
-            return Err(NotStored::PrivateInput);
-        }
-        searches.push((name.to_owned(), c_path(path).ok_or(NotStored::ObservationIncomplete)?));
-    }
-    let directories = directories(environment, observation, &names, files).into_iter();
+    let directories = directories(environment, observation, &programs, files).into_iter();
     searches.extend(directories.map(|path| (path, CString::default())));
     Ok(searches)
 }
 
-/// Names that libc searched for in `PATH`, and those that gcc's `collect2` and clang did, which go through it themselves: of
-/// programs that they found in it, and of what is in none of its directories.
-fn programs<'n>(environment: &Environment, seen: &'n Observation) -> BTreeSet<&'n OsStr> {
+/// The directories of today's `PATH`, as it spells them.
+fn listed(environment: &Environment) -> impl Iterator<Item = &Path> {
     let value = environment.value(b"PATH").unwrap_or_default();
-    let listed: BTreeSet<_> =
-        value.split(|byte| *byte == b':').map(|path| Path::new(OsStr::from_bytes(path))).collect();
+    value.split(|byte| *byte == b':').map(|path| Path::new(OsStr::from_bytes(path)))
+}
+
+/// The programs for which libc searched in `PATH`, and those for which gcc's `collect2` and clang did, which go through it
+/// themselves: what they found in it, and what is in none of its directories.
+fn programs<'n>(environment: &Environment, seen: &'n Observation) -> BTreeMap<&'n OsStr, Found> {
+    let listed: BTreeSet<_> = listed(environment).collect();
     let in_path = |path: &Path| path.parent().is_some_and(|parent| listed.contains(parent));
-    let is_found = |path: &Path| {
-        let name = path.file_name().unwrap_or_default();
-        search(environment, name).to_bytes() == path.as_os_str().as_bytes()
-    };
+    let mut programs = BTreeMap::new();
     let read = seen.inputs.iter().map(|input| &*input.path);
-    let found = read.chain(seen.existing.iter().map(|path| &**path));
-    let found = found.filter(|path| in_path(path) && is_found(path));
+    let there = read.chain(seen.existing.iter().map(|path| &**path));
+    for path in there.filter(|path| in_path(path)) {
+        let name = path.file_name().unwrap_or_default();
+        let found = candidates(environment, name);
+        if found.path.as_deref() == Some(path) {
+            programs.insert(name, found);
+        }
+    }
     let mut absent: BTreeMap<&OsStr, BTreeSet<&Path>> = BTreeMap::new();
     for path in seen.absences.iter().map(|absence| &*absence.path).filter(|path| in_path(path)) {
         let (name, parent) = (path.file_name(), path.parent());
         absent.entry(name.unwrap_or_default()).or_default().extend(parent);
     }
     let in_none = absent.into_iter().filter(|(_, in_vain)| listed.len() > 1 && *in_vain == listed);
-    let names = found.filter_map(Path::file_name).chain(in_none.map(|(name, _)| name));
-    seen.path_searches.iter().map(OsString::as_os_str).chain(names).collect()
+    let searched = seen.path_searches.iter().map(OsString::as_os_str);
+    for name in in_none.map(|(name, _)| name).chain(searched) {
+        programs.entry(name).or_insert_with(|| candidates(environment, name));
+    }
+    programs
 }
 
 /// The directories of `PATH` and those on the way to them, but for those of which the tool asked itself, and those on the way to
-/// what else than the programs of these `names` it looked for in vain.
+/// what else than these programs it looked for in vain.
 fn directories(
     environment: &Environment,
     seen: &Observation,
-    names: &BTreeSet<&OsStr>,
+    programs: &BTreeMap<&OsStr, Found>,
     files: &mut FileStates,
 ) -> BTreeSet<CString> {
-    let value = environment.value(b"PATH").unwrap_or_default();
-    let each = value.split(|byte| *byte == b':').map(|path| Path::new(OsStr::from_bytes(path)));
-    let listed: FxHashSet<_> = each.filter(|path| path.is_absolute()).collect();
+    let listed: FxHashSet<_> = listed(environment).filter(|path| path.is_absolute()).collect();
     let made = seen.directories.iter().map(|made| &made.path);
     let asked = seen.existing.iter().chain(&seen.listings).chain(made);
     let asked: HashSet<_> = asked.map(|path| files.walker.plain(path)).collect();
     let is_program = |path: &Path| {
-        path.file_name().is_some_and(|name| names.contains(name))
+        path.file_name().is_some_and(|name| programs.contains_key(name))
             && path.parent().is_some_and(|parent| listed.contains(parent))
     };
     let absent = seen.absences.iter().map(|absence| &*absence.path);
@@ -159,18 +159,18 @@ pub fn is_said(environment: &Environment, text: Option<&Text>) -> bool {
 }
 
 /// Whether `path` is a program that we may not run, and others may.
-pub fn is_program_of_others(path: &Path) -> bool {
+fn is_program_of_others(path: &Path) -> bool {
     path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Notes in `draft` what the searches for its programs meet in today's `PATH`, and what is at the paths of `asked`. New inputs are
+/// Notes in `draft` what the searches for its programs meet in today's `PATH`, and what is at the path `asked`. New inputs are
 /// numbered by `group_of`, which is given device and inode. `None` if it changes just now, or cannot be noted.
 pub fn note(
     store: &Store,
     files: &mut FileStates,
     environment: &Environment,
     draft: &mut Draft,
-    asked: &[&Path],
+    asked: Option<&Path>,
     mut group_of: impl FnMut((u64, u64)) -> u32,
 ) -> Option<()> {
     let mut inputs = Inputs::new(store, files.taken_ns, Times::Ignored, Shows::default());
@@ -191,39 +191,25 @@ pub fn note(
             inputs.passed(files, path).ok()?;
         }
     }
-    for path in asked {
+    if let Some(path) = asked {
         match files.look(path) {
             Absent::There => inputs.existing(files, path).ok()?,
             nowhere => absent.push(nowhere),
         }
     }
     let absences = files.absences(absent, &HashSet::new())?;
-    for directory in &absences.directories {
-        files.walker.walk(path_of(&directory.path));
-    }
-    for (path, state) in files.walker.links() {
-        inputs.push(path.clone(), record::LINK, state, digest_link(path)?);
-    }
+    inputs.links(files, &absences.directories).ok()?;
     for (path, state) in files.walker.places(&FxHashSet::default()) {
         inputs.push(path, record::EXISTS, &state, [0; 32]);
     }
     add_absences(draft, absences)?;
     let known: FxHashSet<_> = draft.inputs.iter().map(|it| (it.kind, it.path.clone())).collect();
-    for input in inputs.list {
+    for (input, file) in inputs.with_files() {
         if !known.contains(&(input.kind, input.path.clone())) {
-            let file = state_of(&input)?;
-            let group = group_of((file.stat.dev, file.stat.ino));
-            draft.inputs.push(DraftInput { group, ..input });
+            draft.inputs.push(DraftInput { group: group_of(file), ..input });
         }
     }
     Some(())
-}
-
-/// The state by which an input is judged, if it is still that one.
-fn state_of(input: &DraftInput) -> Option<FileState> {
-    let is_itself = matches!(input.kind, record::EXISTS | record::LINK);
-    let of: fn(&CStr) -> _ = if is_itself { raw::lstat } else { raw::stat };
-    of(&input.path).ok().filter(|now| now.mode == input.mode)
 }
 
 fn add_absences(draft: &mut Draft, absences: Absences) -> Option<()> {

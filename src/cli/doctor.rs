@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::json;
 
 use super::args::Doctor;
-use super::texts::plural;
+use super::texts::{plural, wrapped};
 use crate::config::{self, Config, Log, Observer, Share, distance};
 use crate::env;
 use crate::shm::clock;
@@ -80,12 +80,12 @@ pub fn run(asked: &Doctor, stdout: &mut dyn Write) -> io::Result<u8> {
     findings.extend(opened.iter().filter_map(audits));
     findings.push(file_times());
     findings.extend(remotes::all(&config));
-    let compilers = tools::found(&[]);
+    let compilers = tools::found();
     findings.extend(tools::compilers(&compilers));
     findings.extend(tools::links(&compilers));
     let works = findings.iter().all(|finding| finding.mark != Mark::Fail);
     if works && !asked.quick {
-        findings.extend(self_test::compilers(&config));
+        findings.extend(self_test::compilers(&config, compilers));
     }
     findings.extend(builds::all(&config));
 
@@ -134,7 +134,8 @@ fn details(
     for Finding { mark, what, found, to_do } in &findings {
         let to_do = to_do.as_ref().map_or_else(String::new, |to_do| format!("; {to_do}"));
         let text = format!("{found}{to_do}");
-        let lines = if is_terminal { wrapped(&text, DETAIL_INDENT) } else { vec![text] };
+        let lines =
+            if is_terminal { wrapped(text.split_whitespace(), DETAIL_INDENT) } else { vec![text] };
         let head = format!("{:<INDENT$}{what:<16} ", mark.name());
         for (at, line) in lines.iter().enumerate() {
             writeln!(stdout, "{:<DETAIL_INDENT$}{line}", if at == 0 { &head } else { "" })?;
@@ -143,8 +144,7 @@ fn details(
     Ok(())
 }
 
-/// The size of the page.
-const COLUMNS: usize = 80;
+/// How many lines a page of a terminal has.
 const LINES: usize = 24;
 /// What stands before each line of a finding.
 const INDENT: usize = 6;
@@ -165,8 +165,9 @@ fn summary(mut findings: Vec<Finding>, stdout: &mut dyn Write) -> io::Result<()>
         writeln!(stdout)?;
     }
     for Finding { mark, what, found, to_do } in &findings {
-        let mut lines = wrapped(&format!("{what}: {found}"), INDENT);
-        lines.extend(to_do.iter().flat_map(|to_do| wrapped(&format!("-> {to_do}"), INDENT)));
+        let of = |text: String| wrapped(text.split_whitespace(), INDENT);
+        let mut lines = of(format!("{what}: {found}"));
+        lines.extend(to_do.iter().flat_map(|to_do| of(format!("-> {to_do}"))));
         if lines.len() > left && shown > 0 {
             break;
         }
@@ -182,23 +183,6 @@ fn summary(mut findings: Vec<Finding>, stdout: &mut dyn Write) -> io::Result<()>
         0 => writeln!(stdout, "\nA{all}"),
         more => writeln!(stdout, "\n{more} more, and a{all}"),
     }
-}
-
-/// Lines that fit behind the indent; a word that is longer than a line stays whole.
-fn wrapped(text: &str, indent: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("there is one");
-        if last.is_empty() {
-            last.push_str(word);
-        } else if last.chars().count() + 1 + word.chars().count() <= COLUMNS - indent {
-            *last += " ";
-            *last += word;
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 fn settings(config: &Config) -> Vec<Finding> {
@@ -342,14 +326,7 @@ fn file_times() -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, details, finding, summary, wrapped};
-
-    #[test]
-    fn lines_fit_a_terminal() {
-        let long = "word ".repeat(60);
-        assert!(wrapped(&long, 6).iter().all(|line| line.len() <= 74));
-        assert_eq!(wrapped(&"x".repeat(100), 6), ["x".repeat(100)]);
-    }
+    use super::{Mark, details, finding, summary};
 
     #[test]
     fn details_begin_with_the_worst() {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Install, Uninstall};
 use super::on_path;
+use super::texts::wrapped;
 use crate::builder::search;
 use crate::compilers::{compiles_c, copies_objects, is_launched, is_launcher};
 use crate::env;
@@ -70,18 +71,11 @@ pub fn run(asked: &Install, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
 
 /// The names of the links, as many to a line as fit.
 fn show_names(names: &[OsString], stdout: &mut dyn Write) -> io::Result<()> {
-    const COLUMNS: usize = 80;
-    let mut line = String::new();
-    for name in names {
-        let name = name.to_string_lossy();
-        if !line.is_empty() && 4 + line.len() + 1 + name.len() > COLUMNS {
-            writeln!(stdout, "    {line}")?;
-            line.clear();
-        }
-        line += if line.is_empty() { "" } else { " " };
-        line += &name;
+    const INDENT: usize = 4;
+    for line in wrapped(names.iter().map(|name| name.to_string_lossy()), INDENT) {
+        writeln!(stdout, "{:INDENT$}{line}", "")?;
     }
-    writeln!(stdout, "    {line}")
+    Ok(())
 }
 
 /// The lines for the profiles of the shells, and for cargo.

@@ -52,6 +52,27 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// How wide a terminal is taken to be.
+pub const COLUMNS: usize = 80;
+
+/// Lines of words that fit behind an indent of so many columns; a word that is longer than a line stays whole.
+pub fn wrapped<W: AsRef<str>>(words: impl IntoIterator<Item = W>, indent: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words {
+        let word = word.as_ref();
+        let last = lines.last_mut().expect("there is one");
+        if last.is_empty() {
+            last.push_str(word);
+        } else if last.chars().count() + 1 + word.chars().count() <= COLUMNS - indent {
+            *last += " ";
+            *last += word;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 /// Why a file cannot be written, and what to do, in a line.
 pub fn cannot_write(path: &Path, error: &io::Error) -> String {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -104,7 +125,14 @@ pub fn shortened(text: &str, chars_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, duration};
+    use super::{bytes, duration, wrapped};
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        let long = "word ".repeat(60);
+        assert!(wrapped(long.split_whitespace(), 6).iter().all(|line| line.len() <= 74));
+        assert_eq!(wrapped(["x".repeat(100)], 6), ["x".repeat(100)]);
+    }
 
     #[test]
     fn for_a_person() {

@@ -326,7 +326,7 @@ impl Draft {
         }
         field(self.places.to_bytes());
         field(&self.cpu.to_le_bytes());
-        for variable in self.variables.iter().filter(|v| !is_searched(&v.name)) {
+        for variable in self.variables.iter().filter(|v| !is_searched(v.name.to_bytes())) {
             field(variable.name.to_bytes());
             field(variable.value.as_ref().map_or(&[][..], |value| value));
         }
@@ -358,6 +358,6 @@ impl Draft {
 
 /// Variables that the look-up by digests does not compare by value: `PATH` is searched again, of `PWD` counts whether
 /// it names the working directory.
-pub fn is_searched(name: &CStr) -> bool {
-    matches!(name.to_bytes(), b"PATH" | b"PWD")
+pub fn is_searched(name: &[u8]) -> bool {
+    matches!(name, b"PATH" | b"PWD")
 }

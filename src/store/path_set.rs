@@ -39,7 +39,7 @@ fn has_content(input: &DraftInput) -> bool {
 
 /// Whether the value of a variable belongs to the result key: not if it may differ.
 fn has_value(name: &CStr, flags: u32) -> bool {
-    flags & record::TEXT_ONLY == 0 && !is_searched(name)
+    flags & record::TEXT_ONLY == 0 && !is_searched(name.to_bytes())
 }
 
 impl PathSet {

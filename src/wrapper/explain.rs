@@ -9,9 +9,10 @@ use super::content_lookup::Unset;
 use super::pasted::Pasted;
 use super::sources::names_a_source;
 use super::{ARENA_BYTES, Invocation, Request, content_lookup};
+use crate::builder::search::search;
+use crate::builder::search_path::is_program;
 use crate::compilers::Decision;
 use crate::env;
-use crate::os::path::find_tool;
 use crate::outcome::{Cause, PassReason};
 use crate::probe;
 use crate::probe::command::{Call, Command, DIRECTORY, TOOL, has_source};
@@ -161,33 +162,18 @@ fn first_difference_by_content(
 
 /// The first program that today's `PATH` does not find where the newest record of the very same command has it.
 fn found_elsewhere(store: &Store, command: &Command, environment: &Environment) -> Option<String> {
-    let segments = &store.cache.segments;
     let key = command.direct_key();
     let (_, entry) = store.cache.records(&key).next()?;
-    let mut arena = vec![0; probe::arena_bytes(segments, &entry)?];
-    let (record, rest) = probe::hot_part(segments, &entry, &mut arena)?;
-    let (cold, _) = probe::cold_part(segments, &entry, &record, rest)?;
-    let path = environment.value(env::PATH.as_bytes()).map(OsStr::from_bytes);
-    cold.searches(&record).flatten().find_map(|search| {
-        let text = |span| Some(OsStr::from_bytes(cold.string(span)?.to_bytes()));
-        let (name, then) = (text(search.name)?, Path::new(text(search.found)?));
-        // With a slash it is a library, of which the loader's cache was asked.
-        if name.as_bytes().contains(&b'/') {
-            return None;
-        }
-        let now = find_tool(name, path, &|_| false).path;
-        let (name, before) = (name.display(), then.display());
-        match now {
-            Some(now) if now == then => None,
-            Some(now) if then.as_os_str().is_empty() => {
-                Some(format!("`PATH` now finds `{name}`: {}", now.display()))
-            }
-            Some(now) => {
-                let now = now.display();
-                Some(format!("`PATH` now finds another `{name}`: {now}, it was {before}"))
-            }
-            None if then.as_os_str().is_empty() => None,
-            None => Some(format!("`PATH` no longer finds `{name}`, it was {before}")),
+    let searches = store.draft_of(&entry)?.searches;
+    let mut programs = searches.iter().filter(|(name, _)| is_program(name));
+    programs.find_map(|(name, then)| {
+        let now = search(environment, OsStr::from_bytes(name.to_bytes()));
+        let [name, then, now] = [name, then, &now].map(|text| text.to_string_lossy());
+        match (&*then, &*now) {
+            _ if then == now => None,
+            ("", now) => Some(format!("`PATH` now finds `{name}`: {now}")),
+            (then, "") => Some(format!("`PATH` no longer finds `{name}`, it was {then}")),
+            (then, now) => Some(format!("`PATH` now finds another `{name}`: {now}, it was {then}")),
         }
     })
 }

@@ -126,12 +126,13 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 /// The rest of a string in double quotes.
 fn quoted(chars: &mut impl Iterator<Item = char>, word: &mut String) {
     while let Some(c) = chars.next().filter(|c| *c != '"') {
-        match (c, c == '\\') {
-            (_, true) => match chars.next() {
-                Some(next @ ('"' | '\\' | '$' | '`')) => word.push(next),
-                next => word.extend(['\\'].into_iter().chain(next)),
-            },
-            (c, false) => word.push(c),
+        if c != '\\' {
+            word.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some(next @ ('"' | '\\' | '$' | '`')) => word.push(next),
+            next => word.extend(['\\'].into_iter().chain(next)),
         }
     }
 }

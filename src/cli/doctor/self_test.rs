@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::super::reasons::in_short;
 use super::place::roomy;
-use super::tools::{Compiler, found};
+use super::tools::{Compiler, find};
 use super::{Finding, Mark, finding};
 use crate::compilers::language;
 use crate::config::{Config, Setting};
@@ -40,9 +40,9 @@ fn test_of(name: &str) -> (&'static str, &'static [&'static str]) {
     }
 }
 
-/// One finding for each compiler; a failure if none is cached.
-pub fn compilers(config: &Config) -> Vec<Finding> {
-    let mut compilers = found(&[RUSTC]);
+/// One finding for each of these compilers, and rustc; a failure if none is cached.
+pub fn compilers(config: &Config, mut compilers: Vec<Compiler>) -> Vec<Finding> {
+    compilers.extend(find(RUSTC.to_owned()));
     // One program by several names is tried by the usual one: `gcc`, not `cc`.
     compilers.sort_by_key(|compiler| matches!(&*compiler.name, "cc" | "c++"));
     if compilers.is_empty() {

@@ -21,17 +21,18 @@ pub struct Compiler {
     pub passed: Vec<PathBuf>,
 }
 
-/// All that are there, each by its name: also with a version (`gcc-12`) or a target (`aarch64-linux-gnu-gcc`).
-pub fn found(more: &[&str]) -> Vec<Compiler> {
+/// All of C and C++ that are there, each by its name: also with a version (`gcc-12`) or a target (`aarch64-linux-gnu-gcc`).
+pub fn found() -> Vec<Compiler> {
+    install::compilers().into_iter().filter_map(find).collect()
+}
+
+/// The compiler of a name, if it is there.
+pub fn find(name: String) -> Option<Compiler> {
     let path = env::get(env::PATH).unwrap_or_default();
     let ourselves = Ourselves::default();
     let is_passed = |candidate: &Path| ourselves.is(candidate) || search::is_cache(candidate);
-    let find = |name: String| {
-        let found = find_tool(OsStr::new(&name), Some(&path), &is_passed);
-        Some(Compiler { name, path: found.path?, passed: found.passed })
-    };
-    let more = more.iter().map(|name| (*name).to_owned());
-    install::compilers().into_iter().chain(more).filter_map(find).collect()
+    let found = find_tool(OsStr::new(&name), Some(&path), &is_passed);
+    Some(Compiler { name, path: found.path?, passed: found.passed })
 }
 
 /// Each compiler on `PATH`, and whether its name leads to us first.

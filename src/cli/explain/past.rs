@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::args::Explain;
 use super::super::causes::{Group, groups, name_of, source_of};
 use super::super::refuse;
-use super::super::texts::{escaped, plural, seconds, shortened};
+use super::super::texts::{COLUMNS, escaped, plural, seconds, shortened, wrapped};
 use crate::config;
 use crate::env;
 use crate::outcome::Cause;
@@ -19,7 +19,6 @@ use crate::wrapper::history::{Entry, Explained, History};
 use crate::wrapper::time_of_day;
 
 /// How wide a line is at most.
-const COLUMNS: usize = 80;
 /// Where texts begin behind the count of a group.
 const INDENT: usize = 8;
 /// How many sources of a group are named.
@@ -87,7 +86,7 @@ pub fn build_of(history: &History, name: &str) -> Result<usize, String> {
 
 fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    let heading = wrapped(&group.heading());
+    let heading = indented(&group.heading());
     for (at, line) in heading.iter().enumerate() {
         match at {
             0 => writeln!(out, "{:>6}  {line}", group.misses.len())?,
@@ -118,30 +117,16 @@ fn show(group: &Group, out: &mut dyn Write) -> io::Result<()> {
     let texts = [format!("{}{more}{common}: {time}", sources.join(", "))];
     let advice = group.what_to_do().filter(|advice| advice != "nothing");
     for text in texts.into_iter().chain(advice.map(|advice| format!("-> {advice}"))) {
-        for line in wrapped(&text) {
+        for line in indented(&text) {
             writeln!(out, "{:INDENT$}{line}", "")?;
         }
     }
     Ok(())
 }
 
-/// Lines that fit behind the indentation. A word that does not loses its beginning.
-fn wrapped(text: &str) -> Vec<String> {
-    let room = COLUMNS - INDENT;
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let word = shortened(word, room);
-        let line = lines.last_mut().expect("there is one");
-        if line.is_empty() {
-            *line = word;
-        } else if line.chars().count() + 1 + word.chars().count() <= room {
-            line.push(' ');
-            line.push_str(&word);
-        } else {
-            lines.push(word);
-        }
-    }
-    lines
+/// Lines that fit behind the indent. A word that does not loses its beginning.
+fn indented(text: &str) -> Vec<String> {
+    wrapped(text.split_whitespace().map(|word| shortened(word, COLUMNS - INDENT)), INDENT)
 }
 
 /// How the calls ended.

@@ -133,10 +133,10 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
     /// not now: who only searches makes nothing of such a one. Scripts may.
     fn is_same_variable(&mut self, record: &Record<'a>, variable: &Variable) -> bool {
         let name = record.string(variable.name).unwrap_or_default();
-        let is_sum = variable.flags & (record::WHOLE_ENVIRONMENT | record::LOADER) != 0;
-        let is_missing = variable.flags & record::IS_SET != 0
-            && self.now.environment.value(name.to_bytes()).is_none();
         if self.unset == Unset::AsRecorded {
+            let is_sum = variable.flags & (record::WHOLE_ENVIRONMENT | record::LOADER) != 0;
+            let is_missing = variable.flags & record::IS_SET != 0
+                && self.now.environment.value(name.to_bytes()).is_none();
             // rustup puts a directory before what `PATH` was when cargo was called.
             let is_rustups = name == c"PATH" && variable.flags & record::BY_VALUE != 0;
             self.must_search |= is_rustups;
@@ -144,7 +144,7 @@ impl<'a> Evidence<'a> for Reading<'_, '_, '_, 'a> {
                 return true;
             }
         }
-        let counts = variable.flags & record::BY_VALUE != 0 || !is_searched(name);
+        let counts = variable.flags & record::BY_VALUE != 0 || !is_searched(name.to_bytes());
         if record.has(record::STAMPS_ONLY) || counts {
             return false;
         }

@@ -23,17 +23,16 @@ impl FileContents<'_> {
     pub fn refresh(&mut self, draft: &mut Draft, is_moved: bool) -> Option<bool> {
         draft.direct_key = self.command.direct_key();
         let mut is_path_other = is_moved;
-        let mut asked = Vec::new();
+        let mut asked = None;
         for variable in &mut draft.variables {
             let value = self.environment.digest(variable.name.to_bytes(), variable.flags);
             is_path_other |= variable.name.as_c_str() == c"PATH" && variable.value != value;
             if variable.name.as_c_str() == c"PWD" && (variable.value != value || is_moved) {
                 let now = self.environment.value(b"PWD").unwrap_or_default();
-                asked.push(Path::new(OsStr::from_bytes(now)));
+                asked = Some(Path::new(OsStr::from_bytes(now))).filter(|path| path.is_absolute());
             }
             variable.value = value;
         }
-        asked.retain(|path| path.is_absolute());
         is_path_other |= self.leave_out_missing(draft);
         let mut is_reliable = true;
         let mut same = FileIdentities::default();
@@ -52,10 +51,10 @@ impl FileContents<'_> {
         if is_moved {
             self.note_way(draft, &mut same)?;
         }
-        if is_path_other || !asked.is_empty() {
+        if is_path_other || asked.is_some() {
             let group_of = |file| same.group_of(file);
             let Self { store, files, environment, .. } = self;
-            search_path::note(store, files, environment, draft, &asked, group_of)?;
+            search_path::note(store, files, environment, draft, asked, group_of)?;
         }
         Some(is_reliable)
     }
