@@ -8,14 +8,14 @@ use std::io;
 use std::time::Duration;
 
 use super::counts::Counts;
-use super::figures::{Row, ms};
+use super::figures::Row;
 use super::outputs::{Originals, outputs};
 use super::process::{Call, Sample, Starter, SystemCalls, system_calls};
 use super::runner::{Runner, relate_to_ideal};
 use super::split::Split;
 use super::stage::Stage;
 use super::step::{Plan, Site, Step, Subject};
-use super::tools::{IBID, Tool};
+use super::tools::{BARE, IBID, Tool};
 use super::workloads::Workload;
 
 /// Warm rounds before those that are measured: at most so many, until the cache finds everything.
@@ -57,6 +57,8 @@ pub struct Hit {
     pub step: Step,
     /// What it asked the kernel.
     pub calls: SystemCalls,
+    /// What the bare compiler does.
+    pub bare: SystemCalls,
 }
 
 impl Course<'_> {
@@ -154,8 +156,7 @@ impl Course<'_> {
             }
         }
         let bare = runners.iter().find(|runner| !runner.tool.is_cache());
-        let bare: Vec<f64> =
-            bare.into_iter().flat_map(|bare| bare.cold_samples.iter().map(ms)).collect();
+        let bare = bare.map_or_else(Vec::new, |bare| bare.cold_samples.clone());
         let measured = &plan.cold[plan.unmeasured..];
         for (runner, before) in runners.iter_mut().zip(before) {
             if !runner.tool.is_ideal() {
@@ -258,7 +259,11 @@ impl Course<'_> {
             let Some(calls) = system_calls(call, strace.as_deref(), &log) else { continue };
             runner.warm.system_calls = Some(calls.count);
             if runner.tool.name == IBID {
-                hit = Some(Hit { step: step.clone(), calls });
+                step.make_ready()?;
+                let Some(bare) = self.tools.iter().find(|tool| tool.name == BARE) else { continue };
+                let bare = &bare.calls(self.stage, step)?[0];
+                let bare = system_calls(bare, strace.as_deref(), &log).unwrap_or_default();
+                hit = Some(Hit { step: step.clone(), calls, bare });
             }
         }
         Ok(hit)

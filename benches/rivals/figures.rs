@@ -89,6 +89,11 @@ pub fn ms(sample: &Sample) -> f64 {
     sample.wall.as_secs_f64() * 1e3
 }
 
+/// Milliseconds of processor time of a sample.
+pub fn cpu_ms(sample: &Sample) -> f64 {
+    sample.cpu.as_secs_f64() * 1e3
+}
+
 /// One tool on one workload.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -112,6 +117,10 @@ pub struct Row {
     pub times: Figures,
     /// What was added to the bare compile of the same step: the median.
     pub added_ms: Option<f64>,
+    /// The median of processor time, in ms.
+    pub cpu_ms: f64,
+    /// What of it was added to that of the bare compile of the same step: the median.
+    pub added_cpu_ms: Option<f64>,
     /// Cold, how many times the bare compile of the same step and round.
     pub over_bare: Option<Figures>,
     /// Warm, the median over the ideal wrapper's.
@@ -138,6 +147,8 @@ impl Row {
             counted: 0,
             times: Figures::default(),
             added_ms: None,
+            cpu_ms: 0.0,
+            added_cpu_ms: None,
             over_bare: None,
             over_ideal: None,
             minor_faults: 0,
@@ -149,6 +160,7 @@ impl Row {
     /// Takes the samples in.
     pub fn fill(&mut self, samples: &[Sample]) {
         self.times = Figures::of(samples.iter().map(ms).collect());
+        self.cpu_ms = Figures::of(samples.iter().map(cpu_ms).collect()).p50;
         let mut faults: Vec<u64> = samples.iter().map(|sample| sample.minor_faults).collect();
         faults.sort_unstable();
         self.minor_faults = faults.get(faults.len() / 2).copied().unwrap_or(0);
@@ -176,6 +188,9 @@ impl Row {
             "hits": self.hits,
             "expected_hits": self.expected_hits,
             "counted": self.counted,
+            "added_ms": self.added_ms.and_then(time),
+            "cpu_ms": time(self.cpu_ms),
+            "added_cpu_ms": self.added_cpu_ms.and_then(time),
             "over_bare": over_bare(|figures| figures.p50),
             "over_bare_min": over_bare(|figures| figures.min),
             "over_bare_max": over_bare(|figures| figures.max),

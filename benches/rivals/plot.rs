@@ -116,7 +116,7 @@ fn draw_panel(
 
 fn draw_floor(area: &Area<'_>, floor: &Floor, top: i32) -> Result<(), Box<dyn Error>> {
     let title = format!(
-        "{}: a hit of {:.3} ms = empty process {:.3} + {} statx {:.3} + {} bytes written {:.3} + the rest {:.3}",
+        "{}: a hit of {:.3} ms = empty process {:.3} + {} statx {:.3} + {} bytes written {:.3} + the rest {:.3}; hit / limit {:.2}",
         floor.workload,
         floor.hit,
         floor.empty,
@@ -125,6 +125,7 @@ fn draw_floor(area: &Area<'_>, floor: &Floor, top: i32) -> Result<(), Box<dyn Er
         floor.bytes,
         floor.write,
         floor.rest(),
+        floor.over_limit(),
     );
     write(area, &title, (MARGIN, top), 15)?;
     let mut x = MARGIN;

@@ -3,6 +3,7 @@
 //! All that can be made ready before the clock starts is; `vfork` semantics, so that our own size does not count.
 #![allow(clippy::disallowed_types, reason = "the flag of a signal handler is shared with nobody")]
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -31,6 +32,8 @@ pub struct Call {
 pub struct Sample {
     /// From the first spawn to the last exit.
     pub wall: Duration,
+    /// Processor time, in the programs and in the kernel, of all processes and of their children.
+    pub cpu: Duration,
     /// Page faults without input or output, of all processes and of their children.
     pub minor_faults: u64,
 }
@@ -76,12 +79,14 @@ impl Starter {
     pub fn run(&self, calls: &[Call], jobs: usize) -> io::Result<Sample> {
         let ready: Vec<Ready> = calls.iter().map(Ready::new).collect();
         let (mut running, mut minor_faults, mut failed) = (0, 0, None);
+        let mut cpu = Duration::ZERO;
         let start = Instant::now();
         for ready in &ready {
             if running == jobs {
                 let ended = wait()?;
                 running -= 1;
                 minor_faults += ended.minor_faults;
+                cpu += ended.cpu;
                 failed = failed.or(ended.failure);
             }
             self.spawn(ready)?;
@@ -90,6 +95,7 @@ impl Starter {
         for _ in 0..running {
             let ended = wait()?;
             minor_faults += ended.minor_faults;
+            cpu += ended.cpu;
             failed = failed.or(ended.failure);
         }
         let wall = start.elapsed();
@@ -97,7 +103,7 @@ impl Starter {
             return Err(io::ErrorKind::Interrupted.into());
         }
         match failed {
-            None => Ok(Sample { wall, minor_faults }),
+            None => Ok(Sample { wall, cpu, minor_faults }),
             Some(status) => {
                 let words = calls.first().map(|call| call.args.as_slice()).unwrap_or_default();
                 let words = &words[..words.len().min(6)];
@@ -153,6 +159,7 @@ impl Ready {
 /// A child that has ended.
 struct Ended {
     minor_faults: u64,
+    cpu: Duration,
     /// Its wait status, if that is not an exit with 0.
     failure: Option<libc::c_int>,
 }
@@ -168,7 +175,11 @@ fn wait() -> io::Result<Ended> {
     // SAFETY: zeroed, which is a value, and then written.
     let usage = unsafe { usage.assume_init() };
     let minor_faults = u64::try_from(usage.ru_minflt).unwrap_or(0);
-    Ok(Ended { minor_faults, failure: (status != 0).then_some(status) })
+    let took = |time: libc::timeval| {
+        Duration::from_micros(u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0))
+    };
+    let cpu = took(usage.ru_utime) + took(usage.ru_stime);
+    Ok(Ended { minor_faults, cpu, failure: (status != 0).then_some(status) })
 }
 
 /// The system calls of one process and its children.
@@ -178,6 +189,8 @@ pub struct SystemCalls {
     pub count: u64,
     /// The paths of those that are `statx`.
     pub statx: Vec<PathBuf>,
+    /// What was opened to be read, or run: each path once.
+    pub opened: BTreeSet<PathBuf>,
 }
 
 /// Asks `strace`; `None` where there is none.
@@ -194,8 +207,17 @@ pub fn system_calls(call: &Call, strace: Option<&Path>, log: &Path) -> Option<Sy
         found.count += 1;
         let path = line.split_once("statx(").and_then(|(_, rest)| rest.split('"').nth(1));
         found.statx.extend(path.filter(|path| !path.is_empty()).map(PathBuf::from));
+        found.opened.extend(opened(line).map(PathBuf::from));
     }
     Some(found)
+}
+
+/// What a line of `strace` says was opened to be read, or run. A call that another process interrupts says nothing.
+fn opened(line: &str) -> Option<&str> {
+    let is_opening = ["open(", "openat(", "execve("].iter().any(|name| line.contains(name));
+    let is_written = ["O_WRONLY", "O_RDWR", "O_DIRECTORY"].iter().any(|flag| line.contains(flag));
+    let has_worked = line.rsplit_once(" = ").is_some_and(|(_, result)| !result.starts_with('-'));
+    line.split('"').nth(1).filter(|_| is_opening && !is_written && has_worked)
 }
 
 fn done(errno: libc::c_int) -> io::Result<()> {

@@ -33,12 +33,26 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-const HEAD: [&str; 14] = [
-    "workload", "tool", "phase", "p50_ms", "p95_ms", "mean_ms", "min_ms", "max_ms", "rounds",
-    "hits", "added_ms", "faults", "calls", "status",
+const HEAD: [&str; 16] = [
+    "workload",
+    "tool",
+    "phase",
+    "p50_ms",
+    "p95_ms",
+    "mean_ms",
+    "min_ms",
+    "max_ms",
+    "rounds",
+    "hits",
+    "added_ms",
+    "cpu_ms",
+    "added_cpu",
+    "faults",
+    "calls",
+    "status",
 ];
 
-fn line(text: &mut String, cells: &[String; 14]) {
+fn line(text: &mut String, cells: &[String; 16]) {
     let [workload, tool, phase, figures @ .., status] = cells;
     let _ = write!(text, "{workload:<11} {tool:<7} {phase:<5}");
     for (at, figure) in figures.iter().enumerate() {
@@ -49,7 +63,7 @@ fn line(text: &mut String, cells: &[String; 14]) {
     let _ = writeln!(text, "  {status}");
 }
 
-fn cells(row: &Row) -> [String; 14] {
+fn cells(row: &Row) -> [String; 16] {
     let is_ok = row.status == Status::Ok;
     let time = |ms: f64| if is_ok { format!("{ms:.3}") } else { "-".to_owned() };
     let hits = match row.phase {
@@ -68,6 +82,8 @@ fn cells(row: &Row) -> [String; 14] {
         row.rounds.to_string(),
         hits,
         shown(row.added_ms.filter(|_| is_ok).map(|ms| format!("{ms:+.2}"))),
+        time(row.cpu_ms),
+        shown(row.added_cpu_ms.filter(|_| is_ok).map(|ms| format!("{ms:+.2}"))),
         shown(is_ok.then_some(row.minor_faults)),
         shown(row.system_calls.filter(|_| is_ok)),
         row.status.name().to_owned(),

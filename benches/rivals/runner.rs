@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::counts::Counts;
-use super::figures::{Figures, Phase, Row, Status, ms};
+use super::figures::{Figures, Phase, Row, Status, cpu_ms, ms};
 use super::outputs::{Identity, Originals, outputs};
 use super::process::Sample;
 use super::step::Step;
@@ -83,7 +83,7 @@ impl<'a> Runner<'a> {
         workload: &Workload,
         steps: &[Step],
         before: Counts,
-        bare: &[f64],
+        bare: &[Sample],
     ) -> io::Result<()> {
         if self.cold.status != Status::Ok {
             return Ok(());
@@ -101,10 +101,14 @@ impl<'a> Runner<'a> {
         self.cold.counted = counts.sum();
         self.cold.status = status(is_all, counts);
         self.cold.fill(&self.cold_samples);
-        let pairs = || self.cold_samples.iter().map(ms).zip(bare);
-        self.cold.added_ms =
-            Some(Figures::of(pairs().map(|(cold, bare)| cold - bare).collect()).p50);
-        self.cold.over_bare = Some(Figures::of(pairs().map(|(cold, bare)| cold / bare).collect()));
+        let compared = |of: fn(&Sample) -> f64, with: fn(f64, f64) -> f64| {
+            let pairs = self.cold_samples.iter().zip(bare);
+            Some(Figures::of(pairs.map(|(cold, bare)| with(of(cold), of(bare))).collect()))
+        };
+        let more = |cold: f64, bare: f64| cold - bare;
+        self.cold.added_ms = compared(ms, more).map(|figures| figures.p50);
+        self.cold.added_cpu_ms = compared(cpu_ms, more).map(|figures| figures.p50);
+        self.cold.over_bare = compared(ms, |cold, bare| cold / bare);
         Ok(())
     }
 
