@@ -170,6 +170,7 @@ pub struct Doctor {
 
 /// `gc`
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Gc {
     /// Drop what was stored longer ago, such as `30d` or `12h`
     #[arg(long, value_name = "AGE", value_parser = parse_age)]
@@ -186,9 +187,15 @@ pub struct Gc {
     /// Drop what compilers made that are removed or have been replaced
     #[arg(long)]
     pub unused_toolchains: bool,
+    /// Compress what was neither stored nor used for so long (default: a day), and not only what a full cache does by itself
+    #[arg(long, value_name = "AGE", value_parser = parse_age, num_args = 0..=1, default_missing_value = "1d")]
+    pub compress: Option<Duration>,
     /// Remove nothing, only say what would go
     #[arg(long)]
     pub dry_run: bool,
+    /// What a build starts beside itself
+    #[arg(long, hide = true)]
+    pub in_background: bool,
 }
 
 /// `verify`

@@ -1,5 +1,5 @@
-//! `ibid gc [--max-age AGE] [--max-size SIZE] [--root DIR] [--gone] [--unused-toolchains] [--dry-run]`: drops what nobody will
-//! use again, evicts to a size and an age, and tidies the cache directory up.
+//! `ibid gc [--max-age AGE] [--max-size SIZE] [--root DIR] [--gone] [--unused-toolchains] [--compress [AGE]] [--dry-run]`: drops
+//! what nobody will use again, compresses what is old, evicts to a size and an age, and tidies the cache directory up.
 
 use std::io::{self, Write};
 
@@ -9,6 +9,7 @@ use super::texts::{bytes, duration};
 use crate::config::{self, Config};
 use crate::error::StoreError;
 use crate::store::Store;
+use crate::store::compress::{Compressed, Until};
 use crate::store::discard::Discarded;
 use crate::store::gc::{Collected, Wanted, collect};
 use crate::wrapper::leftovers::{Asked, Leftovers};
@@ -16,6 +17,7 @@ use crate::wrapper::leftovers::{Asked, Leftovers};
 /// What was done, and what the cache takes then.
 struct Done {
     discarded: Option<Discarded>,
+    compressed: Compressed,
     collected: Collected,
     used_bytes: u64,
 }
@@ -24,10 +26,13 @@ struct Done {
 pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let config = config::load();
     let max_bytes = asked.max_size.unwrap_or(config.max_size_bytes);
+    if asked.in_background {
+        return Ok(u8::from(compress_in_background(&config).is_err()));
+    }
     let mut bar = Progress::new("tidying up", stderr);
     let done = tidy_up(asked, &config, max_bytes, &mut bar);
     drop(bar);
-    let Done { discarded, collected, used_bytes } = match done {
+    let Done { discarded, compressed, collected, used_bytes } = match done {
         Ok(done) => done,
         Err(error) => return super::refuse(&error, stderr),
     };
@@ -42,6 +47,9 @@ pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Re
             bytes(len)
         )?;
     }
+    let Compressed { results, from_bytes, to_bytes } = compressed;
+    let to = if asked.dry_run { String::new() } else { format!(" to {}", bytes(to_bytes)) };
+    writeln!(stdout, "results compressed     {results} ({}{to})", bytes(from_bytes))?;
     writeln!(stdout, "segments removed       {} ({})", collected.segments, bytes(collected.bytes))?;
     let tool_s = collected.tool_us / 1_000_000;
     writeln!(stdout, "records removed        {} ({tool_s} s of compiling)", collected.records)?;
@@ -52,6 +60,13 @@ pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Re
     }
     writeln!(stdout, "size                   {} of {}", bytes(used_bytes), bytes(max_bytes))?;
     Ok(0)
+}
+
+/// Does what a build has started this process for, and lets others go first.
+fn compress_in_background(config: &Config) -> Result<(), StoreError> {
+    let _ = rustix::process::nice(19);
+    let store = Store::open_configured(config)?;
+    store.compress(Until::of(config.max_size_bytes), false, &mut |_, _| {}).map(|_| ())
 }
 
 /// First drops what was chosen: what is left is evicted to the size.
@@ -76,7 +91,13 @@ fn tidy_up(
     } else {
         None
     };
+    let until = Until { idle: asked.compress, ..Until::of(max_bytes) };
+    let compressed = match store.compress(until, asked.dry_run, &mut progress) {
+        // Another process does it now.
+        Err(StoreError::Busy) => Compressed::default(),
+        done => done?,
+    };
     let wanted = Wanted { max_bytes, max_age: asked.max_age, dry_run: asked.dry_run };
     let collected = collect(directory, &store, wanted, &mut progress)?;
-    Ok(Done { discarded, collected, used_bytes: store.bytes_used() })
+    Ok(Done { discarded, compressed, collected, used_bytes: store.bytes_used() })
 }

@@ -4,11 +4,7 @@
 //! which is stored here as if it were imported. Nothing is delivered: the look-up by content judges it as any other.
 //! Read next: `packed.rs`, `health.rs`, `wrapper/remote.rs`.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
-
-use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::client::{Connection, Failure};
 use super::health::Health;
@@ -16,7 +12,7 @@ use super::packed::{self, Refusal, SETS_PER_SLOT, SLOTS, Slot};
 use super::runtime::Runtime;
 use crate::config::{Remote, Trust};
 use crate::store::Store;
-use crate::store::import::import_result;
+use crate::store::import::import_result_in;
 use crate::store::path_set::PathSet;
 
 /// The longest that is waited for the first answer.
@@ -156,12 +152,7 @@ impl Question<'_> {
             Err(Refusal::Damaged) => return Ok(Fetched::Damaged("a damaged result".into())),
             Err(Refusal::Untrusted) => return Ok(Fetched::Untrusted),
         };
-        let here = |error: std::io::Error| Failure(format!("memory for a result: {error}"));
-        let memory = memfd_create("ibid", MemfdFlags::CLOEXEC);
-        let memory = File::from(memory.map_err(|error| here(error.into()))?);
-        // It is read from its beginning: this moves no position.
-        memory.write_all_at(&bytes, 0).map_err(here)?;
-        match import_result(self.store, &memory, result_key) {
+        match import_result_in(self.store, &bytes, result_key) {
             Ok(tool_us) => {
                 // Without it the record is not found, which is a miss.
                 let _ = self.store.put_path_set(self.content_key, set, result_key);

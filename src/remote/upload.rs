@@ -14,8 +14,6 @@ use super::queue::{Job, Queue, become_sender};
 use super::runtime::Runtime;
 use super::sign::Secret;
 use crate::config::{Config, Remote, Trust};
-use crate::env;
-use crate::os::detached::{Detached, spawn};
 use crate::record;
 use crate::store::Store;
 use crate::store::export::export_result;
@@ -39,32 +37,13 @@ pub fn enqueue(store: &Store, config: &Config, job: &Job) -> io::Result<bool> {
     if is_open && become_sender(store.directory()).is_some() {
         // What cannot be signed as it should be waits.
         Secret::of(config).map_err(|why| io::Error::other(why.0))?;
-        start(store, config)?;
+        store.start_beside(config, &["remote", "send"])?;
     }
     Ok(has_room)
 }
 
 fn is_paused(remote: &Remote) -> bool {
     Runtime::of(remote).is_none_or(|it| Health::read(&it.state).paused().is_some())
-}
-
-/// It runs in the root directory: what names the cache and the settings must not depend on ours.
-fn start(store: &Store, config: &Config) -> io::Result<()> {
-    let directory = store.directory().parent().unwrap_or(store.directory());
-    let mut env = vec![(env::IBID_DIR.to_owned(), directory.as_os_str().to_owned())];
-    if let Some(path) = &config.config_path {
-        env.push((env::IBID_CONFIG.to_owned(), path.clone().into_os_string()));
-    }
-    if let Some(path) = &config.remote_key {
-        env.push((env::IBID_REMOTE_KEY.to_owned(), path.clone().into_os_string()));
-    }
-    spawn(&Detached {
-        program: &std::env::current_exe()?,
-        args: &["remote", "send"],
-        env: &env,
-        env_prefix: None,
-        stderr: None,
-    })
 }
 
 /// The storages that take results.

@@ -126,6 +126,10 @@ pub enum Kind {
     Fingerprint,
     /// A record that is told by another one.
     Delta,
+    /// A record with what it gives, compressed.
+    Compressed,
+    /// A path set, compressed.
+    CompressedSet,
 }
 
 /// The head of an entry, 128 bytes, at a multiple of [`UNIT_BYTES`].
@@ -134,7 +138,7 @@ pub enum Kind {
 pub struct EntryHeader {
     /// [`ENTRY_MAGIC`].
     pub magic: u32,
-    /// 1: record, 2: blob, 3: path set, 4: fingerprint, 5: delta.
+    /// 1: record, 2: blob, 3: path set, 4: fingerprint, 5: delta, 6: compressed result, 7: compressed path set.
     pub kind: u32,
     /// The segment's number (low 32 bits).
     pub seq: u32,
@@ -143,7 +147,7 @@ pub struct EntryHeader {
     /// The cache's identity.
     pub uuid: [u8; 16],
     /// A record or delta: direct key, result key. A blob: BLAKE3 digest of the body. A path set: the key under which it is found, the
-    /// set's own. A fingerprint: its key, zeros.
+    /// set's own. A fingerprint: its key, zeros. A compressed result: the key under which it is found, its result key.
     pub key: [u8; 32],
     /// Length of the body, which follows at once.
     pub body_bytes: u64,
@@ -153,10 +157,10 @@ pub struct EntryHeader {
     pub stored_s: u32,
     /// XXH3-128 of the hot part (record) or of the body.
     pub sum: [u8; 16],
-    /// A record or delta: hash of all that its content look-up compares and gives. A path set: result key of the record with which it
-    /// was stored. A fingerprint: hash of the outcome. Others: 0.
+    /// A record, delta or compressed result: hash of all that its content look-up compares and gives. A path set: result key of the
+    /// record with which it was stored. A fingerprint: hash of the outcome. Others: 0.
     pub identity: [u8; 16],
-    /// A record or delta: hash of the environment it is true of. Others: 0.
+    /// A record or delta: hash of the environment it is true of. A compressed result: first half of its path set's own key. Others: 0.
     pub circumstances: u64,
     /// XXH3-64 of all bytes before.
     pub check: u64,
@@ -215,6 +219,8 @@ impl EntryHeader {
             3 => Some(Kind::PathSet),
             4 => Some(Kind::Fingerprint),
             5 => Some(Kind::Delta),
+            6 => Some(Kind::Compressed),
+            7 => Some(Kind::CompressedSet),
             _ => None,
         }
     }
@@ -229,6 +235,8 @@ impl Kind {
             Kind::PathSet => 3,
             Kind::Fingerprint => 4,
             Kind::Delta => 5,
+            Kind::Compressed => 6,
+            Kind::CompressedSet => 7,
         }
     }
 }

@@ -34,6 +34,8 @@ use crate::shm::words::Word;
 
 /// The file that says when what was last used.
 pub(super) const USED: &str = "used";
+/// From which segment on nothing was compressed yet: a number of 8 bytes.
+pub(super) const COMPRESSED: &str = "compressed";
 /// The fewest buckets, with which an index begins: 512 KiB of words, for some 10,000 objects.
 const BUCKETS_MIN: u64 = 1 << 12;
 /// Where the counters of the volatile segment begin: what it says of its owner ends before.
@@ -297,6 +299,7 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
     // The findings about programs, too: a user who clears may want them found out again.
     let _ = fs::remove_file(directory.join(super::verdicts::NAME));
     let _ = fs::remove_file(directory.join(USED));
+    let _ = fs::remove_file(directory.join(COMPRESSED));
     match old {
         Some((header, newest)) => {
             let header = IndexHeader { buckets: buckets(0), ..header }.sealed();

@@ -5,8 +5,11 @@
 
 use std::ffi::{CStr, CString};
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::draft::{Draft, DraftDirectory, DraftInput, DraftOutput, DraftVariable};
 use crate::record::{self, BlobRef, Cold, Record, Span};
+use crate::shm::layout::{EntryHeader, Kind};
 
 impl Draft {
     /// The owned form of a record; `None` if it is damaged.
@@ -124,6 +127,29 @@ fn outputs(record: &Record<'_>, strings: &mut OwnedStrings<'_>) -> Option<Vec<Dr
         })
     };
     record.outputs().map(output).collect()
+}
+
+/// The record whose bytes are in `body`; `None` if they are damaged.
+pub(super) fn decode_record(header: &EntryHeader, body: &[u8]) -> Option<Draft> {
+    let (hot, cold) = body.split_at_checked(usize::try_from(header.hot_bytes).ok()?)?;
+    if xxh3_128(hot).to_le_bytes() != header.sum {
+        return None;
+    }
+    let record = Record::read(hot)?;
+    if xxh3_128(cold).to_le_bytes() != record.head.cold_sum {
+        return None;
+    }
+    Draft::decode(&record, &Cold(cold), &header.key)
+}
+
+/// Whether the bytes of an entry that is no blob are those that were written.
+pub(super) fn is_whole(header: &EntryHeader, body: &[u8]) -> bool {
+    if header.kind() == Some(Kind::Record) {
+        return decode_record(header, body).is_some();
+    }
+    let hot_bytes = usize::try_from(header.hot_bytes).unwrap_or(usize::MAX);
+    let summed = if hot_bytes == 0 { Some(body) } else { body.get(..hot_bytes) };
+    summed.is_some_and(|summed| xxh3_128(summed).to_le_bytes() == header.sum)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// Whether the segment of `place` is among the older half, in a cache that may be more than half full.
-    fn is_soon_evicted(&self, place: Place) -> bool {
+    pub(super) fn is_soon_evicted(&self, place: Place) -> bool {
         let Window { oldest, newest } = self.window();
         let segments = newest.saturating_sub(oldest) + 1;
         let bytes_max = segments.saturating_mul(segment_bytes_max(self.max_bytes));

@@ -361,3 +361,17 @@ impl Draft {
 pub fn is_searched(name: &[u8]) -> bool {
     matches!(name, b"PATH" | b"PWD")
 }
+
+/// Whether a record can be true of other files with the same content, and may be true on another machine, as failing runs may
+/// not. Another cache never believes a stamp of this one.
+pub fn is_of_use_elsewhere(draft: &Draft) -> bool {
+    draft.flags & (record::STAMPS_ONLY | record::FAILS) == 0
+        && draft.inputs.iter().all(|input| input.kind != record::METADATA)
+}
+
+/// The blobs that a record names.
+pub(super) fn blobs_of(draft: &Draft) -> impl Iterator<Item = BlobRef> + '_ {
+    let outputs = draft.outputs.iter().map(|output| output.blob);
+    let blobs = outputs.chain(draft.stdout).chain(draft.stderr);
+    blobs.filter(|blob| blob.len_bytes > 0)
+}

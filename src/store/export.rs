@@ -12,12 +12,15 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Store;
 use super::append::now_s;
-use super::draft::Draft;
+use super::compressed;
+use super::decode::is_whole;
+use super::draft::{Draft, blobs_of, is_of_use_elsewhere};
 use super::export_format::{FileHeader, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer};
-use super::verify::{blob_is_whole, blobs_of, decode_record};
+use super::export_reader::ExportContents;
+use super::verify::blob_is_whole;
 use super::walk::Segment;
+use crate::record::BlobRef;
 use crate::record::stored::base_place;
-use crate::record::{self, BlobRef};
 use crate::shm::layout::{ENTRY_BYTES_MAX, EntryHeader, Kind};
 use crate::shm::segments::{Entry, Place};
 
@@ -87,14 +90,27 @@ pub fn export_result(
         (draft.result_key == *result_key).then_some((place, entry, draft))
     });
     let Some((place, entry, draft)) = found else { return Ok(None) };
-    let mut selection = Selection::default();
-    selection.add_record(place, &entry, &draft, &mut HashMap::new());
-    selection.find_blobs(|digest| store.cache.find_blob(digest));
-    if selection.bytes > bytes_max {
+    let bytes: u64 = blobs_of(&draft).map(|blob| blob.len_bytes).sum();
+    if bytes + entry.header.body_bytes > bytes_max {
         return Ok(None);
     }
-    let exported = selection.write(store, to, &mut |_, _| {})?;
-    Ok((exported.records == 1).then_some(draft.flags))
+    let find = |digest: &[u8; 32]| store.cache.find_blob(digest);
+    let is_written = export_record(store, (place, &entry), &draft, &find, to)?;
+    Ok(is_written.then_some(draft.flags))
+}
+
+/// Writes one record with its blobs, of which `find` says where each stands; whether all of it is whole.
+pub(super) fn export_record(
+    store: &Store,
+    (place, entry): (Place, &Entry<'_>),
+    draft: &Draft,
+    find: &dyn Fn(&[u8; 32]) -> Option<Place>,
+    to: &mut dyn Write,
+) -> io::Result<bool> {
+    let mut selection = Selection::default();
+    selection.add_record(place, entry, draft, &mut HashMap::new());
+    selection.find_blobs(find);
+    Ok(selection.write(store, to, &mut |_, _| {})?.records == 1)
 }
 
 /// What is to be written.
@@ -104,6 +120,8 @@ struct Selection {
     blobs: Vec<(Place, BlobRef)>,
     /// Everything else, in the order of the places.
     others: Vec<Other>,
+    /// Compressed results.
+    compressed: Vec<Place>,
     bytes: u64,
     left_out: u64,
 }
@@ -121,21 +139,31 @@ impl Selection {
         let mut selection = Selection::default();
         let bases = which.bases(store);
         let (mut numbers, mut found) = (HashMap::new(), HashMap::new());
+        let (mut compressed, mut identities) = (Vec::new(), HashSet::new());
         store.each_place(|place, entry| {
             let Some(kind) = entry.header.kind() else { return };
             if kind == Kind::Blob {
                 found.insert(entry.header.key, place);
-            } else if kind == Kind::PathSet {
+            } else if kind == Kind::Compressed {
+                compressed.extend(which.has(place, entry).then_some((place, entry.header)));
+            } else if matches!(kind, Kind::PathSet | Kind::CompressedSet) {
                 // What a record may need to be found, whenever that was stored.
                 selection.add(place, entry, false, Vec::new());
             } else if kind == Kind::Record && (which.has(place, entry) || bases.contains(&place)) {
                 match store.draft_of(entry).filter(is_of_use_elsewhere) {
-                    Some(draft) => selection.add_record(place, entry, &draft, &mut numbers),
+                    Some(draft) => {
+                        identities.insert(entry.header.identity);
+                        selection.add_record(place, entry, &draft, &mut numbers);
+                    }
                     None => selection.left_out += 1,
                 }
             }
         });
         selection.find_blobs(|digest| found.get(digest).copied());
+        // What was restored is there as a record, too.
+        compressed.retain(|(_, header)| !identities.contains(&header.identity));
+        selection.bytes += compressed.iter().map(|(_, header)| header.body_bytes).sum::<u64>();
+        selection.compressed = compressed.into_iter().map(|(place, _)| place).collect();
         selection
     }
 
@@ -170,7 +198,8 @@ impl Selection {
     }
 
     fn records(&self) -> u64 {
-        self.others.iter().filter(|other| other.is_record).count() as u64
+        let others = self.others.iter().filter(|other| other.is_record);
+        (others.count() + self.compressed.len()) as u64
     }
 
     /// Writes all of it that is whole.
@@ -182,7 +211,18 @@ impl Selection {
     ) -> io::Result<Exported> {
         let mut writer = Writer::new(to, self.bytes, progress)?;
         let is_written = self.write_blobs(store, &mut writer)?;
-        let records = self.write_others(store, &is_written, &mut writer)?;
+        let own = self.blobs.iter().zip(&is_written).filter(|(_, is_written)| **is_written);
+        let mut known: HashSet<_> = own.map(|((_, blob), _)| blob.digest).collect();
+        self.each_compressed(store, |bytes, contents| {
+            // A header stands before each body.
+            let new = contents.blobs.iter().filter(|(digest, _)| known.insert(**digest));
+            new.map(|(_, blob)| writer.entry_at(bytes, blob.at, blob.len_bytes)).sum()
+        })?;
+        let mut records = self.write_others(store, &is_written, &mut writer)?;
+        records += self.each_compressed(store, |bytes, contents| {
+            let items = contents.items.iter();
+            items.map(|item| writer.entry_at(bytes, item.at, item.header.body_bytes)).sum()
+        })?;
         let (blobs, bytes) = (writer.blobs, writer.finish()?);
         let left_out = self.left_out + self.records() - records;
         Ok(Exported { records, blobs, bytes, left_out })
@@ -233,11 +273,35 @@ impl Selection {
         }
         Ok(records)
     }
+
+    /// Visits the compressed results that are whole; the sum of what the visits say.
+    fn each_compressed(
+        &self,
+        store: &Store,
+        mut visit: impl FnMut(&[u8], &ExportContents) -> io::Result<u64>,
+    ) -> io::Result<u64> {
+        let mut sum = 0;
+        for place in &self.compressed {
+            let segment = store.map_segment(place.seq);
+            let entry = segment.as_ref().and_then(|segment| segment.entry(*place));
+            if let Some((bytes, contents)) = entry.as_ref().and_then(compressed::contents) {
+                sum += visit(&bytes, &contents)?;
+            }
+        }
+        Ok(sum)
+    }
 }
 
 /// Copies an entry's body out; its header, if the bytes are those that were written.
 fn copy_whole(segment: &Segment, other: &Other, body: &mut Vec<u8>) -> Option<EntryHeader> {
     let entry = segment.entry(other.place)?;
+    if entry.header.kind() == Some(Kind::CompressedSet) {
+        *body = compressed::unpacked(&entry)?;
+        let sum = xxh3_128(body).to_le_bytes();
+        let (kind, body_bytes) = (Kind::PathSet.number(), body.len() as u64);
+        let header = EntryHeader { kind, body_bytes, sum, ..entry.header }.sealed();
+        return is_whole(&header, body).then_some(header);
+    }
     copy_body(&entry, body)?;
     is_whole(&entry.header, body).then_some(entry.header)
 }
@@ -246,23 +310,6 @@ fn copy_body(entry: &Entry<'_>, body: &mut Vec<u8>) -> Option<()> {
     body.clear();
     body.resize(usize::try_from(entry.header.body_bytes).ok()?, 0);
     entry.copy_out(0, body)
-}
-
-/// Whether the bytes of an entry that is no blob are those that were written.
-pub(super) fn is_whole(header: &EntryHeader, body: &[u8]) -> bool {
-    if header.kind() == Some(Kind::Record) {
-        return decode_record(header, body).is_some();
-    }
-    let hot_bytes = usize::try_from(header.hot_bytes).unwrap_or(usize::MAX);
-    let summed = if hot_bytes == 0 { Some(body) } else { body.get(..hot_bytes) };
-    summed.is_some_and(|summed| xxh3_128(summed).to_le_bytes() == header.sum)
-}
-
-/// Whether a record can be true of other files with the same content, and may be true on another machine, as failing runs may
-/// not. Another cache never believes a stamp of this one.
-pub fn is_of_use_elsewhere(draft: &Draft) -> bool {
-    draft.flags & (record::STAMPS_ONLY | record::FAILS) == 0
-        && draft.inputs.iter().all(|input| input.kind != record::METADATA)
 }
 
 /// Writes entries, and counts and hashes what it writes.
@@ -305,8 +352,20 @@ impl<'w> Writer<'w> {
     }
 
     fn entry(&mut self, header: &EntryHeader, body: &[u8]) -> io::Result<()> {
+        self.blobs += u64::from(header.kind() == Some(Kind::Blob));
         self.header(header)?;
         self.write(body)
+    }
+
+    /// Writes an entry of another export, whose body begins there; how many entries that is.
+    fn entry_at(&mut self, export: &[u8], at: u64, body_bytes: u64) -> io::Result<u64> {
+        let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let at = usize::try_from(at).map_err(|_| missing())?;
+        let end = at + usize::try_from(body_bytes).map_err(|_| missing())?;
+        let head = at.checked_sub(size_of::<EntryHeader>()).and_then(|from| export.get(from..at));
+        let header = bytemuck::pod_read_unaligned(head.ok_or_else(missing)?);
+        self.entry(&header, export.get(at..end).ok_or_else(missing)?)?;
+        Ok(1)
     }
 
     /// Writes a blob if it is whole; whether it is.
@@ -319,7 +378,6 @@ impl<'w> Writer<'w> {
             && *blake3::hash(body).as_bytes() == entry.header.key;
         if is_whole {
             self.entry(&entry.header, body)?;
-            self.blobs += 1;
         }
         Ok(is_whole)
     }

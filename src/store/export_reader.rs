@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::export::{is_of_use_elsewhere, is_whole};
+use super::decode::{decode_record, is_whole};
+use super::draft::{blobs_of, is_of_use_elsewhere};
 use super::export_format::{FileHeader, MAGIC, TRAILER_DIGEST_OFFSET, TRAILER_MAGIC, Trailer};
-use super::verify::{blobs_of, decode_record};
 use crate::error::StoreError;
 use crate::record::BlobRef;
 use crate::shm::layout::{Checked, DIRECTORY, ENTRY_BYTES_MAX, ENTRY_MAGIC, EntryHeader, Kind};

@@ -109,7 +109,9 @@ impl Collected {
         self.bytes += segment.disk_bytes;
         let Some(mapped) = store.map_segment(segment.seq) else { return };
         for place in store.live_entries(segment.seq).into_keys() {
-            let is_record = |entry: &Entry<'_>| entry.header.kind() == Some(Kind::Record);
+            let is_record = |entry: &Entry<'_>| {
+                matches!(entry.header.kind(), Some(Kind::Record | Kind::Compressed))
+            };
             let entry = mapped.entry(place).filter(is_record);
             let record = entry.and_then(|entry| store.draft_of(&entry));
             self.records += u64::from(record.is_some());

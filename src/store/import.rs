@@ -8,16 +8,17 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::{MemfdFlags, memfd_create};
+
 use super::append::NewEntry;
+use super::decode::{decode_record, is_whole};
 use super::draft::Draft;
-use super::export::is_whole;
 pub use super::export_reader::ImportError;
 use super::export_reader::{
     ExportContents, HEADER_BYTES, Identity, Item, Reader, Whole, identity, key_by_content,
 };
 use super::large::READING;
 use super::space::segment_bytes_max;
-use super::verify::decode_record;
 use super::{Store, files};
 use crate::error::StoreError;
 use crate::outcome::InternalError;
@@ -105,6 +106,19 @@ pub fn import_result(
     importer.item(item, &mut Imported::default())?;
     let body = importer.body(item)?;
     Ok(decode_record(&item.header, &body).map_or(0, |draft| draft.tool_us))
+}
+
+/// The same of an export that is in memory.
+pub fn import_result_in(
+    store: &Store,
+    export: &[u8],
+    result_key: &[u8; 16],
+) -> Result<u64, ImportError> {
+    let file = memfd_create("ibid", MemfdFlags::CLOEXEC);
+    let file = File::from(file.map_err(|error| ImportError::Copy(error.into()))?);
+    // It is read from its beginning: this moves no position.
+    file.write_all_at(export, 0).map_err(ImportError::Copy)?;
+    import_result(store, &file, result_key)
 }
 
 impl ExportContents {

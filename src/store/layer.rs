@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, MemfdFlags, Mode, OFlags, memfd_create, openat, statat};
 
-use super::import::import_result;
+use super::compressed::unpacked;
+use super::import::{import_result, import_result_in};
 use super::path_set::PathSet;
 use super::space::is_layout;
 use super::{Store, c_path, export, files};
@@ -128,10 +129,32 @@ impl Store {
         content_key: &[u8; 16],
         keys: &mut dyn FnMut(&PathSet) -> Option<[[u8; 16]; 2]>,
     ) -> CopiedUp {
+        self.take(layer, content_key, keys, &|key| {
+            self.copy_result_up(layer, key).or_else(|| self.restore_from(layer, key))
+        })
+    }
+
+    /// Stores a result anew that was compressed here, if there is one. `keys` as above.
+    pub fn restore(
+        &self,
+        content_key: &[u8; 16],
+        keys: &mut dyn FnMut(&PathSet) -> Option<[[u8; 16]; 2]>,
+    ) -> CopiedUp {
+        self.take(self, content_key, keys, &|key| self.restore_from(self, key))
+    }
+
+    /// Asks for the results of a command in `from` until `take` has one; it says as [`Store::copy_result_up`] does.
+    fn take(
+        &self,
+        from: &Store,
+        content_key: &[u8; 16],
+        keys: &mut dyn FnMut(&PathSet) -> Option<[[u8; 16]; 2]>,
+        take: &dyn Fn(&[u8; 16]) -> Option<bool>,
+    ) -> CopiedUp {
         let mut outcome = CopiedUp::Nothing;
-        for set in layer.path_sets(content_key) {
+        for set in from.path_sets(content_key) {
             for key in keys(&set).into_iter().flatten() {
-                match self.copy_result_up(layer, &key) {
+                match take(&key) {
                     Some(true) => {
                         // Without it the record is not found, which is a miss.
                         let _ = self.put_path_set(content_key, &set, &key);
@@ -148,9 +171,7 @@ impl Store {
     /// Whether the result of `layer` under this key is stored here now; `None` if there is none.
     fn copy_result_up(&self, layer: &Store, key: &[u8; 16]) -> Option<bool> {
         let (_, found) = layer.cache.records(key).next()?;
-        let is_same = |own: &Entry<'_>| own.header.identity == found.header.identity;
-        if self.cache.records(key).any(|(_, own)| is_same(&own)) {
-            // It was judged already.
+        if self.has_judged(key, &found) {
             return None;
         }
         let copy = || {
@@ -160,6 +181,19 @@ impl Store {
             import_result(self, &memory, key).ok()
         };
         Some(copy().is_some())
+    }
+
+    /// The same of one that is compressed in `from`.
+    fn restore_from(&self, from: &Store, key: &[u8; 16]) -> Option<bool> {
+        let found = from.compressed(key).into_iter().find(|found| !self.has_judged(key, found))?;
+        let restored = unpacked(&found).map(|export| import_result_in(self, &export, key));
+        Some(matches!(restored, Some(Ok(_))))
+    }
+
+    /// Whether a record that says the same is here: then it was not true.
+    fn has_judged(&self, key: &[u8; 16], found: &Entry<'_>) -> bool {
+        let mut own = self.cache.records(key);
+        own.any(|(_, own)| own.header.identity == found.header.identity)
     }
 }
 

@@ -25,6 +25,9 @@ use crate::shm::segments::Place;
 
 mod append;
 pub mod audits;
+mod beside;
+pub mod compress;
+mod compressed;
 mod create;
 mod decode;
 mod delta;
@@ -338,15 +341,16 @@ impl Store {
 
     /// What is done at the end of a process that stores: what the events of hits say is kept, if there are many. Where it has
     /// begun a segment, or come to a full bucket, the index is made larger if too much of it is taken; then nothing is stored
-    /// by way of this value.
-    pub fn settle(&self) {
+    /// by way of this value. Whether it is time for [`Store::compress`], in a process that nobody waits for.
+    pub fn settle(&self) -> bool {
         if self.is_read_only() {
-            return;
+            return false;
         }
         self.gather_use_if_due();
         if self.has_rotated.get() || self.is_crowded.get() {
             let _ = self.grow_index(0, false, &mut |_, _| {});
         }
+        self.has_rotated.get() && self.compression_is_due()
     }
 
     /// Forgets all that is stored; counters stay. Processes that read it now keep what they have mapped.

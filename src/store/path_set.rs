@@ -11,6 +11,7 @@ use std::ffi::{CStr, CString};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::append::{NewEntry, now_s};
+use super::compressed::unpacked;
 use super::draft::{Draft, DraftInput, DraftVariable, is_searched};
 use super::{Kind, Store};
 use crate::error::StoreError;
@@ -105,10 +106,16 @@ impl PathSet {
 
     /// The set of an entry; `None` if that is damaged, or is something else.
     pub fn read(entry: &Entry<'_>) -> Option<PathSet> {
-        let is_set = entry.header.kind() == Some(Kind::PathSet);
-        let mut bytes = vec![0; usize::try_from(entry.header.body_bytes).ok().filter(|_| is_set)?];
-        entry.copy_out(0, &mut bytes)?;
-        PathSet::decode(&bytes).filter(|set| set.own_key == entry.header.sum)
+        let bytes = match entry.header.kind()? {
+            Kind::PathSet => {
+                let mut bytes = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
+                entry.copy_out(0, &mut bytes)?;
+                bytes
+            }
+            Kind::CompressedSet => unpacked(entry)?,
+            _ => return None,
+        };
+        PathSet::decode(&bytes).filter(|set| set.own_key == entry.header.key[16..])
     }
 
     /// The number of inputs, then inputs and variables: a number (32 bits, little-endian) and a name that ends in a NUL.
@@ -224,7 +231,9 @@ impl Store {
     fn group(&self, key: &[u8; 16]) -> Vec<Place> {
         let is_of_it = |place: &Place| {
             self.cache.segments.entry(*place).is_some_and(|entry| {
-                entry.header.kind() == Some(Kind::PathSet) && entry.header.key[..16] == *key
+                let is_set =
+                    matches!(entry.header.kind(), Some(Kind::PathSet | Kind::CompressedSet));
+                is_set && entry.header.key[..16] == *key
             })
         };
         let index = &self.cache.index;

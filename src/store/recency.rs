@@ -13,8 +13,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::append::now_s;
 use super::create::{self, USED};
+use super::draft::blobs_of;
 use super::path_set::PathSet;
-use super::verify::blobs_of;
 use super::{Store, files};
 use crate::record::stored::base_place;
 use crate::shm::events::{Ending, Event};
@@ -64,7 +64,7 @@ fn half(key: &[u8]) -> u64 {
 fn keys_of(header: &EntryHeader) -> [u64; 2] {
     let (first, second) = header.key.split_at(16);
     match header.kind() {
-        Some(Kind::PathSet) => [half(second), half(&header.identity)],
+        Some(Kind::PathSet | Kind::CompressedSet) => [half(second), half(&header.identity)],
         Some(Kind::Record | Kind::Delta) => [half(first), half(second)],
         _ => [half(first); 2],
     }
@@ -121,6 +121,12 @@ impl Used {
             _ if self.lost_s > made_s => Use::Unknown,
             _ => Use::Not,
         }
+    }
+
+    /// When an entry was last used or stored.
+    pub(super) fn last(&self, header: &EntryHeader) -> u32 {
+        let times = keys_of(header).into_iter().filter_map(|key| self.times.get(&key).copied());
+        times.max().unwrap_or(0).max(header.stored_s)
     }
 
     /// Keeps the `most` that were used last.

@@ -53,6 +53,16 @@ impl Store {
         Ok(())
     }
 
+    /// Leaves the segment that is appended to for one that is as short as can be.
+    pub(super) fn begin_a_short_segment(&self) -> Result<(), StoreError> {
+        let seq = self.window().newest;
+        self.make_segment(seq + 1, SEGMENT_BYTES_MIN)?;
+        if let Some(unit) = self.control()?.advance(seq, SEGMENT_FIRST_UNIT) {
+            self.give_back_from(seq, unit);
+        }
+        Ok(())
+    }
+
     /// Makes the segment after `seq`; a short one where the disk has no room for a longer one.
     fn make_next_segment(&self, seq: u64, units: u64) -> Result<(), StoreError> {
         let wanted = self.next_segment_bytes(seq, units);

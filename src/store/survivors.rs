@@ -9,8 +9,9 @@ use std::os::fd::AsFd;
 
 use super::Store;
 use super::append::NewEntry;
+use super::decode::decode_record;
+use super::draft::blobs_of;
 use super::recency::{Use, Used};
-use super::verify::{blobs_of, decode_record};
 use crate::error::StoreError;
 use crate::index;
 use crate::os::map::FileMap;
@@ -157,7 +158,7 @@ impl Store {
     }
 
     /// Lets words that lead to an entry lead to its copy; one that has changed meanwhile stays.
-    fn move_entry(&self, old: &[(usize, u64)], place: Place) {
+    pub(super) fn move_entry(&self, old: &[(usize, u64)], place: Place) {
         let Ok(index) = self.index() else { return };
         let Some(words) = index.words_mut(INDEX_WORDS_OFFSET, self.word_count()) else { return };
         for (at, word) in old {

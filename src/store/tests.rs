@@ -9,6 +9,7 @@ use super::*;
 use crate::shm::events::{Ending, Event, Text};
 use crate::shm::layout::UNIT_BYTES;
 
+mod compress;
 mod crash;
 mod delta;
 mod fingerprint;

@@ -10,18 +10,19 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::Xxh3;
 
-use super::draft::Draft;
+use super::compressed;
+use super::draft::{Draft, blobs_of};
 use super::path_set::PathSet;
 use super::walk::{Named, Segment};
 use super::{Store, Terms};
 use crate::error::StoreError;
 use crate::index::{self, Index};
 use crate::outcome::InternalError;
+use crate::record::BlobRef;
 use crate::record::stored::{arena_bytes, base_place, cold_part, hot_part};
-use crate::record::{BlobRef, Cold, Record};
-use crate::shm::layout::{DIRECTORY, EntryHeader, INDEX_WORDS_OFFSET, Kind, segment_name};
+use crate::shm::layout::{DIRECTORY, INDEX_WORDS_OFFSET, Kind, segment_name};
 use crate::shm::raw;
 use crate::shm::segments::{Entry, Place};
 use crate::shm::words::WordsMut;
@@ -216,7 +217,14 @@ impl<'s> Verifier<'s> {
         match entry.header.kind() {
             None => self.damaged(place, Fault::Entry, words),
             Some(Kind::Record | Kind::Delta) => self.check_record(&entry, place, words),
-            Some(Kind::PathSet) => {
+            Some(Kind::Compressed) => {
+                if compressed::draft(&entry).is_some() {
+                    self.report.records += 1;
+                } else {
+                    self.damaged(place, Fault::Record, words);
+                }
+            }
+            Some(Kind::PathSet | Kind::CompressedSet) => {
                 if PathSet::read(&entry).is_none() {
                     self.damaged(place, Fault::Record, words);
                 }
@@ -341,6 +349,9 @@ pub(super) fn blob_is_whole(entry: &Entry<'_>) -> bool {
 impl Store {
     /// The record of an entry, also one that is told by another record; `None` if one of them is damaged or not there.
     pub fn draft_of(&self, entry: &Entry<'_>) -> Option<Draft> {
+        if entry.header.kind() == Some(Kind::Compressed) {
+            return compressed::draft(entry);
+        }
         // A walk through all entries comes to more segments than a process keeps.
         let segments = &self.cache.segments.anew()?;
         let mut arena = vec![0; arena_bytes(segments, entry)?];
@@ -348,24 +359,4 @@ impl Store {
         let (cold, _) = cold_part(segments, entry, &record, rest)?;
         Draft::decode(&record, &cold, &entry.header.key)
     }
-}
-
-/// The record whose bytes are in `body`; `None` if they are damaged.
-pub(super) fn decode_record(header: &EntryHeader, body: &[u8]) -> Option<Draft> {
-    let (hot, cold) = body.split_at_checked(usize::try_from(header.hot_bytes).ok()?)?;
-    if xxh3_128(hot).to_le_bytes() != header.sum {
-        return None;
-    }
-    let record = Record::read(hot)?;
-    if xxh3_128(cold).to_le_bytes() != record.head.cold_sum {
-        return None;
-    }
-    Draft::decode(&record, &Cold(cold), &header.key)
-}
-
-/// The blobs that a record names.
-pub(super) fn blobs_of(draft: &Draft) -> impl Iterator<Item = BlobRef> + '_ {
-    let outputs = draft.outputs.iter().map(|output| output.blob);
-    let blobs = outputs.chain(draft.stdout).chain(draft.stderr);
-    blobs.filter(|blob| blob.len_bytes > 0)
 }

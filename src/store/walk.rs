@@ -81,9 +81,9 @@ impl Store {
     pub fn count_entries(&self) -> (u64, u64) {
         let (mut records, mut blobs) = (0, 0);
         self.each_entry(|entry| match entry.header.kind() {
-            Some(Kind::Record | Kind::Delta) => records += 1,
+            Some(Kind::Record | Kind::Delta | Kind::Compressed) => records += 1,
             Some(Kind::Blob) => blobs += 1,
-            Some(Kind::PathSet | Kind::Fingerprint) | None => {}
+            Some(Kind::PathSet | Kind::CompressedSet | Kind::Fingerprint) | None => {}
         });
         (records, blobs)
     }

@@ -37,6 +37,15 @@ impl End {
 }
 
 impl Invocation {
+    /// Does what is left to do when all is delivered.
+    pub(super) fn settle(&self, store: &Store) {
+        if store.settle()
+            && let Err(error) = store.start_beside(&self.config, &["gc", "--in-background"])
+        {
+            self.log.line(format_args!("what is old is not compressed: {error}"));
+        }
+    }
+
     /// Counts, and writes the event of how this ends.
     pub(super) fn note(
         &self,

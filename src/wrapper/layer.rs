@@ -6,6 +6,7 @@
 
 use super::Invocation;
 use super::content_lookup::{self, ByContent, Wanted};
+use super::remote::restored;
 use crate::store::Store;
 use crate::store::layer::CopiedUp;
 
@@ -17,14 +18,16 @@ impl Invocation {
         store.open_layer(directory).map_err(told).ok()
     }
 
-    /// The exit status of a record that is true by content, here or in the layer; nothing is delivered.
+    /// The exit status of a record that is true by content, here, compressed here, or in the layer; nothing is delivered.
     pub(super) fn true_by_content(
         &self,
         store: &Store,
         wanted: &Wanted,
         arena: &mut [u8],
     ) -> Option<u8> {
+        let is_restored = || self.may_store(store) && restored(store, wanted);
         content_lookup::is_true(store, wanted, arena)
+            .or_else(|| is_restored().then(|| content_lookup::is_true(store, wanted, arena))?)
             .or_else(|| content_lookup::is_true_in(store, &self.layer(store)?, wanted, arena))
     }
 

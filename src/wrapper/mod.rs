@@ -118,7 +118,7 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     }
     let mut statuses = plan.steps().map(|step| invocation.run_step(&store, step, before));
     let status = statuses.find(|status| *status != 0).unwrap_or(0);
-    store.settle();
+    invocation.settle(&store);
     status
 }
 

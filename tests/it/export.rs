@@ -393,8 +393,13 @@ fn of_a_build() {
 #[test]
 fn more_than_the_cache_may_hold() {
     let (from, project) = (Cache::new(), Project::new());
+    // What can be compressed would be.
+    let mut random = Random::new(1);
+    let words = (0..1 << 20).flat_map(|_| random.next().to_le_bytes());
+    project.write("a.bin", words.collect::<Vec<u8>>());
     for number in 0..24 {
-        project.write(&format!("{number}.c"), format!("char a[8 << 20] = {{ {number}, 1 }};\n"));
+        let text = format!("asm(\".incbin \\\"a.bin\\\"\"); int a = {number};\n");
+        project.write(&format!("{number}.c"), text);
         let line = format!("gcc -c {number}.c -o a.o");
         project.call(&from, &line).check().expect(&Outcome::Miss);
     }

@@ -23,6 +23,7 @@ mod binary;
 mod cargo;
 mod cargo_places;
 mod clocks;
+mod compressed;
 mod contents;
 mod corners;
 mod damage;

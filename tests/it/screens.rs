@@ -23,6 +23,7 @@ const SCREENS: &[(&[&str], &str)] = &[
     (
         &["gc"],
         "\
+results compressed     9 (9 B to 9 B)
 segments removed       9 (9 B)
 records removed        9 (9 s of compiling)
 temporary files        9
@@ -35,6 +36,7 @@ size                   9 kB of 9 GB
         "\
 nothing is removed; this would be:
 results dropped        9 (9 B, 9.9 s of compiling)
+results compressed     9 (9 B)
 segments removed       9 (9 B)
 records removed        9 (9 s of compiling)
 temporary files        9

@@ -22,11 +22,16 @@ struct Objects {
 
 impl Objects {
     fn new(cache: &Cache, workers: usize) -> Objects {
-        let project =
-            Project::with(&[("big.c", "int number = N;\nchar filler[2 << 20] = { 1 };\n")]);
+        let text = "int number = N;\nasm(\".incbin \\\"../filler\\\"\");\n";
+        let project = Project::with(&[("big.c", text)]);
+        // What can be compressed would be, and nothing evicted.
+        let mut random = Random::new(1);
+        let words = (0..2 << 17).flat_map(|_| random.next().to_le_bytes());
+        project.write("filler", words.collect::<Vec<u8>>());
+        project.mkdir("bare");
         let bare = |number: &str| {
-            project.shell(cache, &format!("gcc -c big.c -DN={number} -o bare.o"));
-            project.read("bare.o")
+            project.shell(cache, &format!("cd bare && gcc -c ../big.c -DN={number} -o bare.o"));
+            project.read("bare/bare.o")
         };
         let (one, other) = (bare("0x01010101"), bare("0x02020202"));
         let differs = |at: &usize| one[*at] != other[*at];

@@ -7,6 +7,7 @@ use std::process::Output;
 
 use crate::cache::{Cache, Outcome};
 use crate::project::Project;
+use crate::random::Random;
 use crate::years::disk_bytes;
 
 fn run(cache: &Cache, args: &[&str]) -> Output {
@@ -106,8 +107,11 @@ fn the_size_is_kept() {
     {
         let (cache, project) = (Cache::new().with("IBID_MAX_SIZE", max), Project::new());
         for number in 0..count {
-            let text = format!("char a[8 << 20] = {{ {number}, 1 }};\n");
-            project.write("a.c", text);
+            // What can be compressed would be.
+            let mut random = Random::new(number);
+            let words = (0..1 << 20).flat_map(|_| random.next().to_le_bytes());
+            project.write("a.bin", words.collect::<Vec<u8>>());
+            project.write("a.c", "asm(\".incbin \\\"a.bin\\\"\");\n");
             let call = project.call(&cache, "gcc -c a.c -o a.o");
             let outcome = call.check().outcome;
             assert_eq!(outcome == Outcome::Miss, kept, "{max}: {outcome:?}");

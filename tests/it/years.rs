@@ -23,7 +23,7 @@ pub fn disk_bytes(path: &Path) -> u64 {
 }
 
 /// The directory of this layout.
-fn inside(cache: &Path) -> PathBuf {
+pub fn inside(cache: &Path) -> PathBuf {
     fs::read_dir(cache).unwrap().next().unwrap().unwrap().path()
 }
 

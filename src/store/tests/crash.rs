@@ -14,11 +14,12 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::Scratch;
 use super::gc::age;
-use super::reference::{insert, look, tell};
+use super::reference::{insert, insert_with_set, look, look_compressed, tell};
 use super::years::hit;
 use crate::shm::fault;
 use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::append::fill;
+use crate::store::compress::Until;
 use crate::store::draft::Draft;
 use crate::store::gc::{Wanted, collect};
 use crate::store::verify::verify;
@@ -35,11 +36,12 @@ struct Scene {
     act: fn(&Actor),
 }
 
-const SCENES: [Scene; 4] = [
+const SCENES: [Scene; 5] = [
     // An index and two segments, which are as short as can be: the third one evicts.
     Scene { name: "storing", max_bytes: 3 << 20, act: store_evict_clear },
     Scene { name: "surviving", max_bytes: 3 << 20, act: evict_and_keep },
     Scene { name: "collecting", max_bytes: 4 * SEGMENT_BYTES, act: collect_and_grow },
+    Scene { name: "compressing", max_bytes: 4 * SEGMENT_BYTES, act: compress_and_restore },
     // A bit more than eight segments, so that one object may be larger than a segment.
     Scene { name: "large", max_bytes: 9 * SEGMENT_BYTES, act: store_a_large_one },
 ];
@@ -167,6 +169,19 @@ fn collect_and_grow(actor: &Actor) {
     actor.insert(&store, 5);
 }
 
+fn compress_and_restore(actor: &Actor) {
+    let store = actor.open();
+    for number in 1..=4 {
+        insert_with_set(&store, number).expect("stored");
+        actor.note(&format!("stored {number}"));
+    }
+    actor.begin();
+    let all = Until { raw_bytes: 0, idle: None };
+    store.compress(all, false, &mut |_, _| {}).expect("compressed");
+    assert!((1..=4).all(|number| !look(&store.cache, number) && look_compressed(&store, number)));
+    actor.insert(&store, 5);
+}
+
 fn store_a_large_one(actor: &Actor) {
     let file = make_large_file(&actor.place);
     let store = actor.open();
@@ -255,7 +270,7 @@ impl Left {
 
     fn is_there(&self, store: &Store, number: u8) -> bool {
         if number != LARGE {
-            return look(&store.cache, number);
+            return look(&store.cache, number) || look_compressed(store, number);
         }
         let Ok(bytes) = fs::read(self.scratch.path().join("large")) else { return false };
         let place = store.cache.find_blob(blake3::hash(&bytes).as_bytes());
@@ -326,6 +341,11 @@ fn a_death_while_moving_what_survives() {
 #[test]
 fn a_death_while_collecting_and_making_the_index_larger() {
     die_at_each_point_of("collecting");
+}
+
+#[test]
+fn a_death_while_compressing() {
+    die_at_each_point_of("compressing");
 }
 
 #[test]

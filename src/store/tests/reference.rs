@@ -9,8 +9,9 @@ use crate::index::cache::Cache;
 use crate::record::{self, BlobRef, Cold, Record};
 use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stamp;
-use crate::store::Store;
 use crate::store::draft::{Draft, DraftDirectory, DraftInput, DraftOutput};
+use crate::store::path_set::PathSet;
+use crate::store::{Store, name_blob};
 
 pub(super) use crate::random::Random;
 
@@ -68,6 +69,24 @@ fn draft_of(number: u8, blob: BlobRef) -> Draft {
 pub(super) fn insert(store: &Store, number: u8) -> Result<(), StoreError> {
     let blob = store.put_blob(&bytes_of(number))?;
     store.put_record(&draft_of(number, blob)).map(drop)
+}
+
+/// The same with its path set.
+pub(super) fn insert_with_set(store: &Store, number: u8) -> Result<(), StoreError> {
+    insert(store, number)?;
+    let (set, _) = PathSet::of(&draft_of(number, name_blob(b"")), |variable| variable.value);
+    store.put_path_set(&[number; 16], &set, &[number ^ 0x80; 16])
+}
+
+/// Whether entry `number` is there, compressed, with its path set. It must be right in every byte.
+pub(super) fn look_compressed(store: &Store, number: u8) -> bool {
+    let entries = store.compressed(&[number ^ 0x80; 16]);
+    entries.iter().filter_map(|entry| store.draft_of(entry)).any(|found| {
+        let should_be = draft_of(number, found.outputs[0].blob).encode();
+        assert!(found.encode().hot == should_be.hot, "a wrong record: {found:?}");
+        assert_eq!(found.outputs[0].blob.digest, name_blob(&bytes_of(number)).digest);
+        store.has_compressed() && store.path_sets(&[number; 16]).len() == 1
+    })
 }
 
 /// Looks entry `number` up as a hit does; whether it is there. What passes the checks of a hit must be right in

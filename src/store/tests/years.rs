@@ -65,7 +65,7 @@ fn what_hits_in_every_round_survives_and_the_limit_holds() {
             1 => boot_anew(&store),
             2 => copy(&store),
             3 => leave_a_hole(&store),
-            4 => store.settle(),
+            4 => drop(store.settle()),
             _ => {}
         }
         store = scratch.open_with(MAX_BYTES);

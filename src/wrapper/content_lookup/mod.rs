@@ -26,7 +26,7 @@ use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stat;
 use crate::store::Store;
 use crate::store::draft::Draft;
-use crate::store::export::is_of_use_elsewhere;
+use crate::store::draft::is_of_use_elsewhere;
 use crate::store::path_set::PathSet;
 
 use super::event;

@@ -1,0 +1,107 @@
+//! What was not used for long is compressed, and is a hit all the same.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::cache::{Cache, Outcome};
+use crate::project::Project;
+use crate::years::{cursor, disk_bytes, inside};
+
+/// A source whose object, with debug information, is some hundred kilobytes long.
+fn source(number: usize) -> String {
+    format!("#include <map>\n#include <string>\nstd::map<std::string, long> a{number};\n")
+}
+
+fn compile(number: usize) -> String {
+    format!("g++ -g -c {number}.cc -o {number}.o")
+}
+
+fn with_sources(count: usize) -> Project {
+    let project = Project::new();
+    for number in 0..count {
+        project.write(&format!("{number}.cc"), source(number));
+    }
+    project
+}
+
+fn compressed(cache: &Cache, args: &[&str]) -> String {
+    let said = cache.say(&[&["gc"], args].concat());
+    let line = said.lines().find(|line| line.starts_with("results compressed"));
+    line.unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+#[test]
+fn what_is_compressed_hits() {
+    const COUNT: usize = 6;
+    let (cache, project) = (Cache::new(), with_sources(COUNT));
+    for number in 0..COUNT {
+        project.call(&cache, &compile(number)).check().expect(&Outcome::Miss);
+    }
+    // The segment that is appended to is not made smaller.
+    let before = cache.counters();
+    assert!(compressed(&cache, &["--compress", "0s", "--dry-run"]).contains(" 6 ("));
+    assert_eq!(cache.counters().get("blobs"), before.get("blobs"));
+    let line = compressed(&cache, &["--compress", "0s"]);
+    assert!(line.contains(" 6 ("), "{line}");
+    let after = cache.counters();
+    assert_eq!((after.get("records"), after.get("blobs")), (COUNT as u64, 0));
+    assert_eq!(compressed(&cache, &[]), "results compressed     0 (0 B to 0 B)");
+    assert!(cache.say(&["verify"]).contains("nothing is damaged"));
+    for number in 0..COUNT {
+        fs::remove_file(project.at(format!("{number}.o"))).unwrap();
+        let line = compile(number);
+        let words = ["explain", "--"].into_iter().chain(line.split(' '));
+        let said = cache.ibid(words).current_dir(project.path()).output().unwrap();
+        assert!(said.stdout.starts_with(b"hit"), "{said:?}");
+        project.call(&cache, &compile(number)).check().expect_hit();
+        project.call(&cache, &compile(number)).check().expect(&Outcome::InvocationHit);
+    }
+    assert_eq!(cache.counters().get("misses"), COUNT as u64);
+    // A header that is another one now makes no hit.
+    project.write("0.cc", source(77));
+    project.call(&cache, &compile(0)).check().expect(&Outcome::Miss);
+}
+
+/// A cache that is more than half full does it by itself, after the build has gone on.
+#[test]
+fn a_full_cache_compresses_what_is_old() {
+    const MOST: usize = 60;
+    let (cache, project) = (Cache::new().with("IBID_MAX_SIZE", "8M"), with_sources(MOST));
+    project.call(&cache, &compile(0)).check().expect(&Outcome::Miss);
+    // It is written anew, and not 0, when all is done.
+    let note = inside(&cache.dir()).join("compressed");
+    let is_done = || fs::read(&note).is_ok_and(|note| note != [0; 8]);
+    let mut count = 1;
+    while !is_done() {
+        assert!(count < MOST, "nothing was compressed");
+        project.call(&cache, &compile(count)).check().expect(&Outcome::Miss);
+        count += 1;
+        if disk_bytes(&cache.dir()) > 4_000_000 {
+            // Nobody waits for it.
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+    let counters = cache.counters();
+    assert!(counters.get("blobs") < counters.get("records"), "{counters:?}");
+    // The first is the oldest.
+    for number in [0, 1, count - 1] {
+        fs::remove_file(project.at(format!("{number}.o"))).unwrap();
+        project.call(&cache, &compile(number)).check().expect_hit();
+    }
+    assert_eq!(cache.counters().get("misses"), count as u64);
+    assert!(cache.say(&["verify"]).contains("nothing is damaged"));
+}
+
+/// A read-only cache has only what is not compressed: to restore something is to store it.
+#[test]
+fn a_read_only_cache_restores_nothing() {
+    let (mut cache, project) = (Cache::new(), with_sources(1));
+    project.call(&cache, &compile(0)).check().expect(&Outcome::Miss);
+    compressed(&cache, &["--compress", "0s"]);
+    let before = cursor(&cache);
+    cache.set("IBID_READONLY", "1");
+    let outcome = project.call(&cache, &compile(0)).check().outcome;
+    assert!(outcome.is_miss() && cursor(&cache) == before, "{outcome:?}");
+    cache.unset("IBID_READONLY");
+    project.call(&cache, &compile(0)).check().expect_hit();
+}
