@@ -26,6 +26,7 @@ mod clocks;
 mod compressed;
 mod contents;
 mod corners;
+mod counts;
 mod damage;
 mod deliver;
 mod deltas;
