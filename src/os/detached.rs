@@ -19,6 +19,8 @@ use crate::env;
 pub struct Detached<'a> {
     /// The file to run.
     pub program: &'a Path,
+    /// The name by which it sees itself.
+    pub name: &'a OsStr,
     /// The arguments after its name.
     pub args: &'a [&'a str],
     /// What its environment has in place of ours.
@@ -33,7 +35,7 @@ pub struct Detached<'a> {
 pub fn spawn(spec: &Detached) -> io::Result<()> {
     let own = |text: &[u8]| CString::new(text).map_err(io::Error::from);
     let program = own(spec.program.as_os_str().as_bytes())?;
-    let args = [OsStr::new(spec.program)].into_iter().chain(spec.args.iter().map(OsStr::new));
+    let args = [spec.name].into_iter().chain(spec.args.iter().map(OsStr::new));
     let args = args.map(|arg| own(arg.as_bytes())).collect::<io::Result<Vec<_>>>()?;
     let is_kept = |(name, _): &(OsString, OsString)| {
         let begins = |prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());

@@ -223,6 +223,7 @@ fn start(remote: &Remote, runtime: &Runtime, deadline: Instant) -> Result<UnixSt
     said.set_len(0)?;
     let spec = Detached {
         program: &program,
+        name: program.as_os_str(),
         args: &[],
         env: &environment(remote, runtime),
         env_prefix: Some("CRSH_"),

@@ -20,6 +20,8 @@ impl Store {
         }
         spawn(&Detached {
             program: &std::env::current_exe()?,
+            // A copy of us that is named like a compiler is one.
+            name: "ibid".as_ref(),
             args,
             env: &env,
             env_prefix: None,

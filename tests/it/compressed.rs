@@ -4,8 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use crate::cache::{Cache, Outcome};
+use crate::call::Through;
 use crate::project::Project;
+use crate::tools;
 use crate::years::{cursor, disk_bytes, inside};
+
+/// More than a small cache holds.
+const MOST: usize = 60;
 
 /// A source whose object, with debug information, is some hundred kilobytes long.
 fn source(number: usize) -> String {
@@ -62,25 +67,37 @@ fn what_is_compressed_hits() {
     project.call(&cache, &compile(0)).check().expect(&Outcome::Miss);
 }
 
-/// A cache that is more than half full does it by itself, after the build has gone on.
-#[test]
-fn a_full_cache_compresses_what_is_old() {
-    const MOST: usize = 60;
-    let (cache, project) = (Cache::new().with("IBID_MAX_SIZE", "8M"), with_sources(MOST));
-    project.call(&cache, &compile(0)).check().expect(&Outcome::Miss);
+/// A cache that is more than half full does it by itself, after the build has gone on: how many sources that took.
+fn fill_until_compressed(cache: &Cache, project: &Project, through: &Through) -> usize {
+    let miss = |number| {
+        let call = project.call(cache, &compile(number)).through(through.clone());
+        call.check().expect(&Outcome::Miss);
+    };
+    miss(0);
     // It is written anew, and not 0, when all is done.
     let note = inside(&cache.dir()).join("compressed");
     let is_done = || fs::read(&note).is_ok_and(|note| note != [0; 8]);
     let mut count = 1;
     while !is_done() {
         assert!(count < MOST, "nothing was compressed");
-        project.call(&cache, &compile(count)).check().expect(&Outcome::Miss);
+        miss(count);
         count += 1;
         if disk_bytes(&cache.dir()) > 4_000_000 {
             // Nobody waits for it.
             std::thread::sleep(Duration::from_millis(300));
         }
     }
+    count
+}
+
+fn small() -> (Cache, Project) {
+    (Cache::new().with("IBID_MAX_SIZE", "8M"), with_sources(MOST))
+}
+
+#[test]
+fn a_full_cache_compresses_what_is_old() {
+    let (cache, project) = small();
+    let count = fill_until_compressed(&cache, &project, &Through::Wrapper);
     let counters = cache.counters();
     assert!(counters.get("blobs") < counters.get("records"), "{counters:?}");
     // The first is the oldest.
@@ -90,6 +107,16 @@ fn a_full_cache_compresses_what_is_old() {
     }
     assert_eq!(cache.counters().get("misses"), count as u64);
     assert!(cache.say(&["verify"]).contains("nothing is damaged"));
+}
+
+/// A copy of ibid with the name of a compiler starts ibid, and not that compiler.
+#[test]
+fn a_full_cache_of_a_copy_named_like_a_compiler() {
+    let (cache, project) = small();
+    let copy = cache.root().join("g++");
+    fs::copy(tools::ibid(), &copy).unwrap();
+    fill_until_compressed(&cache, &project, &Through::Masquerade(copy));
+    assert!(cache.counters().get("blobs") < cache.counters().get("records"));
 }
 
 /// A read-only cache has only what is not compressed: to restore something is to store it.
