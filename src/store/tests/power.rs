@@ -2,7 +2,7 @@
 //!
 //! Every version of every page of a cache is recorded while entries are stored, segments are left and evicted. Images
 //! are put together from them at random, by a seed: up to some moment, each page in any of its versions. In each, every entry is
-//! looked up: right bytes or a miss.
+//! looked up: right bytes or a miss. Some are opened as a store, where what is compressed and what is told by another record is looked at, too.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,13 +13,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::Scratch;
-use super::reference::{Random, insert, is_long, look, tell};
+use super::reference::{
+    Random, insert, insert_delta, insert_with_set, is_long, look, look_compressed, look_told, tell,
+};
 use super::years::hit;
 use crate::index::cache::Cache;
 use crate::shm::access::Access;
 use crate::shm::fault;
 use crate::shm::layout::DIRECTORY;
+use crate::store::Store;
 use crate::store::append::fill;
+use crate::store::compress::Until;
 use crate::store::verify::verify;
 
 /// An index, of either length, and two or three segments, which are as short as can be.
@@ -89,7 +93,7 @@ impl History {
     }
 }
 
-/// Stores entries in several segments, some of which are evicted, and records all of it.
+/// Stores entries in several segments, some of which are evicted, compresses some, and records all of it.
 fn record(scratch: &Scratch) -> History {
     let history = Rc::new(RefCell::new(History::default()));
     let watched = Rc::clone(&history);
@@ -112,9 +116,18 @@ fn record(scratch: &Scratch) -> History {
                 assert!(store.grow_index(33_000, true, &mut |_, _| {}).expect("it can"));
                 store = scratch.open_with(MAX_BYTES);
             }
+            // What was stored up to now is compressed.
+            12 => {
+                let all = Until { raw_bytes: 0, idle: None };
+                let done = store.compress(all, false, &mut |_, _| {}).expect("it can");
+                assert!(done.results > 2, "{done:?}");
+            }
             _ => {}
         }
-        insert(&store, number).expect("stored");
+        insert_with_set(&store, number).expect("stored");
+        if number % 5 == 3 {
+            insert_delta(&store, number);
+        }
     }
     fault::watch(|_| ());
     history.take()
@@ -212,6 +225,8 @@ fn mix(versions: &[(usize, Page)], fresh: usize, random: &mut Random) -> Option<
 struct Tally {
     hits: usize,
     misses: usize,
+    compressed: usize,
+    told: usize,
 }
 
 fn look_all(cache: &Cache, tally: &mut Tally) {
@@ -225,9 +240,10 @@ fn look_all(cache: &Cache, tally: &mut Tally) {
 }
 
 /// What is stored after a power loss is there, and harms nothing that is.
-fn go_on(history: &History, random: &mut Random) {
+fn go_on(history: &History, random: &mut Random, tally: &mut Tally) {
     let scratch = Scratch::new();
     Image::in_cache(&scratch.path().join("cache")).lose_power(history, random);
+    look_at_others(&scratch.open_with(MAX_BYTES), tally);
     insert(&scratch.open_with(MAX_BYTES), 99).expect("stored");
     let store = scratch.open_with(MAX_BYTES);
     assert!(look(&store.cache, 99));
@@ -236,6 +252,15 @@ fn go_on(history: &History, random: &mut Random) {
     assert_eq!(report.expect("read").damage, []);
     assert!(look(&store.cache, 99));
     look_all(&store.cache, &mut Tally::default());
+    look_at_others(&store, tally);
+}
+
+/// Looks at what is compressed, and at what another record tells.
+fn look_at_others(store: &Store, tally: &mut Tally) {
+    for number in NUMBERS {
+        tally.compressed += usize::from(look_compressed(store, number));
+        tally.told += usize::from(look_told(store, number));
+    }
 }
 
 /// Images that are only looked at are in memory, where there is such a place: they are small, their files are sparse.
@@ -263,9 +288,10 @@ fn after_a_power_loss_each_entry_is_right_or_a_miss() {
             None => unusable += 1,
         }
     }
-    for _ in 0..images / 100 {
-        go_on(&history, &mut random);
+    for _ in 0..images / 50 {
+        go_on(&history, &mut random, &mut tally);
     }
     tell(&format!("power loss: {images} images, {unusable} without an index, {tally:?}"));
     assert!(tally.hits > images && tally.misses > images);
+    assert!(tally.compressed > 50 && tally.told > 5, "{tally:?}");
 }

@@ -7,6 +7,7 @@ use std::io::Write;
 use crate::error::StoreError;
 use crate::index::cache::Cache;
 use crate::record::{self, BlobRef, Cold, Record};
+use crate::shm::layout::Kind;
 use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stamp;
 use crate::store::draft::{Draft, DraftDirectory, DraftInput, DraftOutput};
@@ -76,6 +77,30 @@ pub(super) fn insert_with_set(store: &Store, number: u8) -> Result<(), StoreErro
     insert(store, number)?;
     let (set, _) = PathSet::of(&draft_of(number, name_blob(b"")), |variable| variable.value);
     store.put_path_set(&[number; 16], &set, &[number ^ 0x80; 16])
+}
+
+/// Entry `number` for another command, which is told by the record of the first.
+fn told(number: u8, blob: BlobRef) -> Draft {
+    Draft { command: vec![number; 190], direct_key: [number ^ 0x40; 16], ..draft_of(number, blob) }
+}
+
+/// Stores entry `number` for another command, as a delta.
+pub(super) fn insert_delta(store: &Store, number: u8) {
+    let (base, _) = store.cache.records(&[number; 16]).next().expect("it was stored");
+    let place = store.put_record_like(&told(number, name_blob(&bytes_of(number))), base);
+    let entry = store.cache.segments.entry(place.expect("stored")).expect("there");
+    assert_eq!(entry.header.kind(), Some(Kind::Delta));
+}
+
+/// Looks entry `number` for that command up; whether it is there. What is found must be right in every byte.
+pub(super) fn look_told(store: &Store, number: u8) -> bool {
+    store.cache.records(&[number ^ 0x40; 16]).any(|(_, entry)| {
+        let Some(found) = store.draft_of(&entry) else { return false };
+        let (is, should_be) = (found.encode(), told(number, found.outputs[0].blob).encode());
+        assert!(is.hot == should_be.hot && is.cold == should_be.cold, "a wrong delta: {found:?}");
+        assert_eq!(found.outputs[0].blob.digest, name_blob(&bytes_of(number)).digest);
+        true
+    })
 }
 
 /// Whether entry `number` is there, compressed, with its path set. It must be right in every byte.
