@@ -2,6 +2,7 @@
 //! what nobody will use again, compresses what is old, evicts to a size and an age, and tidies the cache directory up.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use super::args::Gc;
 use super::progress::Progress;
@@ -65,6 +66,10 @@ pub fn run(asked: &Gc, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Re
 /// Does what a build has started this process for, and lets others go first.
 fn compress_in_background(config: &Config) -> Result<(), StoreError> {
     let _ = rustix::process::nice(19);
+    if !config.cache_dir.as_deref().is_some_and(Path::exists) {
+        // It was removed meanwhile, and is not to be made anew.
+        return Ok(());
+    }
     let store = Store::open_configured(config)?;
     store.compress(Until::of(config.max_size_bytes), false, &mut |_, _| {}).map(|_| ())
 }

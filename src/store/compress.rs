@@ -16,12 +16,14 @@ use super::draft::{Draft, blobs_of, is_of_use_elsewhere};
 use super::export::export_record;
 use super::path_set::PathSet;
 use super::recency::Used;
+use super::space::segment_bytes_max;
+use super::survivors::ENTRY_PART;
 use super::walk::Named;
 use super::{Store, files};
 use crate::error::StoreError;
 use crate::outcome::InternalError;
 use crate::shm::fault;
-use crate::shm::layout::{ENTRY_BYTES_MAX, EntryHeader, Kind};
+use crate::shm::layout::{EntryHeader, Kind};
 use crate::shm::segments::{Entry, Place};
 
 /// So much of what a cache may hold stays uncompressed.
@@ -152,10 +154,13 @@ fn is_compressed(entry: &Entry<'_>) -> bool {
     matches!(entry.header.kind(), Some(Kind::Compressed | Kind::CompressedSet))
 }
 
-/// Whether a result may be compressed: it must be found by content, and is in memory as a whole.
-fn fits(draft: &Draft) -> bool {
+/// Whether a result may be compressed: it must be found by content. One that is larger than what survives an eviction is that of a
+/// link, or the like, and is not worth it.
+fn fits(store: &Store, draft: &Draft) -> bool {
     let bytes: u64 = blobs_of(draft).map(|blob| blob.len_bytes).sum();
-    draft.result_key != [0; 16] && is_of_use_elsewhere(draft) && bytes <= ENTRY_BYTES_MAX / 2
+    draft.result_key != [0; 16]
+        && is_of_use_elsewhere(draft)
+        && bytes <= segment_bytes_max(store.max_bytes) / ENTRY_PART
 }
 
 /// One pass over a cache.
@@ -206,7 +211,7 @@ impl<'s> Sweep<'s> {
                         blobs.insert(entry.header.key, place);
                     }
                     choice.add(store, place, entry, &mut |entry, draft| {
-                        is_cold(entry) && (kind == Some(Kind::Delta) || fits(draft))
+                        is_cold(entry) && (kind == Some(Kind::Delta) || fits(store, draft))
                     });
                 }
             }

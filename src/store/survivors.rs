@@ -26,7 +26,7 @@ use crate::shm::words::{Words, WordsMut};
 const USED_SEGMENTS: u64 = 4;
 /// An entry that is a larger part of the longest segment is the result of a link, or the like: it survives least. A few of them
 /// fill each segment that others leave.
-const ENTRY_PART: u64 = 4;
+pub(super) const ENTRY_PART: u64 = 4;
 /// What part of a segment is copied of what may have been used.
 const UNKNOWN_PART: u64 = 4;
 

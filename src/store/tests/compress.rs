@@ -193,7 +193,15 @@ fn what_others_need_stays() {
 }
 
 #[test]
-fn what_may_not_be_found_by_content_is_not_compressed() {
+fn what_may_not_be_compressed_stays() {
+    let scratch = Scratch::new();
+    let store = scratch.open_with(12 << 20);
+    // What survives an eviction there has 256 KiB.
+    for (number, len, stays) in [(4, 256 << 10, false), (5, (256 << 10) + 1, true)] {
+        store.put_record(&draft(&store, number, &vec![7; len])).expect("stored");
+        assert_eq!(compress(&store, ALL).results == 0, stays, "{len} bytes");
+        assert_eq!(store.count_entries().1 == 1, stays);
+    }
     let scratch = Scratch::new();
     let store = scratch.open();
     for (number, flags) in [(1, record::STAMPS_ONLY), (2, record::FAILS), (3, 0)] {
