@@ -78,25 +78,24 @@ impl Starter {
     /// Runs all of them to their ends, `jobs` at a time; an error if one did not exit with 0.
     pub fn run(&self, calls: &[Call], jobs: usize) -> io::Result<Sample> {
         let ready: Vec<Ready> = calls.iter().map(Ready::new).collect();
-        let (mut running, mut minor_faults, mut failed) = (0, 0, None);
-        let mut cpu = Duration::ZERO;
+        let (mut minor_faults, mut cpu, mut failed) = (0, Duration::ZERO, None);
+        let mut take = |ended: Ended| {
+            minor_faults += ended.minor_faults;
+            cpu += ended.cpu;
+            failed = failed.or(ended.failure);
+        };
+        let mut running = 0;
         let start = Instant::now();
         for ready in &ready {
             if running == jobs {
-                let ended = wait()?;
+                take(wait()?);
                 running -= 1;
-                minor_faults += ended.minor_faults;
-                cpu += ended.cpu;
-                failed = failed.or(ended.failure);
             }
             self.spawn(ready)?;
             running += 1;
         }
         for _ in 0..running {
-            let ended = wait()?;
-            minor_faults += ended.minor_faults;
-            cpu += ended.cpu;
-            failed = failed.or(ended.failure);
+            take(wait()?);
         }
         let wall = start.elapsed();
         if INTERRUPTED.load(Ordering::Relaxed) {
