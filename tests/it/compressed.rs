@@ -42,7 +42,6 @@ fn what_is_compressed_hits() {
     for number in 0..COUNT {
         project.call(&cache, &compile(number)).check().expect(&Outcome::Miss);
     }
-    // The segment that is appended to is not made smaller.
     let before = cache.counters();
     assert!(compressed(&cache, &["--compress", "0s", "--dry-run"]).contains(" 6 ("));
     assert_eq!(cache.counters().get("blobs"), before.get("blobs"));

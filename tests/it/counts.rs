@@ -39,7 +39,7 @@ struct Case {
 
 const CASES: [Case; 2] = [
     Case {
-        name: "C, six headers",
+        name: "C, <stdio.h> and three headers",
         line: "gcc -O2 -g -c a.c -o a.o",
         counts: Counts {
             direct: 274_100,
@@ -50,7 +50,7 @@ const CASES: [Case; 2] = [
         },
     },
     Case {
-        name: "C++, <map>",
+        name: "C++, <map> and three headers",
         line: "g++ -O2 -g -c a.cc -o a.o",
         counts: Counts {
             direct: 766_400,
@@ -117,7 +117,7 @@ impl Place {
     }
 
     fn measure(&self, line: &str) -> Counts {
-        // What is in the environment of the first two differs from what is in that of the third.
+        // A miss, and a first hit.
         self.instructions(line);
         self.instructions(line);
         let direct = self.instructions(line);
@@ -126,6 +126,7 @@ impl Place {
         let by_delta = self.instructions(line);
         self.project.write("h1.h", "#define H1 4\n");
         let miss = self.instructions(line);
+        // Without valgrind's variables it is another result.
         self.run(&["env"], line);
         self.run(&["env"], line);
         Counts { direct, by_delta, content, miss, calls: self.calls(line) }

@@ -394,9 +394,7 @@ fn of_a_build() {
 fn more_than_the_cache_may_hold() {
     let (from, project) = (Cache::new(), Project::new());
     // What can be compressed would be.
-    let mut random = Random::new(1);
-    let words = (0..1 << 20).flat_map(|_| random.next().to_le_bytes());
-    project.write("a.bin", words.collect::<Vec<u8>>());
+    project.write("a.bin", Random::new(1).bytes(8 << 20));
     for number in 0..24 {
         let text = format!("asm(\".incbin \\\"a.bin\\\"\"); int a = {number};\n");
         project.write(&format!("{number}.c"), text);

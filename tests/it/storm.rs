@@ -25,9 +25,7 @@ impl Objects {
         let text = "int number = N;\nasm(\".incbin \\\"../filler\\\"\");\n";
         let project = Project::with(&[("big.c", text)]);
         // What can be compressed would be, and nothing evicted.
-        let mut random = Random::new(1);
-        let words = (0..2 << 17).flat_map(|_| random.next().to_le_bytes());
-        project.write("filler", words.collect::<Vec<u8>>());
+        project.write("filler", Random::new(1).bytes(2 << 20));
         project.mkdir("bare");
         let bare = |number: &str| {
             project.shell(cache, &format!("cd bare && gcc -c ../big.c -DN={number} -o bare.o"));

@@ -108,9 +108,7 @@ fn the_size_is_kept() {
         let (cache, project) = (Cache::new().with("IBID_MAX_SIZE", max), Project::new());
         for number in 0..count {
             // What can be compressed would be.
-            let mut random = Random::new(number);
-            let words = (0..1 << 20).flat_map(|_| random.next().to_le_bytes());
-            project.write("a.bin", words.collect::<Vec<u8>>());
+            project.write("a.bin", Random::new(number).bytes(8 << 20));
             project.write("a.c", "asm(\".incbin \\\"a.bin\\\"\");\n");
             let call = project.call(&cache, "gcc -c a.c -o a.o");
             let outcome = call.check().outcome;
