@@ -94,7 +94,26 @@ impl Store {
         let (newest, is_due) = (self.window().newest, self.compression_is_due());
         let used = Used::read(&self.directory);
         let before_s = self.cold_before(&used, until);
-        let mut sweep = Sweep::of(self, &used, before_s, progress);
+        // Where all stays, no record is looked into.
+        let compressed = match before_s {
+            0 => Compressed::default(),
+            _ => self.compress_before(before_s, &used, dry_run, progress)?,
+        };
+        if !dry_run && (is_due || compressed.results > 0) {
+            self.note_compressed(newest)?;
+        }
+        Ok(compressed)
+    }
+
+    /// Compresses what was used last before that time.
+    fn compress_before(
+        &self,
+        before_s: u64,
+        used: &Used,
+        dry_run: bool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Compressed, StoreError> {
+        let mut sweep = Sweep::of(self, used, before_s, progress);
         if dry_run {
             return Ok(sweep.planned());
         }
@@ -108,9 +127,6 @@ impl Store {
         swept.and(given_back)?;
         if sweep.compressed.results > 0 {
             self.begin_a_short_segment()?;
-        }
-        if is_due || sweep.compressed.results > 0 {
-            self.note_compressed(newest)?;
         }
         Ok(sweep.compressed)
     }

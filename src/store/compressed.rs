@@ -12,6 +12,7 @@ use super::append::NewEntry;
 use super::decode::decode_record;
 use super::draft::Draft;
 use super::export_reader::{ExportContents, Reader};
+use super::walk::body_of;
 use crate::error::StoreError;
 use crate::index::candidates;
 use crate::shm::layout::{EntryHeader, Kind};
@@ -30,8 +31,7 @@ fn index_key(result_key: &[u8; 16]) -> [u8; 16] {
 
 /// What was compressed to the body of an entry; `None` if that is damaged.
 pub(super) fn unpacked(entry: &Entry<'_>) -> Option<Vec<u8>> {
-    let mut body = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
-    entry.copy_out(0, &mut body)?;
+    let body = body_of(entry)?;
     // The sum is that of what stands here: a decompressor is given nothing else.
     (xxh3_128(&body).to_le_bytes() == entry.header.sum).then_some(())?;
     zstd::stream::decode_all(Cursor::new(body)).ok()

@@ -10,6 +10,7 @@ use super::Store;
 use super::append::{NewEntry, now_s};
 use super::draft::Draft;
 use super::space::segment_bytes_max;
+use super::walk::body_of;
 use crate::error::StoreError;
 use crate::index::Window;
 use crate::record::delta::{DeltaHead, LITERAL, Step};
@@ -57,8 +58,7 @@ impl Store {
         if header.kind() != Some(Kind::Record) {
             return None;
         }
-        let mut body = vec![0; usize::try_from(header.body_bytes).ok()?];
-        entry.copy_out(0, &mut body)?;
+        let body = body_of(&entry)?;
         let (hot, cold) = body.split_at_checked(usize::try_from(header.hot_bytes).ok()?)?;
         let base = Record::read(hot)?;
         let made = draft.encode_like(&base, &Cold(cold))?;

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::append::{NewEntry, now_s};
 use super::compressed::unpacked;
 use super::draft::{Draft, DraftInput, DraftVariable, is_searched};
+use super::walk::body_of;
 use super::{Kind, Store};
 use crate::error::StoreError;
 use crate::index::{ENTRIES_PER_KEY, candidates};
@@ -107,11 +108,7 @@ impl PathSet {
     /// The set of an entry; `None` if that is damaged, or is something else.
     pub fn read(entry: &Entry<'_>) -> Option<PathSet> {
         let bytes = match entry.header.kind()? {
-            Kind::PathSet => {
-                let mut bytes = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
-                entry.copy_out(0, &mut bytes)?;
-                bytes
-            }
+            Kind::PathSet => body_of(entry)?,
             Kind::CompressedSet => unpacked(entry)?,
             _ => return None,
         };

@@ -12,6 +12,7 @@ use super::append::NewEntry;
 use super::decode::decode_record;
 use super::draft::blobs_of;
 use super::recency::{Use, Used};
+use super::walk::body_of;
 use crate::error::StoreError;
 use crate::index;
 use crate::os::map::FileMap;
@@ -134,8 +135,7 @@ impl Store {
     fn copy_forward(&self, entry: &Entry<'_>) -> Result<Place, StoreError> {
         let damaged = || StoreError::Corrupt(self.segment_path(0));
         let header = entry.header;
-        let mut body = vec![0; usize::try_from(header.body_bytes).map_err(|_| damaged())?];
-        entry.copy_out(0, &mut body).ok_or_else(damaged)?;
+        let body = body_of(entry).ok_or_else(damaged)?;
         if header.kind() == Some(Kind::Record) {
             let mut draft = decode_record(&header, &body).ok_or_else(damaged)?;
             let whole = blobs_of(&draft)

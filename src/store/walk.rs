@@ -33,6 +33,13 @@ impl Segment {
     }
 }
 
+/// The bytes of an entry, unchecked; `None` if its segment is cut.
+pub(super) fn body_of(entry: &Entry<'_>) -> Option<Vec<u8>> {
+    let mut body = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
+    entry.copy_out(0, &mut body)?;
+    Some(body)
+}
+
 impl Store {
     /// All words that name a place, by place; and how many name one that was evicted.
     pub(super) fn named(&self) -> (Vec<Named>, u64) {

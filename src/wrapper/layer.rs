@@ -6,7 +6,6 @@
 
 use super::Invocation;
 use super::content_lookup::{self, ByContent, Wanted};
-use super::remote::restored;
 use crate::store::Store;
 use crate::store::layer::CopiedUp;
 
@@ -25,7 +24,7 @@ impl Invocation {
         wanted: &Wanted,
         arena: &mut [u8],
     ) -> Option<u8> {
-        let is_restored = || self.may_store(store) && restored(store, wanted);
+        let is_restored = || self.may_store(store) && content_lookup::restore(store, wanted);
         content_lookup::is_true(store, wanted, arena)
             .or_else(|| is_restored().then(|| content_lookup::is_true(store, wanted, arena))?)
             .or_else(|| content_lookup::is_true_in(store, &self.layer(store)?, wanted, arena))

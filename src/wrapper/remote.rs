@@ -13,7 +13,6 @@ use crate::remote::upload;
 use crate::shm::counters::Counter;
 use crate::shm::segments::Place;
 use crate::store::Store;
-use crate::store::layer::CopiedUp;
 
 /// What the storages came to in this invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +36,7 @@ impl Invocation {
     ) -> ByContent {
         let keep = self.may_store(store);
         let mut found = content_lookup::look(store, wanted, arena, keep);
-        if matches!(found, ByContent::Miss) && keep && restored(store, wanted) {
+        if matches!(found, ByContent::Miss) && keep && content_lookup::restore(store, wanted) {
             self.log.line("a compressed result is restored");
             found = content_lookup::look(store, wanted, arena, keep);
         }
@@ -96,13 +95,6 @@ impl Invocation {
             }
         }
     }
-}
-
-/// Whether a result that was compressed is here again, to be judged.
-pub(super) fn restored(store: &Store, wanted: &Wanted) -> bool {
-    let mut now = content_lookup::ResultKeys::new(store, wanted);
-    store.has_compressed()
-        && store.restore(&wanted.content_key, &mut |set| now.of(set)) == CopiedUp::Found
 }
 
 /// The result key of the record at a place; `None` if it is found by stamps only.

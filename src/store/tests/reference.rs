@@ -12,6 +12,7 @@ use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stamp;
 use crate::store::draft::{Draft, DraftDirectory, DraftInput, DraftOutput};
 use crate::store::path_set::PathSet;
+use crate::store::walk::body_of;
 use crate::store::{Store, name_blob};
 
 pub(super) use crate::random::Random;
@@ -137,12 +138,6 @@ pub(super) fn look(cache: &Cache, number: u8) -> bool {
             true
         })
     })
-}
-
-fn body_of(entry: &Entry<'_>) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(entry.header.body_bytes).ok()?];
-    entry.copy_out(0, &mut bytes)?;
-    Some(bytes)
 }
 
 /// The record in an entry, if its check sums are right.

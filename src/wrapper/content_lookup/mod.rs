@@ -25,8 +25,8 @@ use crate::record::{Cold, Record};
 use crate::shm::segments::{Entry, Place};
 use crate::shm::stat::Stat;
 use crate::store::Store;
-use crate::store::draft::Draft;
-use crate::store::draft::is_of_use_elsewhere;
+use crate::store::draft::{Draft, is_of_use_elsewhere};
+use crate::store::layer::CopiedUp;
 use crate::store::path_set::PathSet;
 
 use super::event;
@@ -186,6 +186,15 @@ impl<'a> ResultKeys<'a> {
         let key = |place| set.result_key(&self.wanted.content_key, place, &contents);
         Some([self.wanted.command.place(), &[]].map(key))
     }
+}
+
+/// Stores a result of this command anew that was compressed, to be judged; whether there is one.
+pub fn restore(store: &Store, wanted: &Wanted) -> bool {
+    if !store.has_compressed() {
+        return false;
+    }
+    let mut now = ResultKeys::new(store, wanted);
+    store.restore(&wanted.content_key, &mut |set| now.of(set)) == CopiedUp::Found
 }
 
 /// A record that is true by content.
