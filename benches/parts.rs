@@ -266,18 +266,18 @@ fn portable_look_ups(criterion: &mut Criterion) {
 fn deliveries(criterion: &mut Criterion) {
     let scene = Scene::new();
     let start = start(10);
-    let mask = command(start).creation_mask;
+    let terms = command(start).terms();
     let mut scratch = vec![0; 1 << 20];
     let mut group = criterion.benchmark_group("deliver");
     for (size, len) in OUTPUTS {
         let path = c_path(&scene.file(&format!("output_{size}.o")));
         let blob = scene.store.put_blob(&content(len, 0)).expect("stored");
         let mut draft = scene.draft(start, 0);
-        draft.outputs.push(output(path.clone(), mask, blob));
+        draft.outputs.push(output(path.clone(), terms.creation_mask, blob));
         let Encoded { hot, .. } = draft.encode();
         let record = Record::read(&hot).expect("a record");
         let mut deliver = || {
-            let done = deliver_record(&scene.store.cache, &record, mask, &mut scratch, || {});
+            let done = deliver_record(&scene.store.cache, &record, terms, &mut scratch, || {});
             assert!(done.is_ok(), "{done:?}");
         };
         group.throughput(Throughput::Bytes(len as u64));

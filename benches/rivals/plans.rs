@@ -11,6 +11,8 @@ use super::step::{Plan, Site, Step};
 
 /// Misses before those that are measured: the first ones make the cache and digest the toolchain.
 const FIRST_MISSES: usize = 2;
+/// Sources in a call of which one is edited.
+const SOURCES_OF_AN_EDIT: usize = 30;
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -102,6 +104,19 @@ pub fn multi(site: &Site<'_>) -> io::Result<Plan> {
     all.commands =
         vec![words(&format!("{} -c", site.compiler)).into_iter().chain(sources).collect()];
     Ok(Plan::again_and_again(vec![all]))
+}
+
+/// The seed's files in one call, of which one is edited before each.
+pub fn multi_edit(site: &Site<'_>) -> io::Result<Plan> {
+    let edits = site.files + FIRST_MISSES;
+    let site = Site { directory: site.directory.clone(), files: SOURCES_OF_AN_EDIT, ..*site };
+    let call = multi(&site)?.cold.remove(0);
+    let edit = |number: usize| {
+        let text = sources::SEED.replace("NUMBER", &format!("9{number:06}"));
+        Step { rewritten: Some((PathBuf::from("file_7.cpp"), text)), ..call.clone() }
+    };
+    let cold = std::iter::once(call.clone()).chain((1..edits).map(edit)).collect();
+    Ok(Plan { cold, unmeasured: FIRST_MISSES, warm: Vec::new() })
 }
 
 /// One large C++ file.

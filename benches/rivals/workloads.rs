@@ -16,6 +16,8 @@ pub enum Expected {
     AsMade,
     /// As that, but for a few: some build scripts name what they compile at random.
     NearlyAsMade,
+    /// There are none that could be expected; something is made.
+    SomeMade,
 }
 
 /// Something to compile.
@@ -87,6 +89,14 @@ pub const ALL: &[Workload] = &[
         bare_rounds_max: 5,
         expected: Expected::AsMade,
         plan: plans::multi,
+        ..USUAL
+    },
+    Workload {
+        name: "multi-edit",
+        about: "30 of the seed's files in one call, one of them edited since the last",
+        files_max: 20,
+        expected: Expected::SomeMade,
+        plan: plans::multi_edit,
         ..USUAL
     },
     Workload {

@@ -14,6 +14,7 @@ mod file_text;
 pub mod findings;
 mod free_outputs;
 mod inputs;
+pub mod joined;
 pub mod library_answers;
 pub mod likeness;
 pub mod lookahead;

@@ -7,8 +7,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::devices::{NULL_DEVICE, is_other_device};
 use super::placed::{is_offloaded, shows_directory};
 use super::response::expand;
+use super::several;
 use super::words::{is_like, takes_value};
 use super::{Decision, Family, Policy, ShowsDirectory, StandardInput};
 use crate::outcome::PassReason;
@@ -178,6 +180,7 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
         is_question: typed.prints(),
         discards_output: typed.discards(),
         links: typed.links(),
+        single_calls: typed.single_calls(family, args),
         depfile: typed.depfile,
         ..Policy::plain(family)
     })
@@ -427,6 +430,17 @@ impl TypedDriver {
         self.until.is_none() && !are_headers
     }
 
+    /// A call for each source, where all of them are the same as this one.
+    fn single_calls(&self, family: Family, args: &[OsString]) -> Vec<Vec<OsString>> {
+        let makes_files = matches!(self.until, Some(Until::Assembly | Until::Object));
+        let is_plain =
+            makes_files && !(self.metadata || self.precompiled || self.plugin || self.windows);
+        if !is_plain || self.output.is_some() || !matches!(family, Family::Gcc | Family::Clang) {
+            return Vec::new();
+        }
+        several::calls(args, self.sources.iter().map(|source| source.path.as_path()))
+    }
+
     /// Whether nothing is kept of the file that it would make.
     fn discards(&self) -> bool {
         self.until == Some(Until::Syntax) || self.output.as_deref() == Some(Path::new(NULL_DEVICE))
@@ -481,18 +495,4 @@ fn is_use(option: &str) -> bool {
 /// `-oX` is `-o X`, but a few options of Darwin begin like that.
 fn is_output(word: &OsStr) -> bool {
     word != "-object" && !word.as_bytes().starts_with(b"-objcmt-")
-}
-
-/// Where an output goes that nobody wants.
-const NULL_DEVICE: &str = "/dev/null";
-
-/// Whether an output is a device that is not for nothing: what is written there, no record gives again.
-fn is_other_device(output: &Path) -> bool {
-    is_no_file(output) && output != "-" && output != NULL_DEVICE
-}
-
-/// Whether an output is standard output, a device or the like: what cannot be delivered as a file.
-pub fn is_no_file(output: &Path) -> bool {
-    let is_device = output.starts_with("/dev") && !output.starts_with("/dev/shm");
-    output == "-" || is_device || output.starts_with("/proc")
 }

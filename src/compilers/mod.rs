@@ -17,6 +17,7 @@ mod clang;
 mod command;
 mod crates;
 mod depfile;
+mod devices;
 mod diagnostics;
 mod emscripten;
 mod gcc;
@@ -27,6 +28,7 @@ mod placed;
 mod precompiled;
 mod response;
 mod rustc;
+pub mod several;
 pub mod shells;
 mod texts;
 mod variables;
@@ -107,6 +109,9 @@ pub struct Policy {
     family: Family,
     /// The files that the command line names to be compiled.
     pub sources: Vec<PathBuf>,
+    /// The arguments of a call for each of several sources, where these calls, one after the other, do the same as the command;
+    /// else none.
+    pub single_calls: Vec<Vec<OsString>>,
     /// The first word that is no source, and is linked.
     pub first_object: Option<PathBuf>,
     /// The file that the user asked for (`-o`, or the default name), if the command line shows it.
@@ -163,6 +168,7 @@ impl Policy {
         Policy {
             family,
             sources: Vec::new(),
+            single_calls: Vec::new(),
             first_object: None,
             primary_output: None,
             depfile: None,
@@ -192,6 +198,11 @@ impl Policy {
     /// A file that says where the project is.
     pub fn first_input(&self) -> Option<&Path> {
         self.sources.first().or(self.first_object.as_ref()).map(PathBuf::as_path)
+    }
+
+    /// Whether the tool, of several sources, goes on to the next one after it said itself that one failed.
+    pub fn goes_on_after_its_errors(&self) -> bool {
+        self.family == Family::Clang
     }
 
     /// Whether the command links, and compiles no source.

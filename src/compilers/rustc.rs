@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::command::is_no_file;
+use super::devices::is_no_file;
 use super::{Decision, Family, Policy, ShowsDirectory, StandardInput};
 use crate::outcome::PassReason;
 

@@ -117,6 +117,7 @@ fn without_place(decision: Decision) -> Decision {
     match decision {
         Decision::Cache(policy) => Decision::Cache(Policy {
             sources: Vec::new(),
+            single_calls: Vec::new(),
             shows_directory: ShowsDirectory::Perhaps,
             takes_maps: false,
             first_object: None,

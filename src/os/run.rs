@@ -22,7 +22,7 @@ use super::descriptors::close_all_but;
 use super::exec::{EnvChange, command};
 use super::signals::{Forwarding, inherited, set_disposition, take_resized, tell_resized};
 use super::status::Status;
-use super::stream::{PIECE_BYTES, Piece, ToolStream, is_same_file};
+use super::stream::{PIECE_BYTES, Piece, ToolStream, is_same_file, write_all};
 use super::watch::Filter;
 use crate::shm::raw::{self, Limited};
 use crate::shm::text::can_take;
@@ -42,6 +42,8 @@ pub struct Spawn<'a> {
     pub filter: Option<&'a Filter>,
     /// If it prints more than this, its text is passed on but not kept.
     pub keep_max_bytes: usize,
+    /// Whether its text is held back until it ends, and left to [`show`]; text that cannot be kept is passed on all the same.
+    pub holds_text: bool,
 }
 
 /// How a tool ended.
@@ -110,7 +112,7 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
     if let Some(filter) = spec.filter {
         filter.install_in(&mut child)?;
     }
-    let mut streams = ToolStreams::open(&mut child, spec.keep_max_bytes)?;
+    let mut streams = ToolStreams::open(&mut child, spec)?;
     let mut tool = start(child)?;
     // Without a pidfd (an old kernel, no descriptor left) the loop asks from time to time instead.
     if let Ok(pidfd) = pidfd_open(Pid::from_child(&tool), PidfdFlags::empty()) {
@@ -119,6 +121,7 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
     let status = streams.attend(&mut tool, &forwarding, meanwhile);
     let ended_at = SystemTime::now();
     streams.drain();
+    streams.let_go_of_open_ones();
     let left_behind = streams.leave_relay();
     drop(forwarding);
     Ok(Ended {
@@ -128,6 +131,14 @@ pub fn run(spec: &Spawn, meanwhile: &mut dyn FnMut()) -> io::Result<Ended> {
         wall: started.elapsed(),
         ended_at,
     })
+}
+
+/// Writes a text that was held back to our stdout and stderr.
+pub fn show(text: &Text) {
+    for (target, text) in [(stdout(), &text.stdout), (stderr(), &text.stderr)] {
+        // As where it is passed on at once: what cannot be written is dropped.
+        let _ = write_all(target, text);
+    }
 }
 
 /// Whether a program, run with these arguments, succeeds and says nothing. It writes no depfiles that variables ask for.
@@ -150,6 +161,7 @@ struct ToolStreams {
     err: Option<ToolStream>,
     /// How much text may still be kept.
     room_bytes: usize,
+    holds_text: bool,
     /// Not all of the text was seen, kept and passed on.
     lost: bool,
     buffer: Box<[MaybeUninit<u8>]>,
@@ -175,13 +187,14 @@ const NAP_NS_MAX: i64 = 256_000_000;
 const BLIND_NAP_NS: i64 = 10_000_000;
 
 impl ToolStreams {
-    fn open(command: &mut Command, keep_max_bytes: usize) -> io::Result<ToolStreams> {
+    fn open(command: &mut Command, spec: &Spawn) -> io::Result<ToolStreams> {
         let [_, out_closed, err_closed] = inherited().closed;
         let mut streams = ToolStreams {
             streams: our_streams(),
             out: None,
             err: None,
-            room_bytes: keep_max_bytes,
+            room_bytes: spec.keep_max_bytes,
+            holds_text: spec.holds_text,
             lost: false,
             buffer: Box::new_uninit_slice(PIECE_BYTES),
         };
@@ -199,6 +212,9 @@ impl ToolStreams {
             streams.err = Some(stream);
             command.stderr(end);
         }
+        if spec.holds_text && streams.lost {
+            return Err(io::Error::other("its text cannot be held back"));
+        }
         Ok(streams)
     }
 
@@ -211,7 +227,7 @@ impl ToolStreams {
             self.lost = true;
             return Ok(None);
         }
-        match ToolStream::open(target) {
+        match ToolStream::open(target, self.holds_text) {
             Ok(way) => Ok(Some(way)),
             Err(_) if rustix::termios::isatty(target) => {
                 self.lost = true;
@@ -284,12 +300,15 @@ impl ToolStreams {
             passed += piece.len();
             lost |= piece.len() > room || !stream.is_whole();
             room = room.saturating_sub(piece.len());
-            if !lost {
+            if !lost || stream.is_held() {
                 stream.text.extend_from_slice(piece);
             }
         });
         if lost {
-            self.each(|stream, _| stream.text = Vec::new());
+            self.each(|stream, _| {
+                stream.release();
+                stream.text = Vec::new();
+            });
         }
         (self.room_bytes, self.lost) = (room, lost);
         passed
@@ -305,6 +324,15 @@ impl ToolStreams {
                 0 => return,
                 len => drained_bytes += len,
             }
+        }
+    }
+
+    /// What was held back of streams that somebody still holds comes before what will come.
+    fn let_go_of_open_ones(&mut self) {
+        let is_held = |stream: &ToolStream| stream.is_held() && stream.is_open();
+        if self.out.iter().chain(&self.err).any(is_held) {
+            self.lost = true;
+            self.each(|stream, _| stream.release());
         }
     }
 

@@ -41,8 +41,15 @@ fn as_the_wrapper() {
     }
     let keep_max_bytes = 1 << 20;
     let arg0 = program;
-    let spec =
-        Spawn { program: program.as_ref(), arg0, args, env: &env, filter: None, keep_max_bytes };
+    let spec = Spawn {
+        program: program.as_ref(),
+        arg0,
+        args,
+        env: &env,
+        filter: None,
+        keep_max_bytes,
+        holds_text: false,
+    };
     let ended = run(&spec, &mut || ()).expect("it starts");
     if let Some(report) = std::env::var_os(REPORT) {
         let kept = ended.text.as_ref().map(|text| {
@@ -323,6 +330,7 @@ fn what_cannot_be_started_is_an_error() {
         env: &[],
         filter: None,
         keep_max_bytes: 0,
+        holds_text: false,
     };
     assert_eq!(run(&spec, &mut || ()).expect_err("no such file").kind(), io::ErrorKind::NotFound);
 }

@@ -26,6 +26,8 @@ pub struct ToolStream {
     is_terminal: bool,
     /// Writing to our descriptor failed: what still comes is dropped.
     deaf: bool,
+    /// What comes is only kept.
+    is_held: bool,
     /// What came so far.
     pub text: Vec<u8>,
 }
@@ -42,13 +44,13 @@ pub enum Piece<'b> {
 }
 
 impl ToolStream {
-    /// A way to `target`, and the end of it that the tool writes to.
-    pub fn open(target: BorrowedFd<'static>) -> io::Result<(ToolStream, OwnedFd)> {
+    /// A way to `target`, and the end of it that the tool writes to. What comes `is_held` back until it is released.
+    pub fn open(target: BorrowedFd<'static>, is_held: bool) -> io::Result<(ToolStream, OwnedFd)> {
         let is_terminal = tcgetwinsize(target).is_ok();
         let (source, tool_end) = if is_terminal { open_terminal(target)? } else { open_pipe()? };
         fcntl_setfl(&source, OFlags::NONBLOCK | OFlags::RDWR)?;
-        let stream =
-            ToolStream { source: Some(source), target, is_terminal, deaf: false, text: Vec::new() };
+        let (source, text) = (Some(source), Vec::new());
+        let stream = ToolStream { source, target, is_terminal, deaf: false, is_held, text };
         Ok((stream, tool_end))
     }
 
@@ -85,7 +87,7 @@ impl ToolStream {
     }
 
     fn deliver(&mut self, bytes: &[u8]) {
-        if self.deaf {
+        if self.deaf || self.is_held {
             return;
         }
         match write_all(self.target, bytes) {
@@ -96,6 +98,20 @@ impl ToolStream {
                 self.source = None;
             }
             Err(_) => self.deaf = true,
+        }
+    }
+
+    /// Whether what comes is only kept.
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Passes on what was held back; what still comes is held no longer.
+    pub fn release(&mut self) {
+        if std::mem::take(&mut self.is_held) {
+            let text = std::mem::take(&mut self.text);
+            self.deliver(&text);
+            self.text = text;
         }
     }
 

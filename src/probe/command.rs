@@ -7,6 +7,7 @@ use core::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::deliver::Terms;
 use super::settings::Settings;
 use crate::shm::raw;
 use crate::shm::start::Start;
@@ -89,6 +90,8 @@ pub struct Command<'a> {
     pub input: KnownInput,
     /// The file mode creation mask.
     pub creation_mask: u32,
+    /// See [`Terms::may_show`].
+    pub may_show: Option<fn(&[u8]) -> bool>,
 }
 
 impl<'a> Command<'a> {
@@ -118,7 +121,11 @@ impl<'a> Command<'a> {
         let text = &*text;
         let directory = text.get(directory)?;
         let input = KnownInput::Unknown;
-        Some((Command { call, start, text, directory, place, input, creation_mask }, rest))
+        let may_show = None;
+        Some((
+            Command { call, start, text, directory, place, input, creation_mask, may_show },
+            rest,
+        ))
     }
 
     /// The working directory.
@@ -145,6 +152,11 @@ impl<'a> Command<'a> {
     /// source if it came by standard input.
     pub fn bytes(&self) -> &'a [u8] {
         self.text.get(DIRECT.len()..).unwrap_or(&[])
+    }
+
+    /// What of it counts for a delivery.
+    pub fn terms(&self) -> Terms {
+        Terms { creation_mask: self.creation_mask, may_show: self.may_show }
     }
 
     /// The key for the look-up by stamps.

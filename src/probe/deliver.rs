@@ -51,8 +51,17 @@ pub enum Undelivered {
     /// A text cannot be written where it is to go: what comes of that, only the tool knows. Looking for another record is in
     /// vain.
     Unwritable,
+    /// A text is not to be shown (see [`Terms::may_show`]); nor is that of another record.
+    Unwanted,
     /// A signal came while outputs were written, but did not end the process.
     Interrupted,
+}
+
+impl Undelivered {
+    /// Whether looking for another record is in vain.
+    pub fn is_final(self) -> bool {
+        matches!(self, Undelivered::Unwritable | Undelivered::Unwanted)
+    }
 }
 
 /// A smaller file that is no library is seldom read again, and then quickly.
@@ -141,12 +150,21 @@ struct Spot {
 /// A text to replay, and where to.
 type ReplayText<'t> = (&'t [u8], Stream);
 
+/// What of the invocation counts for a delivery.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The file mode creation mask.
+    pub creation_mask: u32,
+    /// Whether a text may be shown; `None`: any.
+    pub may_show: Option<fn(&[u8]) -> bool>,
+}
+
 /// Delivers all outputs and texts by way of `scratch`. `delivered` is called when all of them are written. After an error
 /// the tool can run: what had been made where nothing was is removed again, what took the place of a file stays.
 pub fn deliver(
     record: &Record<'_>,
     blobs: Blobs<'_>,
-    creation_mask: u32,
+    terms: Terms,
     scratch: &mut [u8],
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
@@ -165,8 +183,11 @@ pub fn deliver(
     }
     let (stdout, scratch) = copy(blobs.entry(stdout)?, stdout, scratch)?;
     let (stderr, scratch) = copy(blobs.entry(stderr)?, stderr, scratch)?;
+    if terms.may_show.is_some_and(|may_show| !may_show(stdout) || !may_show(stderr)) {
+        return Err(Undelivered::Unwanted);
+    }
     mask::hold();
-    let result = write_outputs(record, spots, blobs, creation_mask, scratch)
+    let result = write_outputs(record, spots, blobs, terms.creation_mask, scratch)
         .and_then(|()| write_texts([(stdout, Stream::Output), (stderr, Stream::Error)]));
     if result.is_err() {
         mask::forget_those_of_writes();

@@ -27,7 +27,7 @@ pub mod settings;
 pub use crate::record::stored::{arena_bytes, cold_part, hot_part};
 use command::{Call, Command};
 use content::Contents;
-use deliver::{Blobs, Undelivered};
+use deliver::{Blobs, Terms, Undelivered};
 use judge::{By, Difference, Environment};
 use settings::Settings;
 
@@ -57,7 +57,7 @@ pub fn look(
         let Some((record, rest)) = hot_part(&cache.segments, &entry, arena) else { continue };
         let verdict = judge_record(cache, (&entry, &record), &mut *rest, command, environment);
         let Ok(by) = verdict else { continue };
-        match deliver_record(cache, &record, command.creation_mask, rest, || {
+        match deliver_record(cache, &record, command.terms(), rest, || {
             if let Some(delivered) = delivered.take() {
                 delivered(record.status());
             }
@@ -66,7 +66,7 @@ pub fn look(
                 count_hit(cache, &mut event::of_hit(environment, &record, place, by), &record);
                 return Answer::Hit(by, record.status());
             }
-            Err(Undelivered::Unwritable) => return Answer::Undelivered(Undelivered::Unwritable),
+            Err(why) if why.is_final() => return Answer::Undelivered(why),
             Err(why) => answer = Answer::Undelivered(why),
         }
     }
@@ -91,13 +91,13 @@ fn judge_record<'a>(
 pub fn deliver_record(
     cache: &Cache,
     record: &Record<'_>,
-    creation_mask: u32,
+    terms: Terms,
     scratch: &mut [u8],
     delivered: impl FnOnce(),
 ) -> Result<(), Undelivered> {
     let find = |digest: &[u8; 32]| cache.find_blob(digest);
     let blobs = Blobs { segments: &cache.segments, find: &find, digests: cache.volatile.digests() };
-    deliver::deliver(record, blobs, creation_mask, scratch, delivered)
+    deliver::deliver(record, blobs, terms, scratch, delivered)
 }
 
 /// Counts a hit and what it saved, and writes its event.
@@ -112,6 +112,24 @@ pub fn count_hit(cache: &Cache, event: &mut Event, record: &Record<'_>) {
     let counters = [(counter, 1), saved, (Counter::FAILURE_HITS, 1)];
     let counted = if fails { 3 } else { 2 };
     cache.volatile.count(counters.get(..counted).unwrap_or(&counters), event);
+}
+
+/// The entry of the record under the direct key that is true now.
+pub fn true_record<R>(
+    cache: &Cache,
+    command: &Command,
+    environment: &Environment,
+    arena: &mut [u8],
+    tell: impl FnOnce(&Entry<'_>) -> R,
+) -> Option<R> {
+    let key = command.direct_key();
+    let mut is_true = |entry: &Entry<'_>| {
+        hot_part(&cache.segments, entry, arena).is_some_and(|(record, rest)| {
+            judge_record(cache, (entry, &record), rest, command, environment).is_ok()
+        })
+    };
+    let (_, entry) = cache.records(&key).find(|(_, entry)| is_true(entry))?;
+    Some(tell(&entry))
 }
 
 /// The first difference of the newest record under the direct key, or by what it is true and its exit status, for `explain`.

@@ -2,6 +2,8 @@
 //!
 //! Nothing but figures and speed depends on it. Read next: `digests.rs`, `events.rs`, `outcome.rs` (the names of the counters).
 
+use core::cell::Cell;
+
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
@@ -74,7 +76,39 @@ impl Counter {
 
 /// The mapped volatile segment, or none: where a cache can only be read, nothing is counted and no digest is known.
 #[derive(Debug)]
-pub struct Volatile(Option<MapMut>);
+pub struct Volatile {
+    map: Option<MapMut>,
+    /// Where counters go instead, and no events with them.
+    tally: Cell<Option<&'static Tally>>,
+}
+
+/// What parts of one invocation count: together they are one.
+#[derive(Debug)]
+pub struct Tally([Cell<u64>; COUNTERS]);
+
+impl Tally {
+    /// Nothing yet.
+    pub const fn new() -> Tally {
+        Tally([const { Cell::new(0) }; COUNTERS])
+    }
+
+    /// What a counter came to.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0.get(counter.0).map_or(0, Cell::get)
+    }
+
+    fn add(&self, counter: Counter, amount: u64) {
+        if let Some(cell) = self.0.get(counter.0) {
+            cell.set(cell.get() + amount);
+        }
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally::new()
+    }
+}
 
 impl Volatile {
     /// Maps an existing segment, which must be this cache's and, where its directory may be written by others, `owner`'s.
@@ -95,21 +129,21 @@ impl Volatile {
         if header.magic != VOLATILE_MAGIC || header.uuid != *uuid || !header.is_intact() {
             return Err(Errno::INVAL);
         }
-        Ok(Volatile(Some(map)))
+        Ok(Volatile { map: Some(map), tally: Cell::new(None) })
     }
 
     /// None at all.
     pub fn absent() -> Volatile {
-        Volatile(None)
+        Volatile { map: None, tally: Cell::new(None) }
     }
 
     /// Whether there is one.
     pub fn is_there(&self) -> bool {
-        self.0.is_some()
+        self.map.is_some()
     }
 
     fn words(&self, offset: usize, count: usize) -> &[Word] {
-        self.0.as_ref().and_then(|map| map.words_mut(offset, count)).unwrap_or(&[])
+        self.map.as_ref().and_then(|map| map.words_mut(offset, count)).unwrap_or(&[])
     }
 
     /// Adds to a counter.
@@ -124,9 +158,20 @@ impl Volatile {
         }
     }
 
+    /// Lets [`Volatile::count`] add to `tally` instead of what all processes share, until it is called without one.
+    pub fn count_in(&self, tally: Option<&'static Tally>) {
+        self.tally.set(tally);
+    }
+
     /// Adds to counters and writes an event, in which it enters this process: over the one of this process that has its
     /// number, if it has one.
     pub fn count(&self, counters: &[(Counter, u64)], event: &mut Event) {
+        if let Some(tally) = self.tally.get() {
+            for (counter, amount) in counters {
+                tally.add(*counter, *amount);
+            }
+            return;
+        }
         let process = raw::process_number();
         let shard = shard_of(process);
         for (counter, amount) in counters {

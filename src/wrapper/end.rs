@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::event::{self, Above, Builder, Found, Meanwhile, Names};
-use super::plan::Step;
 use super::request::Request;
+use super::step::Step;
 use super::{Invocation, Stored, content_lookup};
 use crate::env;
 use crate::outcome::{Cause, NotStored};
@@ -54,6 +54,9 @@ impl Invocation {
         end: &End,
         run: &Meanwhile,
     ) {
+        if let Some(part) = &self.one_source {
+            part.note(end, run);
+        }
         let names = Names::of_call(self.tool().as_bytes(), &self.args);
         let mut event = event::of_call(&self.environment, end.ending, &names, run);
         event.number = self.noted.get();

@@ -190,7 +190,7 @@ impl Found {
 }
 
 /// Whether a builder is above us.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum Above {
     /// Nobody has looked: the build has a name, or ends too soon for that.
     #[default]
@@ -202,7 +202,7 @@ pub enum Above {
 }
 
 /// What a run finds out about itself while the tool runs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Meanwhile {
     /// Why there was no hit.
     pub cause: Option<Found>,

@@ -11,7 +11,7 @@ use super::sources::names_a_source;
 use super::{ARENA_BYTES, Invocation, Request, content_lookup};
 use crate::builder::search::search;
 use crate::builder::search_path::is_program;
-use crate::compilers::Decision;
+use crate::compilers::{Decision, Policy};
 use crate::env;
 use crate::outcome::{Cause, PassReason};
 use crate::probe;
@@ -78,6 +78,11 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
         Ok(store) => store,
         Err(error) => return Explanation::miss(format!("no cache: {error}")),
     };
+    explain_in(&invocation, &store, lacks_cargos)
+}
+
+/// The same of an invocation in the cache that it uses.
+fn explain_in(invocation: &Invocation, store: &Store, lacks_cargos: bool) -> Explanation {
     let policy = match invocation.decide() {
         Decision::Cache(policy) => policy,
         Decision::PassThrough(reason) => return Explanation::passes(reason),
@@ -85,10 +90,12 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     if invocation.config.recache {
         return Explanation::miss("`recache` is on (IBID_RECACHE): the tool runs, found or not");
     }
-    let Some(mut request) = Request::new(start, call, &invocation.config) else {
+    let Some(mut request) =
+        Request::new(invocation.environment.0, invocation.call, &invocation.config)
+    else {
         return Explanation::passes(PassReason::NoWorkingDirectory);
     };
-    request.places = invocation.places(&store, &policy, &request, false);
+    request.places = invocation.places(store, &policy, &request, false);
     if !request.read_source(&policy).is_ok_and(|is_known| is_known) {
         return Explanation::passes(PassReason::StandardInput);
     }
@@ -98,10 +105,13 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
         verdict.map_err(describe)
     });
     let is_from_elsewhere = told.is_none();
+    if !invocation.single_calls(&policy).is_empty() && !matches!(told, Some(Ok(_))) {
+        return of_each_source(invocation, store, &policy, lacks_cargos);
+    }
     let found = match told {
         Some(Ok((by, status))) => Some((by, status)),
         _ => invocation
-            .true_by_content(&store, &request.wanted(&store, &policy), &mut arena)
+            .true_by_content(store, &request.wanted(store, &policy), &mut arena)
             .map(|status| (By::Content, status)),
     };
     if let Some((by, status)) = found {
@@ -109,12 +119,37 @@ pub fn explain(words: Vec<OsString>) -> Explanation {
     }
     // Of stamps the first that differs may be that of a file that was only touched.
     let unset = if lacks_cargos { Unset::AsRecorded } else { Unset::Counts };
-    match (first_difference_by_content(&store, command, environment, unset), told) {
+    match (first_difference_by_content(store, command, environment, unset), told) {
         (Some(Ok(())), _) if lacks_cargos => Explanation::hit(
             "(if cargo sets the variables that it set then): every input has its recorded content",
         ),
         (Some(Err(difference)), _) | (_, Some(Err(difference))) => Explanation::miss(difference),
-        _ => Explanation::miss(nearest(&store, command, &mut arena)),
+        _ => Explanation::miss(nearest(store, command, &mut arena)),
+    }
+}
+
+/// What comes of a command with several sources, each of which is looked up by itself.
+fn of_each_source(
+    invocation: &Invocation,
+    store: &Store,
+    policy: &Policy,
+    lacks_cargos: bool,
+) -> Explanation {
+    let each = policy.single_calls.iter().map(|call| {
+        let part = invocation.part(call, false);
+        explain_in(&part, store, lacks_cargos)
+    });
+    let misses = policy.sources.iter().zip(each).filter(|(_, it)| !it.is_hit);
+    let misses: Vec<(&PathBuf, Explanation)> = misses.collect();
+    let count = policy.sources.len();
+    match misses.first() {
+        None => Explanation::hit("(a content hit): each of its sources is found by itself"),
+        Some((source, why)) => Explanation::miss(format!(
+            "{} of {count} sources must be compiled; {}: {}",
+            misses.len(),
+            source.display(),
+            why.because
+        )),
     }
 }
 

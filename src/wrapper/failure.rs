@@ -3,7 +3,7 @@
 //! Its status, text and files stand whatever happens here. Read next: `builder/failing.rs`, `docs/failures.md`.
 
 use super::content_lookup;
-use super::plan::Step;
+use super::step::Step;
 use super::trust::Observers;
 use super::{Invocation, StartState, Stored};
 use crate::builder::failing;

@@ -13,14 +13,16 @@ pub mod history;
 mod layer;
 pub mod leftovers;
 mod log;
+mod look;
 mod pasted;
-mod plan;
 mod project;
 mod remap;
 mod remote;
 mod request;
+mod several;
 mod single_flight;
 mod sources;
+mod step;
 mod trust;
 mod tryout;
 
@@ -41,14 +43,12 @@ use crate::error::StoreError;
 use crate::observe::LeftOut;
 use crate::observe::preload::{self, Report};
 use crate::os::exec::{EnvChange, end_like, exec};
-use crate::os::input::Source;
 use crate::os::path::Found;
 use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
+use crate::probe::Before;
 use crate::probe::command::Call;
-use crate::probe::deliver::Undelivered;
-use crate::probe::judge::{By, Environment};
-use crate::probe::{self, Answer, Before};
+use crate::probe::judge::Environment;
 use crate::shm::counters::Counter;
 use crate::shm::events;
 use crate::shm::segments::Place;
@@ -56,15 +56,17 @@ use crate::shm::start::Start;
 use crate::store::Store;
 
 pub use check::{Checked, check};
-use content_lookup::{ByContent, compare};
+use content_lookup::compare;
 use end::End;
 use event::Meanwhile;
 pub use explain::{Explanation, explain};
 pub use log::time_of_day;
 use log::{Log, Subject};
-use plan::{Plan, Step};
+use look::Looked;
 use remote::Beyond;
 use request::Request;
+use several::OneSource;
+use step::Step;
 use trust::{Observers, Part};
 pub use tryout::{Tried, observers};
 
@@ -105,32 +107,17 @@ pub fn run(start: Start, call: Call, before: Before) -> u8 {
     if is_mute() {
         return invocation.pass_through(&store, PassReason::ClosedStream);
     }
-    let Some(mut plan) = Plan::new(start, call, &invocation.config, policy) else {
+    let Some(mut step) = invocation.step(&store, policy) else {
         return invocation.pass_through(&store, PassReason::NoWorkingDirectory);
     };
-    for Step { request, policy, .. } in plan.steps() {
-        request.places = invocation.places(&store, policy, request, true);
-    }
-    match plan.read_sources() {
+    match step.request.read_source(&step.policy) {
         Ok(true) => {}
         Ok(false) => return invocation.pass_through(&store, PassReason::StandardInput),
         Err(error) => return invocation.cannot_run(&error),
     }
-    let mut statuses = plan.steps().map(|step| invocation.run_step(&store, step, before));
-    let status = statuses.find(|status| *status != 0).unwrap_or(0);
+    let status = invocation.run_step(&store, &mut step, before);
     invocation.settle(&store);
     status
-}
-
-/// How a look-up ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Looked {
-    /// All is delivered; the exit status.
-    Hit(u8),
-    /// Nothing is.
-    Missed,
-    /// Something was found whose text cannot be written.
-    Unwritable,
 }
 
 /// What a stored result is, and where its record stands.
@@ -156,6 +143,8 @@ struct Invocation {
     noted: Cell<u64>,
     /// What storages beyond this machine came to.
     beyond: Cell<Beyond>,
+    /// Of a part of another invocation: what is known of it.
+    one_source: Option<OneSource>,
 }
 
 impl Invocation {
@@ -178,7 +167,19 @@ impl Invocation {
         let arg = |arg: &std::ffi::CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
         let args = start.args().skip(call.first).map(arg).collect();
         let (environment, noted, beyond) = (Environment(start), Cell::new(0), Cell::default());
-        Invocation { call, environment, config, found, program, args, log, noted, beyond }
+        let one_source = None;
+        Invocation {
+            call,
+            environment,
+            config,
+            found,
+            program,
+            args,
+            log,
+            noted,
+            beyond,
+            one_source,
+        }
     }
 
     fn tool(&self) -> &OsStr {
@@ -233,9 +234,12 @@ impl Invocation {
         }
     }
 
-    /// Replaces this process by the tool; comes back only if that fails.
+    /// Replaces this process by the tool; comes back only if that fails, or after the tool if this is a part of another invocation.
     fn become_tool(&self, why: impl std::fmt::Display) -> u8 {
         self.log.line(format_args!("passed through, {why}: {}", self.subject()));
+        if self.one_source.is_some() {
+            return self.run_unobserved();
+        }
         let error = exec(&self.program, self.arg0(), &self.args, self.tried().as_slice());
         self.cannot_run(&error)
     }
@@ -270,10 +274,21 @@ impl Invocation {
                 Looked::Missed
             }
             Before::Unwritable => Looked::Unwritable,
-            _ => self.look(store, step, before),
+            _ => self.look_up_by_stamps(store, &step.request, before),
+        };
+        if looked == Looked::Missed
+            && let Some(status) = self.run_each_source(store, step)
+        {
+            return status;
+        }
+        let looked = match looked {
+            Looked::Missed if !self.config.recache => self.look_up_by_content(store, step),
+            looked => looked,
         };
         let (looked, _running) = match looked {
-            Looked::Missed if !self.config.recache => self.wait_for_others(store, step),
+            Looked::Missed | Looked::Undelivered if !self.config.recache => {
+                self.wait_for_others(store, step)
+            }
             looked => (looked, None),
         };
         if let Looked::Hit(status) = looked {
@@ -281,6 +296,9 @@ impl Invocation {
         }
         if let Err(error) = step.request.give_source_back() {
             return self.cannot_run(&error);
+        }
+        if looked == Looked::Unwanted {
+            return 0;
         }
         if looked == Looked::Unwritable {
             return self.pass_through(store, PassReason::UnwritableText);
@@ -291,61 +309,8 @@ impl Invocation {
         }
     }
 
-    /// Looks the command up, by stamps unless that was done before, and then by content.
-    fn look(&self, store: &Store, step: &mut Step, before: Before) -> Looked {
-        let Step { request, policy, elsewhere } = step;
-        let request = &*request;
-        let Request { command, environment, source, .. } = request;
-        let mut arena = vec![0; ARENA_BYTES];
-        let unread = match before {
-            Before::Missed if source.is_none() => Answer::Miss,
-            _ => probe::look(&store.cache, command, environment, &mut arena, |_| {}),
-        };
-        let undelivered = match unread {
-            Answer::Hit(By::Stamps, status) => return self.was_hit("direct hit", request, status),
-            Answer::Hit(By::Content, status) => {
-                return self.was_hit("content hit", request, status);
-            }
-            Answer::Undelivered(why) => Some(why),
-            Answer::Miss => {
-                let wanted = request.wanted(store, policy);
-                match self.look_by_content(store, &wanted, &mut arena) {
-                    ByContent::Hit(status) => return self.was_hit("content hit", request, status),
-                    ByContent::Undelivered(why) => Some(why),
-                    ByContent::Miss => None,
-                    ByContent::Compare(draft) => {
-                        self.log.line("a result from elsewhere is compared with the tool's");
-                        *elsewhere = Some(draft);
-                        None
-                    }
-                }
-            }
-        };
-        if let Some(why) = undelivered {
-            self.log.line(format_args!("found, but not delivered: {why:?}"));
-            match why {
-                Undelivered::Corrupt => store.count_error(InternalError::Corrupt),
-                Undelivered::Failed(_) => store.count_error(InternalError::Deliver),
-                Undelivered::Unwritable => return Looked::Unwritable,
-                Undelivered::Gone
-                | Undelivered::Special
-                | Undelivered::NoRoom
-                | Undelivered::OverLimit
-                | Undelivered::Interrupted => {}
-            }
-        }
-        Looked::Missed
-    }
-
     fn may_store(&self, store: &Store) -> bool {
         !self.config.readonly && !store.is_read_only()
-    }
-
-    fn was_hit(&self, how: &str, request: &Request, status: u8) -> Looked {
-        request.source.iter().for_each(Source::leave_behind);
-        let of = if status == 0 { "" } else { " of a failing run" };
-        self.log.line(format_args!("{how}{of}: {}", self.subject()));
-        Looked::Hit(status)
     }
 
     fn observers<'a>(&'a self, store: &'a Store, step: &'a Step) -> Option<Observers<'a>> {
@@ -377,6 +342,7 @@ impl Invocation {
             env: &env,
             filter: filter.as_ref(),
             keep_max_bytes: TEXT_BYTES_MAX,
+            holds_text: self.holds_text(),
         };
         let mut ahead = Lookahead::new(store);
         let ended = run_tool(&spec, &mut || {
@@ -385,7 +351,7 @@ impl Invocation {
         });
         drop(filter);
         let ended = match ended {
-            Ok(ended) => ended,
+            Ok(ended) => self.shown(ended),
             Err(error) => {
                 self.log.line(format_args!(
                     "cannot start {} observed: {error}",

@@ -11,8 +11,8 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Invocation;
-use super::plan::Step;
 use super::request::Request;
+use super::step::Step;
 use crate::builder::path_walker::c_path;
 use crate::builder::places::{Places, holds_holder};
 use crate::builder::root::{drawn_name, is_downloaded, places, places_of_crate};

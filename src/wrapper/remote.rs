@@ -3,7 +3,7 @@
 //! What is fetched is judged by the look-up by content, as anything that is stored here. Read next: `remote/fetch.rs`.
 
 use super::content_lookup::{self, ByContent, Wanted};
-use super::plan::Step;
+use super::step::Step;
 use super::{Invocation, Stored};
 use crate::config::{Config, Remote};
 use crate::outcome::NotStored;

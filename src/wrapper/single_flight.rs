@@ -8,11 +8,11 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::Invocation;
 use super::content_lookup::first_comparison;
-use super::plan::Step;
-use super::{Invocation, Looked};
+use super::look::Looked;
+use super::step::Step;
 use crate::os::processes::process;
-use crate::probe::Before;
 use crate::probe::command::Command;
 use crate::store::Store;
 use crate::store::running::Running;
@@ -49,8 +49,8 @@ impl Invocation {
             self.log.line(format_args!("waits no more: {why}"));
             step.request.forget_content_key();
             step.elsewhere = None;
-            looked = self.look(store, step, Before::Missed);
-            if looked == Looked::Missed {
+            looked = self.look_up_by_content(store, step);
+            if matches!(looked, Looked::Missed | Looked::Undelivered) {
                 let _ = running.begin();
             }
         }

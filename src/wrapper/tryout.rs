@@ -62,7 +62,8 @@ fn seccomp(program: &Path) -> Result<String, String> {
 
 fn run_idle(program: &Path, env: &[EnvChange], filter: Option<&Filter>) -> std::io::Result<()> {
     let arg0 = OsStr::new(IDLE);
-    let idle = Spawn { program, arg0, args: &[], env, filter, keep_max_bytes: 0 };
+    let idle =
+        Spawn { program, arg0, args: &[], env, filter, keep_max_bytes: 0, holds_text: false };
     run_tool(&idle, &mut || {}).map(drop)
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ibid::probe::deliver::Undelivered;
+use ibid::probe::deliver::{Terms, Undelivered};
 use ibid::probe::deliver_record;
 use ibid::record::{self, Record};
 use ibid::shm::layout::SEGMENT_BYTES;
@@ -45,7 +45,8 @@ impl Scratch {
     fn deliver(&self, draft: &Draft, room: usize) -> Result<(), Undelivered> {
         let hot = draft.encode().hot;
         let record = Record::read(&hot).unwrap();
-        deliver_record(&self.store.cache, &record, 0o022, &mut vec![0; room], || {})
+        let terms = Terms { creation_mask: 0o022, may_show: None };
+        deliver_record(&self.store.cache, &record, terms, &mut vec![0; room], || {})
     }
 
     /// Flips a bit of the first segment where `bytes` end.

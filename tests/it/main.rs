@@ -14,6 +14,7 @@ mod project;
 mod random;
 mod scene;
 mod several_places;
+mod several_sources;
 mod tools;
 mod tree;
 

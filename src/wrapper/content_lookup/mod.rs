@@ -80,7 +80,6 @@ pub fn look_below(own: &Store, layer: &Store, wanted: &Wanted, arena: &mut [u8])
 /// Looks in `store`, and counts in `own`.
 fn look_in(own: &Store, store: &Store, wanted: &Wanted, arena: &mut [u8], keep: bool) -> ByContent {
     let command = wanted.command;
-    let mask = command.creation_mask;
     let mut outcome = ByContent::Miss;
     each_true(
         FileContents::new(own, command, wanted.environment),
@@ -109,7 +108,7 @@ fn look_in(own: &Store, store: &Store, wanted: &Wanted, arena: &mut [u8], keep: 
                     record = retold;
                 }
             }
-            match probe::deliver_record(&store.cache, &record, mask, scratch, || {}) {
+            match probe::deliver_record(&store.cache, &record, command.terms(), scratch, || {}) {
                 Ok(()) => {
                     let is_elsewhere = way.as_ref().is_some_and(Way::leads_elsewhere);
                     let by = By::Content;
@@ -130,7 +129,7 @@ fn look_in(own: &Store, store: &Store, wanted: &Wanted, arena: &mut [u8], keep: 
                 }
                 Err(why) => {
                     outcome = ByContent::Undelivered(why);
-                    why == Undelivered::Unwritable
+                    why.is_final()
                 }
             }
         },
