@@ -44,6 +44,7 @@ const ROWS: &[Row] = &[
     Row { name: "protoc", ..PLAIN },
     // A resource has the time at which its file was changed.
     Row { name: "rcc", prints: true, shows_times: true, ..PLAIN },
+    Row { name: "swig", prints: true, ..PLAIN },
     Row { name: "uic", prints: true, dates: QT_DATES, ..PLAIN },
 ];
 
@@ -53,7 +54,7 @@ const VALUES: &[&str] = &[
     "-o", "--output", "--outfile", "-I", "-D", "-U", "-F", "-f", "-p", "-n", "-b", "-S", "-P", "-name", "-checks", "--checks", "-M",
     "-config", "--config", "-config-file", "--config-file", "-extra-arg", "--extra-arg", "-header-filter", "--dep-file-path",
     "--compress", "--compress-algo", "--root", "--namespace", "--threshold", "--tr", "-g", "--source-entrypoint", "-e", "--vn",
-    "-proto_path", "--proto_path", "-Xiwyu", "-isystem", "-include", "-x",
+    "-outdir", "-module", "-oh", "-MF", "-MT", "-l", "-features", "-proto_path", "--proto_path", "-Xiwyu", "-isystem", "-include", "-x",
 ];
 
 /// What they tell about themselves.
@@ -161,6 +162,7 @@ mod tests {
             ("clang-tidy --version", PassReason::Query),
             ("clang-tidy --enable-check-profile a.c", PassReason::UnsupportedFlag),
             ("bison -o /dev/stdout a.y", PassReason::OutputNotAFile),
+            ("swig -python -outdir out", PassReason::NoSource),
         ] {
             assert_eq!(judged(line), Decision::PassThrough(reason), "{line}");
         }

@@ -46,6 +46,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("moc", Family::Generator),
     ("protoc", Family::Generator),
     ("rcc", Family::Generator),
+    ("swig", Family::Generator),
     ("uic", Family::Generator),
 ];
 

@@ -21,6 +21,8 @@ const FILES: &[(&str, &str)] = &[
         "a.vert",
         "#version 450\n#extension GL_GOOGLE_include_directive : enable\n#include \"v.glsl\"\nvoid main() { V; }\n",
     ),
+    ("m.i", "%module m\n%include \"m.h\"\n"),
+    ("m.h", "int f(int x);\n"),
     ("v.glsl", "#define V gl_Position = vec4(1)\n"),
 ];
 
@@ -99,6 +101,19 @@ const CASES: &[Case] = &[
         line: "glslangValidator -V a.vert -o a.spv",
         made: &["a.spv"],
         changes: &[("v.glsl", "#define V gl_Position = vec4(2)\n")],
+    },
+    Case {
+        line: "swig -python -Ifirst -outdir . -MMD m.i",
+        made: &["m.py", "m_wrap.c", "m_wrap.d"],
+        changes: &[
+            ("m.i", "%module m\n%include \"m.h\"\nint g(int);\n"),
+            ("m.h", "int f(char x);\n"),
+        ],
+    },
+    Case {
+        line: "swig -c++ -perl5 -o w.cxx m.i",
+        made: &["w.cxx", "m.pm"],
+        changes: &[("m.h", "int other();\n")],
     },
 ];
 
