@@ -158,7 +158,15 @@ impl Volatile {
         }
     }
 
-    /// Lets [`Volatile::count`] add to `tally` instead of what all processes share, until it is called without one.
+    /// Adds one to a counter that says more of an outcome.
+    pub fn count_more(&self, counter: Counter) {
+        match self.tally.get() {
+            Some(tally) => tally.add(counter, 1),
+            None => self.add(counter, 1),
+        }
+    }
+
+    /// Lets [`Volatile::count`] and [`Volatile::count_more`] add to `tally` instead of what all processes share, until it is called without one.
     pub fn count_in(&self, tally: Option<&'static Tally>) {
         self.tally.set(tally);
     }

@@ -63,7 +63,7 @@ impl Invocation {
         self.log.line("fetched from a remote storage");
         let found = content_lookup::look(store, wanted, arena, keep);
         if matches!(found, ByContent::Hit(_)) {
-            store.count(Counter::REMOTE_HITS);
+            store.cache.volatile.count_more(Counter::REMOTE_HITS);
         }
         found
     }
@@ -74,7 +74,7 @@ impl Invocation {
             Ok(Stored::New(place)) => place,
             Ok(Stored::Confirmed(_)) => {
                 if self.beyond.get() == Beyond::Found {
-                    store.count(Counter::REMOTE_HITS);
+                    store.cache.volatile.count_more(Counter::REMOTE_HITS);
                 }
                 return;
             }

@@ -253,7 +253,11 @@ impl Invocation {
             end.reason = refused.map_or(0, super::event::number);
         } else if tally.get(Counter::PORTABLE_HITS) > 0 {
             end.ending = Ending::ContentHit;
-            counters.push((Counter::PORTABLE_HITS, 1));
+            let is_remote = tally.get(Counter::REMOTE_HITS) > 0;
+            counters.extend([
+                (Counter::PORTABLE_HITS, 1),
+                (Counter::REMOTE_HITS, u64::from(is_remote)),
+            ]);
         } else {
             end.ending = Ending::DirectHit;
             counters.push((Counter::INVOCATION_HITS, 1));

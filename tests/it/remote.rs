@@ -75,6 +75,20 @@ fn through_a_directory() {
     shares(&format!("{remote} layout=flat"), &[]);
 }
 
+/// A call with several sources is one hit, also if each was fetched by itself.
+#[test]
+fn several_sources() {
+    let Some((_directory, remote)) = engines::directory() else { return };
+    let (first, second) = (Machine::new(&remote), Machine::new(&remote));
+    let project = Project::with(SOURCES);
+    let line = "gcc -O1 -Iinc -c a.c b.c";
+    project.call(&first, line).check().expect(&Outcome::Miss);
+    first.flush();
+    project.call(&second, line).check().expect(&Outcome::PortableHit);
+    assert_eq!(second.counters().get("remote_hits"), 1);
+    project.call(&second, line).check().expect(&Outcome::InvocationHit);
+}
+
 #[test]
 fn through_web_servers() {
     if !have_helpers() {
