@@ -433,12 +433,11 @@ impl TypedDriver {
     /// A call for each source, where all of them are the same as this one.
     fn single_calls(&self, family: Family, args: &[OsString]) -> Vec<Vec<OsString>> {
         let makes_files = matches!(self.until, Some(Until::Assembly | Until::Object));
-        let is_plain =
-            makes_files && !(self.metadata || self.precompiled || self.plugin || self.windows);
-        if !is_plain || self.output.is_some() || !matches!(family, Family::Gcc | Family::Clang) {
+        let is_special = self.metadata || self.precompiled || self.plugin || self.windows;
+        if !makes_files || is_special || self.output.is_some() {
             return Vec::new();
         }
-        several::calls(args, self.sources.iter().map(|source| source.path.as_path()))
+        several::calls(args, family, self.sources.iter().map(|source| &*source.path))
     }
 
     /// Whether nothing is kept of the file that it would make.

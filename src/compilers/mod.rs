@@ -200,8 +200,9 @@ impl Policy {
         self.sources.first().or(self.first_object.as_ref()).map(PathBuf::as_path)
     }
 
-    /// Whether the tool, of several sources, goes on to the next one after it said itself that one failed.
-    pub fn goes_on_after_its_errors(&self) -> bool {
+    /// Whether the tool compiles in its own process where there is one source, and of several speaks of those that failed when all
+    /// are done. Another one stops where it has to speak itself.
+    pub fn sums_up(&self) -> bool {
         self.family == Family::Clang
     }
 

@@ -9,8 +9,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::Family;
 use super::names::family;
-use super::words::takes_value;
+use super::words::{is_like, takes_value};
 
 /// Parts of words with which a call for each source gives something else: the whole command line is in the output or in a file of all
 /// sources, a code for each kind of end is wanted, or what the driver does is written elsewhere.
@@ -26,6 +27,12 @@ const FOR_ALL: &[&str] = &[
     "openmp-targets",
 ];
 
+/// What clang says of is that it is of no use in a call that does not link; a `*` at the end stands for any rest.
+#[rustfmt::skip]
+const UNUSED: &[&str] = &[
+    "-l*", "-L*", "-Wl,*", "-Xlinker", "-s", "-z", "-shared", "-static", "-rdynamic", "-pie", "-no-pie", "-nostdlib", "-r",
+];
+
 /// Extensions of sources of one language each.
 const LANGUAGES: [&[&str]; 3] =
     [&["c"], &["C", "CPP", "c++", "cc", "cp", "cpp", "cxx"], &["S", "sx"]];
@@ -34,17 +41,19 @@ const LANGUAGES: [&[&str]; 3] =
 /// the one call.
 pub(super) fn calls<'a>(
     args: &[OsString],
+    family: Family,
     sources: impl Iterator<Item = &'a Path>,
 ) -> Vec<Vec<OsString>> {
     let sources: Vec<&Path> = sources.collect();
     let at = places_of_inputs(args);
     let is_for_all = |word: &OsString| {
-        let word = word.to_string_lossy();
+        let word = &*word.to_string_lossy();
         FOR_ALL.iter().any(|part| word.contains(part))
-            || word.starts_with("-x")
-            || word.starts_with('@')
+            || ["-x", "--language", "@"].iter().any(|beginning| word.starts_with(beginning))
+            || family == Family::Clang && UNUSED.iter().any(|pattern| is_like(word, pattern))
     };
     if sources.len() < 2
+        || !matches!(family, Family::Gcc | Family::Clang)
         || at.len() != sources.len()
         || args.iter().any(is_for_all)
         || !are_of_one_language(&sources)
@@ -93,14 +102,28 @@ fn have_different_stems(sources: &[&Path]) -> bool {
     stems.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// Whether a line of `text` is the driver's own, and not that of a compiler or assembler that it ran: it begins with the name of a
+/// Whether a line of `text` may be the driver's own, and not that of a compiler or assembler that it ran: it begins with the name of a
 /// program. In doubt it is the driver's.
 pub fn says_itself(text: &[u8]) -> bool {
+    let is_word =
+        |name: &[u8]| !name.is_empty() && !name.iter().any(|byte| b" ./:'".contains(byte));
+    has_line_of(text, |name| {
+        is_word(name) && !name.starts_with(b"cc1") || family(OsStr::from_bytes(name)).is_some()
+    })
+}
+
+/// Whether a line of `text` is certainly a driver's own.
+pub fn certainly_says_itself(text: &[u8]) -> bool {
+    has_line_of(text, |name| {
+        matches!(family(OsStr::from_bytes(name)), Some(Family::Gcc | Family::Clang))
+    })
+}
+
+/// Whether a line of `text` begins with such a name and a colon.
+fn has_line_of(text: &[u8], is_it: impl Fn(&[u8]) -> bool) -> bool {
     text.split(|byte| *byte == b'\n').map(without_colours).any(|line| {
-        let Some(end) = line.windows(2).position(|two| two == b": ") else { return false };
-        let name = &line[..end];
-        let is_program = !name.is_empty() && !name.iter().any(|byte| b" ./:'".contains(byte));
-        is_program && !name.starts_with(b"cc1") || family(OsStr::from_bytes(name)).is_some()
+        let end = line.windows(2).position(|two| two == b": ");
+        end.is_some_and(|end| is_it(&line[..end]))
     })
 }
 
@@ -132,7 +155,7 @@ mod tests {
 
     fn calls_of(line: &str, sources: &str) -> Vec<String> {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let all = calls(&args, sources.split(' ').map(Path::new));
+        let all = calls(&args, Family::Clang, sources.split(' ').map(Path::new));
         let join = |call: Vec<OsString>| call.join(OsStr::new(" ")).into_string().expect("UTF-8");
         all.into_iter().map(join).collect()
     }
@@ -172,6 +195,8 @@ mod tests {
             ("-c -frecord-gcc-switches a.c b.c", "a.c b.c"),
             ("-c -grecord-command-line a.c b.c", "a.c b.c"),
             ("-c --config=x a.c b.c", "a.c b.c"),
+            ("-c --language=c a.c b.c", "a.c b.c"),
+            ("-c -lm a.c b.c", "a.c b.c"),
             ("-c -specs=x a.c b.c", "a.c b.c"),
             ("-c a.f90 b.f90", "a.f90 b.f90"),
             ("-c a.i b.i", "a.i b.i"),
@@ -202,6 +227,15 @@ mod tests {
             ("a.c: In function 'f':\ncompilation terminated.\n", false),
         ] {
             assert_eq!(says_itself(text.as_bytes()), is_its_own, "{text}");
+        }
+        for (text, is_certain) in [
+            ("clang: error: assembler command failed with exit code 1\n", true),
+            ("x86_64-linux-gnu-gcc-12: fatal error: Killed signal terminated program cc1\n", true),
+            ("grammar: In function 'f':\n", false),
+            ("objcopy: b.dwo: Bad file descriptor\n", false),
+            ("[{\"kind\": \"error\"}]\n", false),
+        ] {
+            assert_eq!(certainly_says_itself(text.as_bytes()), is_certain, "{text}");
         }
     }
 }

@@ -141,6 +141,21 @@ pub fn show(text: &Text) {
     }
 }
 
+/// Whether text of this length can be held back here (see [`Spawn::holds_text`]).
+pub fn can_hold_text(keep_max_bytes: usize) -> bool {
+    let nothing = OsStr::new("");
+    let spec = Spawn {
+        program: Path::new(nothing),
+        arg0: nothing,
+        args: &[],
+        env: &[],
+        filter: None,
+        keep_max_bytes,
+        holds_text: true,
+    };
+    ToolStreams::open(&mut Command::new(nothing), &spec).is_ok()
+}
+
 /// Whether a program, run with these arguments, succeeds and says nothing. It writes no depfiles that variables ask for.
 pub fn is_silent(program: &Path, args: &[OsString]) -> io::Result<bool> {
     let unset = ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES"].map(|name| (name.into(), None));

@@ -136,7 +136,7 @@ fn of_each_source(
     lacks_cargos: bool,
 ) -> Explanation {
     let each = policy.single_calls.iter().map(|call| {
-        let part = invocation.part(call, false);
+        let part = invocation.part(call, false, false);
         explain_in(&part, store, lacks_cargos)
     });
     let misses = policy.sources.iter().zip(each).filter(|(_, it)| !it.is_hit);

@@ -42,7 +42,7 @@ use crate::env;
 use crate::error::StoreError;
 use crate::observe::LeftOut;
 use crate::observe::preload::{self, Report};
-use crate::os::exec::{EnvChange, end_like, exec};
+use crate::os::exec::{EnvChange, exec};
 use crate::os::path::Found;
 use crate::os::run::{Ended, Spawn, is_mute, run as run_tool};
 use crate::outcome::{InternalError, NotStored, PassReason};
@@ -369,7 +369,7 @@ impl Invocation {
             let end = End { took, ..End::of(events::Ending::ToolFailure) };
             self.note(store, &[(Counter::TOOL_FAILURES, 1)], &end, &meanwhile);
             self.keep_failure(store, step, observers, &ended, (start_state, ahead));
-            return end_like(ended.status);
+            return self.end_like(ended.status);
         }
         let stored = self.store_result(store, step, observers, &ended, (start_state, ahead));
         self.note_result(store, &stored, took, &meanwhile);

@@ -352,3 +352,101 @@ fn two_such_calls_at_once() {
         project.call(&cache, "gcc -c -O2 a.c b.c sub/c.c d.c").check();
     }
 }
+
+/// Text that cannot be kept: a device that is full, a reader that has gone.
+#[test]
+fn where_text_cannot_be_written() {
+    for tool in tools::present(C) {
+        for redirection in [">/dev/full", "2>/dev/full", ">/dev/full 2>&1", "2>&1 | true"] {
+            let (cache, project) = (Cache::new(), Project::with(FILES));
+            let run = |program: &str| {
+                let line = format!(
+                    "{program} -c -Wall a.c d.c {redirection}; echo $? >status; ls; cat status"
+                );
+                let text = project.shell(&cache, &line);
+                project.shell(&cache, "rm -f *.o status");
+                text
+            };
+            let bare = run(tool);
+            let ibid = format!("{} {tool}", env!("CARGO_BIN_EXE_ibid"));
+            for _ in 0..2 {
+                assert_eq!(run(&ibid), bare, "{tool} {redirection}");
+            }
+        }
+    }
+}
+
+/// Lines of a failing source that begin as a program's would: the other sources are compiled all the same.
+#[test]
+fn lines_that_only_look_like_the_driver_s() {
+    let cases = [
+        ("#line 1 \"grammar\"\nint f(void) { return undeclared; }\n", "-c -Wall"),
+        ("int f(void) { return x; }\n", "-c -Wall -fdiagnostics-format=json"),
+        ("__asm__(\".print \\\"todo: fix\\\"\\n.err\");\n", "-c -Wall -pipe"),
+    ];
+    for (text, flags) in cases {
+        let (cache, project) = (Cache::new(), Project::with(FILES));
+        project.write("e.c", text);
+        for sources in ["a.c e.c d.c", "e.c a.c d.c"] {
+            let call = project.call(&cache, &format!("gcc {flags} {sources}"));
+            call.check();
+            call.check();
+            assert!(project.at("d.o").exists(), "{flags} {sources}");
+        }
+    }
+}
+
+/// clang compiles one source in its own process, and of several speaks when all are done.
+#[test]
+fn a_clang_that_crashes_or_whose_assembler_fails() {
+    if !tools::have("clang") {
+        return;
+    }
+    for (crash, flags) in [
+        ("#pragma clang __debug crash\n", "-fno-crash-diagnostics -c -Wall"),
+        ("__asm__(\"no_such_thing\");\n", "-fno-integrated-as -c -Wall"),
+    ] {
+        for sources in ["a.c e.c d.c", "e.c a.c d.c", "a.c d.c e.c"] {
+            let (cache, project) = (Cache::new(), Project::with(FILES));
+            project.write("e.c", crash);
+            let line = format!("clang {flags} {sources}");
+            let mut ibid = cache.ibid(line.split(' '));
+            let bare =
+                cache.command("sh").arg("-c").arg(&line).current_dir(project.path()).output();
+            let bare = bare.unwrap();
+            assert!(project.at("a.o").exists() && !bare.status.success(), "{line}");
+            project.shell(&cache, "rm -f *.o");
+            for _ in 0..2 {
+                let done = ibid.current_dir(project.path()).output().unwrap();
+                assert_eq!(done.status.code(), bare.status.code(), "{line}");
+                let steady = |text: &[u8]| -> Vec<String> {
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    let is_steady = |line: &&str| !line.contains("0x") && !line.contains("/tmp/");
+                    text.lines().filter(is_steady).map(str::to_owned).collect()
+                };
+                assert_eq!(steady(&done.stderr), steady(&bare.stderr), "{line}");
+                assert!(project.at("d.o").exists() && project.at("a.o").exists(), "{line}");
+                project.shell(&cache, "rm -f *.o");
+            }
+            assert_eq!(cache.counters().get("tool_failures"), 2, "{line}");
+        }
+    }
+}
+
+/// Variables that give options, or name files to which the tool adds.
+#[test]
+fn options_from_the_environment() {
+    let cases = [
+        ("clang", "CCC_OVERRIDE_OPTIONS", "+-O1"),
+        ("clang", "CCC_OVERRIDE_OPTIONS", "#+-omain.o"),
+        ("clang", "CC_PRINT_OPTIONS", "1"),
+        ("gcc", "DEPENDENCIES_OUTPUT", "deps x"),
+    ];
+    for (tool, name, value) in cases.into_iter().filter(|(tool, ..)| tools::have(tool)) {
+        let (cache, project) = (Cache::new(), Project::with(FILES));
+        let line = format!("{tool} -c -Wall a.c d.c");
+        for _ in 0..2 {
+            project.call(&cache, &line).env(name, value).check();
+        }
+    }
+}
