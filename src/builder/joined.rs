@@ -71,63 +71,47 @@ impl Whole {
         whole.columns = whole.columns.max(part.columns);
         whole.tool_us += part.tool_us;
         let groups = self.groups;
-        for variable in part.variables {
-            join(
-                &mut whole.variables,
-                &mut self.variables,
-                variable.name.clone(),
-                variable,
-                join_variables,
-            )?;
-        }
-        for input in part.inputs {
-            let input = DraftInput { group: groups + input.group, ..input };
+        for input in &mut part.inputs {
+            input.group += groups;
             self.groups = self.groups.max(input.group + 1);
-            let key = (input.path.clone(), input.kind);
-            join(&mut whole.inputs, &mut self.inputs, key, input, join_inputs)?;
         }
-        for directory in part.directories {
-            join(
-                &mut whole.directories,
-                &mut self.directories,
-                directory.path.clone(),
-                directory,
-                join_directories,
-            )?;
-        }
-        for absence in part.absences {
-            join(&mut whole.absences, &mut self.absences, absence.0.clone(), absence, are_equal)?;
-        }
-        for search in part.searches {
-            join(&mut whole.searches, &mut self.searches, search.0.clone(), search, are_equal)?;
-        }
-        for output in part.outputs {
-            // Which of two stands in the end is not asked.
-            join(
-                &mut whole.outputs,
-                &mut self.outputs,
-                output.path.clone(),
-                output,
-                |_: &mut DraftOutput, _| None,
-            )?;
-        }
-        Some(())
+        let of = |it: &DraftVariable| it.name.clone();
+        join(&mut whole.variables, &mut self.variables, part.variables, of, join_variables)?;
+        let of = |it: &DraftInput| (it.path.clone(), it.kind);
+        join(&mut whole.inputs, &mut self.inputs, part.inputs, of, join_inputs)?;
+        let of = |it: &DraftDirectory| it.path.clone();
+        join(
+            &mut whole.directories,
+            &mut self.directories,
+            part.directories,
+            of,
+            join_directories,
+        )?;
+        join(&mut whole.absences, &mut self.absences, part.absences, |it| it.0.clone(), are_equal)?;
+        join(&mut whole.searches, &mut self.searches, part.searches, |it| it.0.clone(), are_equal)?;
+        // Which of two stands in the end is not asked.
+        let (of, never) = (|it: &DraftOutput| it.path.clone(), |_: &mut DraftOutput, _: &_| None);
+        join(&mut whole.outputs, &mut self.outputs, part.outputs, of, never)
     }
 }
 
-/// Adds an entry, or lets `agree` take it into the one that is there.
+/// Adds entries, or lets `agree` take each into the one of its key that is there.
 fn join<K: Eq + Hash, T>(
     all: &mut Vec<T>,
     places: &mut FxHashMap<K, usize>,
-    key: K,
-    entry: T,
-    agree: impl FnOnce(&mut T, &T) -> Option<()>,
+    entries: Vec<T>,
+    key_of: impl Fn(&T) -> K,
+    agree: impl Fn(&mut T, &T) -> Option<()>,
 ) -> Option<()> {
-    if let Some(at) = places.get(&key) {
-        return agree(&mut all[*at], &entry);
+    for entry in entries {
+        let key = key_of(&entry);
+        if let Some(at) = places.get(&key) {
+            agree(&mut all[*at], &entry)?;
+        } else {
+            places.insert(key, all.len());
+            all.push(entry);
+        }
     }
-    places.insert(key, all.len());
-    all.push(entry);
     Some(())
 }
 

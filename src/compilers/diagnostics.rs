@@ -253,7 +253,7 @@ fn rendered(line: &str) -> Cow<'_, str> {
 }
 
 /// The text without what only colours it, or makes a link of it.
-fn plain(bytes: &[u8]) -> String {
+pub(super) fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars();

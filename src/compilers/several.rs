@@ -4,12 +4,11 @@
 //! they say of the call itself they say once, which a call for each source would repeat: who runs these looks for it
 //! ([`says_itself`]). Read next: `command.rs`, `wrapper/several.rs`.
 
-use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Family;
+use super::diagnostics::plain;
 use super::names::family;
 use super::words::{is_like, takes_value};
 
@@ -105,48 +104,20 @@ fn have_different_stems(sources: &[&Path]) -> bool {
 /// Whether a line of `text` may be the driver's own, and not that of a compiler or assembler that it ran: it begins with the name of a
 /// program. In doubt it is the driver's.
 pub fn says_itself(text: &[u8]) -> bool {
-    let is_word =
-        |name: &[u8]| !name.is_empty() && !name.iter().any(|byte| b" ./:'".contains(byte));
+    let is_word = |name: &str| !name.is_empty() && !name.contains([' ', '.', '/', ':', '\'']);
     has_line_of(text, |name| {
-        is_word(name) && !name.starts_with(b"cc1") || family(OsStr::from_bytes(name)).is_some()
+        is_word(name) && !name.starts_with("cc1") || family(OsStr::new(name)).is_some()
     })
 }
 
 /// Whether a line of `text` is certainly a driver's own.
 pub fn certainly_says_itself(text: &[u8]) -> bool {
-    has_line_of(text, |name| {
-        matches!(family(OsStr::from_bytes(name)), Some(Family::Gcc | Family::Clang))
-    })
+    has_line_of(text, |name| matches!(family(OsStr::new(name)), Some(Family::Gcc | Family::Clang)))
 }
 
 /// Whether a line of `text` begins with such a name and a colon.
-fn has_line_of(text: &[u8], is_it: impl Fn(&[u8]) -> bool) -> bool {
-    text.split(|byte| *byte == b'\n').map(without_colours).any(|line| {
-        let end = line.windows(2).position(|two| two == b": ");
-        end.is_some_and(|end| is_it(&line[..end]))
-    })
-}
-
-/// The line without the sequences that colour it.
-fn without_colours(line: &[u8]) -> Cow<'_, [u8]> {
-    const ESCAPE: u8 = 0x1b;
-    if !line.contains(&ESCAPE) {
-        return line.into();
-    }
-    let mut plain = Vec::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = rest.iter().position(|byte| *byte == ESCAPE) {
-        plain.extend_from_slice(&rest[..at]);
-        rest = &rest[at + 1..];
-        // `ESC [ … letter`
-        if rest.first() == Some(&b'[') {
-            let end =
-                rest.iter().position(u8::is_ascii_alphabetic).map_or(rest.len(), |end| end + 1);
-            rest = &rest[end..];
-        }
-    }
-    plain.extend_from_slice(rest);
-    plain.into()
+fn has_line_of(text: &[u8], is_it: impl Fn(&str) -> bool) -> bool {
+    plain(text).lines().any(|line| line.split_once(": ").is_some_and(|(name, _)| is_it(name)))
 }
 
 #[cfg(test)]
