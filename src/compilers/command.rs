@@ -121,8 +121,8 @@ struct TypedDriver {
     unsupported: bool,
     unparsed: bool,
     standard_input: bool,
-    /// `-` where no language was named.
-    plain_standard_input: bool,
+    /// Where `-` stands if no language was named.
+    plain_standard_input: Option<usize>,
     device: bool,
     /// The linker draws a number, or reads options that are not seen here.
     unseen_linker: bool,
@@ -141,6 +141,8 @@ struct TypedDriver {
 
 #[derive(Debug)]
 struct SourceWord {
+    /// Which of the words it is.
+    at: usize,
     path: PathBuf,
     is_header: bool,
 }
@@ -154,15 +156,13 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
     if let Some(reason) = typed.why_not() {
         return Decision::PassThrough(reason);
     }
-    let is_source = |source: &SourceWord| source.path.as_os_str() == "-";
-    let sources = typed.sources.iter().map(|source| source.path.clone());
     let has_response_file = args.iter().any(|arg| arg.as_bytes().starts_with(b"@"));
     let shows_directory =
         if has_response_file { ShowsDirectory::Perhaps } else { typed.shows_directory() };
     let is_plain = shows_directory != ShowsDirectory::Perhaps;
     let makes_plain_object = is_plain && typed.makes_one_object_of_c();
     Decision::Cache(Policy {
-        sources: sources.collect(),
+        sources: typed.sources.iter().map(|source| source.path.clone()).collect(),
         shows_directory,
         takes_maps: makes_plain_object || is_plain && typed.links_c(),
         first_object: typed.others.first().cloned(),
@@ -171,7 +171,7 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
         depends_on_cpu: typed.cpu,
         reads_metadata: typed.metadata || typed.precompiles(),
         uses_precompiled: typed.precompiled,
-        standard_input: if typed.sources.iter().any(is_source) {
+        standard_input: if typed.sources.iter().any(|source| source.path.as_os_str() == "-") {
             StandardInput::Source
         } else {
             StandardInput::Unread
@@ -189,16 +189,16 @@ pub fn judge(family: Family, args: &[OsString]) -> Decision {
 impl TypedDriver {
     fn read(args: &[OsString]) -> Self {
         let mut typed = TypedDriver::default();
-        let mut words = args.iter();
-        while let Some(word) = words.next() {
+        let mut words = args.iter().enumerate();
+        while let Some((at, word)) = words.next() {
             typed.note_special_files(word);
             let option = &*word.to_string_lossy();
             if option == "-" || !option.starts_with('-') {
-                typed.input(word);
+                typed.input(at, word);
             } else if option == "--" {
-                words.by_ref().for_each(|word| typed.input(word));
+                words.by_ref().for_each(|(at, word)| typed.input(at, word));
             } else if takes_value(option) {
-                let Some(value) = words.next() else {
+                let Some((_, value)) = words.next() else {
                     typed.unparsed = true;
                     break;
                 };
@@ -211,10 +211,11 @@ impl TypedDriver {
             }
         }
         // The preprocessor takes what it reads for C.
-        if typed.plain_standard_input && typed.until == Some(Until::Preprocess) {
-            typed.sources.push(SourceWord { path: "-".into(), is_header: false });
-        } else {
-            typed.standard_input |= typed.plain_standard_input;
+        match typed.plain_standard_input {
+            Some(at) if typed.until == Some(Until::Preprocess) => {
+                typed.sources.push(SourceWord { at, path: "-".into(), is_header: false });
+            }
+            at => typed.standard_input |= at.is_some(),
         }
         typed
     }
@@ -230,7 +231,7 @@ impl TypedDriver {
         self.unseen_linker |= has("build-id=uuid") || has("-Wl,") && has(",@");
     }
 
-    fn input(&mut self, word: &OsStr) {
+    fn input(&mut self, at: usize, word: &OsStr) {
         let path = Path::new(word);
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         self.metadata |= METADATA_EXTENSIONS.contains(&extension);
@@ -241,7 +242,7 @@ impl TypedDriver {
             Some(language) => language.ends_with("-header") || language.ends_with("-header-unit"),
             // The driver refuses: it cannot tell by a name what this is.
             None if word == "-" => {
-                self.plain_standard_input = true;
+                self.plain_standard_input = Some(at);
                 return;
             }
             None if HEADER_EXTENSIONS.contains(&extension) => true,
@@ -251,7 +252,7 @@ impl TypedDriver {
                 return;
             }
         };
-        self.sources.push(SourceWord { path: path.into(), is_header });
+        self.sources.push(SourceWord { at, path: path.into(), is_header });
     }
 
     /// An option whose value is a word of its own.
@@ -434,10 +435,12 @@ impl TypedDriver {
     fn single_calls(&self, family: Family, args: &[OsString]) -> Vec<Vec<OsString>> {
         let makes_files = matches!(self.until, Some(Until::Assembly | Until::Object));
         let is_special = self.metadata || self.precompiled || self.plugin || self.windows;
-        if !makes_files || is_special || self.output.is_some() {
+        if !makes_files || is_special || self.output.is_some() || !self.others.is_empty() {
             return Vec::new();
         }
-        several::calls(args, family, self.sources.iter().map(|source| &*source.path))
+        let sources: Vec<_> =
+            self.sources.iter().map(|source| (source.at, &*source.path)).collect();
+        several::calls(args, family, &sources)
     }
 
     /// Whether nothing is kept of the file that it would make.

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::Family;
 use super::diagnostics::plain;
 use super::names::family;
-use super::words::{is_like, takes_value};
+use super::words::is_like;
 
 /// Parts of words with which a call for each source gives something else: the whole command line is in the output or in a file of all
 /// sources, a code for each kind of end is wanted, or what the driver does is written elsewhere.
@@ -36,15 +36,13 @@ const UNUSED: &[&str] = &[
 const LANGUAGES: [&[&str]; 3] =
     [&["c"], &["C", "CPP", "c++", "cc", "cp", "cpp", "cxx"], &["S", "sx"]];
 
-/// The arguments of a call for each of `sources`, which are all words of `args` that are no option's; none if that is not the same as
-/// the one call.
-pub(super) fn calls<'a>(
+/// The arguments of a call for each of `sources`, which are the words of `args` that are no option's, and where they stand; none if
+/// that is not the same as the one call.
+pub(super) fn calls(
     args: &[OsString],
     family: Family,
-    sources: impl Iterator<Item = &'a Path>,
+    sources: &[(usize, &Path)],
 ) -> Vec<Vec<OsString>> {
-    let sources: Vec<&Path> = sources.collect();
-    let at = places_of_inputs(args);
     let is_for_all = |word: &OsString| {
         let word = &*word.to_string_lossy();
         FOR_ALL.iter().any(|part| word.contains(part))
@@ -53,50 +51,31 @@ pub(super) fn calls<'a>(
     };
     if sources.len() < 2
         || !matches!(family, Family::Gcc | Family::Clang)
-        || at.len() != sources.len()
         || args.iter().any(is_for_all)
-        || !are_of_one_language(&sources)
-        || !have_different_stems(&sources)
+        || !are_of_one_language(sources)
+        || !have_different_stems(sources)
     {
         return Vec::new();
     }
-    let without_others = |mine: &usize| {
-        let is_kept = |(place, _): &(usize, &OsString)| place == mine || !at.contains(place);
-        args.iter().enumerate().filter(is_kept).map(|(_, word)| word.clone()).collect()
+    let without_others = |(mine, _): &(usize, &Path)| {
+        let is_anothers = |place: usize| sources.iter().any(|(at, _)| *at == place && at != mine);
+        let kept = args.iter().enumerate().filter(|(place, _)| !is_anothers(*place));
+        kept.map(|(_, word)| word.clone()).collect()
     };
-    at.iter().map(without_others).collect()
-}
-
-/// Where words stand that are neither options nor values of options.
-fn places_of_inputs(args: &[OsString]) -> Vec<usize> {
-    let mut places = Vec::new();
-    let (mut is_value, mut has_ended) = (false, false);
-    for (place, word) in args.iter().enumerate() {
-        let option = &*word.to_string_lossy();
-        if std::mem::take(&mut is_value) {
-            continue;
-        }
-        if has_ended || !option.starts_with('-') {
-            places.push(place);
-        } else {
-            has_ended = option == "--";
-            is_value = takes_value(option);
-        }
-    }
-    places
+    sources.iter().map(without_others).collect()
 }
 
 /// What a driver says of its options depends on the languages that it sees.
-fn are_of_one_language(sources: &[&Path]) -> bool {
-    let extension =
-        |source: &&Path| source.extension().and_then(OsStr::to_str).unwrap_or_default().to_owned();
-    let all: Vec<String> = sources.iter().map(extension).collect();
-    LANGUAGES.iter().any(|language| all.iter().all(|it| language.contains(&it.as_str())))
+fn are_of_one_language(sources: &[(usize, &Path)]) -> bool {
+    let is_of = |language: &[&str], source: &Path| {
+        source.extension().and_then(OsStr::to_str).is_some_and(|it| language.contains(&it))
+    };
+    LANGUAGES.iter().any(|language| sources.iter().all(|(_, source)| is_of(language, source)))
 }
 
 /// Two sources of one name write one file.
-fn have_different_stems(sources: &[&Path]) -> bool {
-    let mut stems: Vec<_> = sources.iter().map(|source| source.file_stem()).collect();
+fn have_different_stems(sources: &[(usize, &Path)]) -> bool {
+    let mut stems: Vec<_> = sources.iter().map(|(_, source)| source.file_stem()).collect();
     stems.sort_unstable();
     stems.windows(2).all(|pair| pair[0] != pair[1])
 }
@@ -123,58 +102,6 @@ fn has_line_of(text: &[u8], is_it: impl Fn(&str) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn calls_of(line: &str, sources: &str) -> Vec<String> {
-        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let all = calls(&args, Family::Clang, sources.split(' ').map(Path::new));
-        let join = |call: Vec<OsString>| call.join(OsStr::new(" ")).into_string().expect("UTF-8");
-        all.into_iter().map(join).collect()
-    }
-
-    #[test]
-    fn a_call_for_each_source() {
-        for (line, sources, expected) in [
-            ("-c a.c b.c", "a.c b.c", &["-c a.c", "-c b.c"][..]),
-            (
-                "a.cc -I inc -c d/b.cpp -g",
-                "a.cc d/b.cpp",
-                &["a.cc -I inc -c -g", "-I inc -c d/b.cpp -g"],
-            ),
-            (
-                "-S -include x.c -- a.c b.c",
-                "a.c b.c",
-                &["-S -include x.c -- a.c", "-S -include x.c -- b.c"],
-            ),
-            ("-c a.S b.S c.S", "a.S b.S c.S", &["-c a.S", "-c b.S", "-c c.S"]),
-        ] {
-            assert_eq!(calls_of(line, sources), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn calls_that_are_one() {
-        for (line, sources) in [
-            ("-c a.c", "a.c"),
-            ("-c a.c b.cc", "a.c b.cc"),
-            ("-c a.c d/a.c", "a.c d/a.c"),
-            ("-c a.c a.c", "a.c a.c"),
-            ("-c a.c b.o c.c", "a.c c.c"),
-            ("-x c -c a.c b.c", "a.c b.c"),
-            ("-c -xc a.c b.c", "a.c b.c"),
-            ("-c @r a.c b.c", "a.c b.c"),
-            ("-c -MJ x a.c b.c", "a.c b.c"),
-            ("-c -frecord-gcc-switches a.c b.c", "a.c b.c"),
-            ("-c -grecord-command-line a.c b.c", "a.c b.c"),
-            ("-c --config=x a.c b.c", "a.c b.c"),
-            ("-c --language=c a.c b.c", "a.c b.c"),
-            ("-c -lm a.c b.c", "a.c b.c"),
-            ("-c -specs=x a.c b.c", "a.c b.c"),
-            ("-c a.f90 b.f90", "a.f90 b.f90"),
-            ("-c a.i b.i", "a.i b.i"),
-        ] {
-            assert_eq!(calls_of(line, sources), [""; 0], "{line}");
-        }
-    }
 
     #[test]
     fn what_the_driver_says() {

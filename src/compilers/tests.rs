@@ -416,3 +416,48 @@ fn languages() {
         assert_eq!(language(OsStr::new(tool), Path::new(source)), expected, "{tool} {source}");
     }
 }
+
+/// The calls for each source of a call of clang's.
+fn single_calls(line: &str) -> Vec<String> {
+    let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+    let Decision::Cache(policy) = judge(Family::Clang, &args) else { panic!("not cached: {line}") };
+    let join = |call: Vec<OsString>| call.join(OsStr::new(" ")).into_string().expect("UTF-8");
+    policy.single_calls.into_iter().map(join).collect()
+}
+
+#[test]
+fn a_call_for_each_of_several_sources() {
+    for (line, expected) in [
+        ("-c a.c b.c", &["-c a.c", "-c b.c"][..]),
+        ("a.cc -I inc -c d/b.cpp -g", &["a.cc -I inc -c -g", "-I inc -c d/b.cpp -g"]),
+        ("-S -include x.c -- a.c b.c", &["-S -include x.c -- a.c", "-S -include x.c -- b.c"]),
+        ("-c a.S b.S c.S", &["-c a.S", "-c b.S", "-c c.S"]),
+    ] {
+        assert_eq!(single_calls(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn calls_of_several_sources_that_are_one() {
+    for line in [
+        "-c a.c",
+        "-c a.c b.cc",
+        "-c a.c d/a.c",
+        "-c a.c a.c",
+        "-c a.c b.o c.c",
+        "-x c -c a.c b.c",
+        "-c -xc a.c b.c",
+        "-c @r a.c b.c",
+        "-c -MJ x a.c b.c",
+        "-c -frecord-gcc-switches a.c b.c",
+        "-c -grecord-command-line a.c b.c",
+        "-c --config=x a.c b.c",
+        "-c --language=c a.c b.c",
+        "-c -lm a.c b.c",
+        "-c -specs=x a.c b.c",
+        "-c a.f90 b.f90",
+        "-c a.i b.i",
+    ] {
+        assert_eq!(single_calls(line), [""; 0], "{line}");
+    }
+}
