@@ -10,7 +10,7 @@ use super::words::is_like;
 /// Options that change nothing of that, though their first letters do.
 #[rustfmt::skip]
 const PLAIN: &[&str] = &[
-    "-g0", "-dumpbase", "-Wa,--noexecstack", "-fno-lto", "-fno-profile-arcs", "-fno-plt", "-fno-openmp",
+    "-g0", "-dumpbase", "-fno-lto", "-fno-profile-arcs", "-fno-plt", "-fno-openmp",
 ];
 
 /// Options with which the directory may show; a `*` at the end stands for any rest.
@@ -36,7 +36,7 @@ const PLACED: &[&str] = &[
     // Another directory than the one in which the tool runs, and maps of names: the user does it himself.
     "-working-directory*", "-fcompilation-dir*", "-ffile-*", "-fmacro-prefix*", "-fworking-directory",
     // Words for a program behind the driver, files of options, code that is not the tool's.
-    "-Xassembler", "-Wa,*", "-Xlinker", "-Xclang", "-Xclangas", "-mllvm", "-mmlir", "-Xarch*", "-Xopenmp-target*", "-Xanalyzer",
+    "-Xassembler", "-Xlinker", "-Xclang", "-Xclangas", "-mllvm", "-mmlir", "-Xarch*", "-Xopenmp-target*", "-Xanalyzer",
     "-specs*", "--specs*", "--config*", "-wrapper", "-fplugin*", "-fpass-plugin*", "-load",
     // Precompiled headers and modules.
     "-fmodule*", "-fpch*", "-fprebuilt-*", "-fbuild-session*", "-include-pch", "-ivfsoverlay", "-fimplicit-module*",
@@ -70,6 +70,20 @@ const LINKING: &[&str] = &[
     "--dynamic-linker*", "-dynamic-linker*", "-T*", "--unresolved-symbols*", "--image-base*", "--push-state", "--pop-state",
 ];
 
+/// Words for GNU's assembler that choose instructions, or what it says, and write no names; a `*` at the end stands for any rest.
+#[rustfmt::skip]
+const ASSEMBLING: &[&str] = &[
+    "--32", "--64", "--x32", "--divide", "--execstack", "--fatal-warnings", "--no-warn", "--no-pad-sections", "--noexecstack", "--warn", "-W",
+    "--elf-stt-common=*", "--generate-missing-build-notes=*", "--size-check=*",
+    "-mabi=*", "-malign-branch*", "-march=*", "-mbranches-within-32B-boundaries", "-mcpu=*", "-meabi=*", "-mfloat-abi=*", "-mfpu=*",
+    "-mimplicit-it=*", "-mmnemonic=*", "-mrelax-relocations=*", "-msyntax=*", "-mthumb", "-mtune=*", "-mx86-used-note=*",
+];
+
+/// Whether all words of `-Wa,WORD,…` are such.
+fn assembles_plainly(words: &str) -> bool {
+    words.split(',').all(|word| ASSEMBLING.iter().any(|pattern| is_like(word, pattern)))
+}
+
 /// Whether all words of `-Wl,WORD,…` are such, or values of such.
 fn links_plainly(words: &str) -> bool {
     let mut words = words.split(',');
@@ -85,8 +99,8 @@ fn links_plainly(words: &str) -> bool {
 
 /// Whether the working directory may show with this option.
 pub fn shows_directory(option: &str) -> ShowsDirectory {
-    if let Some(words) = option.strip_prefix("-Wl,") {
-        let is_plain = links_plainly(words);
+    let behind = option.strip_prefix("-Wl,").map(links_plainly);
+    if let Some(is_plain) = behind.or(option.strip_prefix("-Wa,").map(assembles_plainly)) {
         return if is_plain { ShowsDirectory::Never } else { ShowsDirectory::Perhaps };
     }
     if PLAIN.contains(&option) || !PLACED.iter().any(|pattern| is_like(option, pattern)) {
@@ -138,7 +152,14 @@ mod tests {
             ("-c", Never),
             ("-Wall", Never),
             ("-Wa,--noexecstack", Never),
+            ("-Wa,-mtune=generic32,--fatal-warnings", Never),
             ("-Wa,-g", Perhaps),
+            ("-Wa,--32,-g", Perhaps),
+            ("-Wa,-mtune=generic32,-ahl=x", Perhaps),
+            ("-Wa,", Perhaps),
+            ("-Wa,--compress-debug-sections", Perhaps),
+            ("-Wa,-I,x", Perhaps),
+            ("-Wa,@x", Perhaps),
             ("-Wl,--as-needed,-z,relro,-soname,x.so", Never),
             ("-Wl,-soname=x", Never),
             ("-Wl,-z", Never),

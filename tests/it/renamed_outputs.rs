@@ -78,6 +78,13 @@ fn outputs_of_several_names() {
     }
 }
 
+/// The kernel's makefiles ask which options there are under names made of process numbers.
+#[test]
+fn words_for_the_assembler() {
+    let line = "gcc -Werror -Wa,-mtune=generic64,--fatal-warnings -c -x c /dev/null -o {o}";
+    serves_all_names(&Scene::new(FILES), line);
+}
+
 #[test]
 fn outputs_of_several_names_with_maps() {
     for tool in tools::of_each_family() {
