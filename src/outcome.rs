@@ -101,6 +101,8 @@ named! {
         TooLarge = "too_large",
         /// A group shares the cache, and not all of its members may read an input.
         PrivateInput = "private_input",
+        /// The large result of a quick link, for the first time, in a cache that is more than half full.
+        MadeOnce = "made_once",
     }
 }
 

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -26,6 +25,7 @@ use crate::record::{self, BlobRef};
 use crate::shm::raw::{self, Errno, Limited};
 use crate::store::draft::{Draft, DraftInput, DraftOutput};
 use crate::store::fingerprint::Fingerprint;
+use crate::store::large::name_file;
 use crate::store::name_blob;
 
 /// The status of a compiler that found errors in its sources.
@@ -49,7 +49,12 @@ fn is_limited() -> bool {
 
 impl RecordBuilder<'_> {
     pub(super) fn is_failing(&self) -> bool {
-        self.ending != Ending::Success
+        matches!(self.ending, Ending::FirstFailure | Ending::RepeatedFailure)
+    }
+
+    /// Whether outputs and text are only named, to compare them with another run's.
+    pub(super) fn only_names(&self) -> bool {
+        self.ending.repeated().is_some()
     }
 
     /// What may be done by runs that end in another way only. What an unknown program makes of a failure is not known; a run
@@ -96,7 +101,7 @@ impl RecordBuilder<'_> {
 
     /// Stores bytes, unless they are only to be named.
     pub(super) fn keep(&self, bytes: &[u8]) -> Result<BlobRef, NotStored> {
-        if self.ending == Ending::FirstFailure {
+        if self.only_names() {
             return Ok(name_blob(bytes));
         }
         self.store.put_blob(bytes).map_err(|error| error.not_stored())
@@ -111,11 +116,9 @@ impl RecordBuilder<'_> {
     }
 
     /// [`RecordBuilder::keep`] of the content of a file.
-    pub(super) fn keep_file(&self, mut file: &File) -> Result<BlobRef, NotStored> {
-        if self.ending == Ending::FirstFailure {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map_err(|_| NotStored::OutputChanged)?;
-            return Ok(name_blob(&bytes));
+    pub(super) fn keep_file(&self, file: &File) -> Result<BlobRef, NotStored> {
+        if self.only_names() {
+            return name_file(file).map_err(|_| NotStored::OutputChanged);
         }
         self.store.put_file(file).map_err(|error| error.not_stored())
     }

@@ -2,8 +2,9 @@
 //!
 //! It looks at the files as they are when the tool has ended, and refuses what a later look-up could not compare. It delivers
 //! nothing and publishes nothing. Read next: `record_builder.rs`, `refusal.rs`, `inputs.rs`, `file_states.rs`, `path_walker.rs`,
-//! `place.rs`, `mapped.rs`, `free_outputs.rs`, `lookahead.rs`.
+//! `place.rs`, `mapped.rs`, `free_outputs.rs`, `lookahead.rs`, `admission.rs`.
 
+pub mod admission;
 mod compiled_files;
 mod dates;
 pub mod driver;

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use super::compiled_files::{holds_intermediate_code, is_system, scanned};
 use super::path_walker::path_of;
 use super::places::{Places, hidden_digest, is_at_or_below};
-use super::record_builder::{Ending, RecordBuilder};
+use super::record_builder::RecordBuilder;
 use crate::compilers::{ShowsDirectory, holds_options};
 use crate::outcome::NotStored;
 use crate::record;
@@ -128,7 +128,7 @@ impl RecordBuilder<'_> {
             return Ok(());
         };
         draft.result_key = set.result_key(&self.content_key, place, &contents);
-        if self.ending == Ending::FirstFailure {
+        if self.only_names() {
             return Ok(());
         }
         let put = self.store.put_path_set(&self.content_key, &set, &draft.result_key);

@@ -68,7 +68,7 @@ pub struct RecordBuilder<'a> {
     pub findings: Findings,
     /// Where it is said which file is a reason not to store.
     pub log: &'a dyn Fn(Arguments<'_>),
-    /// Whether the tool failed, and what of its blobs is to be done, see `failing.rs`.
+    /// Whether the tool failed, and what of its blobs is to be done, see `failing.rs` and `admission.rs`.
     pub ending: Ending,
 }
 
@@ -81,6 +81,19 @@ pub enum Ending {
     FirstFailure,
     /// It failed as the last time.
     RepeatedFailure,
+    /// It succeeded, with a result that is stored if the same is made again: only named as well.
+    FirstLink,
+}
+
+impl Ending {
+    /// What a run comes to that gave what it gave the last time; none of one for which that does not count.
+    pub fn repeated(self) -> Option<Ending> {
+        match self {
+            Ending::FirstFailure => Some(Ending::RepeatedFailure),
+            Ending::FirstLink => Some(Ending::Success),
+            Ending::Success | Ending::RepeatedFailure => None,
+        }
+    }
 }
 
 /// What is so when a tool is about to start.

@@ -38,7 +38,7 @@ pub use crates::{is_crate, passed_over};
 pub use emscripten::Scripts;
 pub use names::{
     LAUNCHERS, asks_idly, compiles_c, copies_objects, draws_build_ids, is_launched, is_launcher,
-    is_tool, is_tool_name, is_wrapper, language,
+    is_linker, is_tool, is_tool_name, is_wrapper, language,
 };
 pub use placed::{adds_options, holds_options};
 pub use precompiled::{Times, is_precompiled, is_remade};

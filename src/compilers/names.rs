@@ -59,6 +59,11 @@ const PREFIXED_BY_TRIPLE: &[&str] =
 /// Tools without a policy of their own under whose names ibid may be called: they are just run.
 const OTHERS: &[&str] = &["clang-cl", "cpp", "emranlib", "gfortran", "nvcc", "rustdoc"];
 
+/// Whether a program of this name links.
+pub fn is_linker(image: &Path) -> bool {
+    image.file_name().is_some_and(|name| name == "lld" || family(name) == Some(Family::Linker))
+}
+
 /// Shells and interpreters of scripts that may stand before a compiler.
 const INTERPRETERS: &[&str] =
     &["ash", "bash", "busybox", "dash", "ksh", "mksh", "perl", "python", "sh", "zsh"];

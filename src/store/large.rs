@@ -98,9 +98,27 @@ impl Drop for Temporary {
     }
 }
 
+/// What the content of a file is called as a blob.
+pub fn name_file(file: &File) -> io::Result<BlobRef> {
+    hashed((file, 0), file.metadata()?.len(), |_, _| Ok(()))
+}
+
 /// Copies a part of a file to where the body of a large segment's entry begins; what it is called as a blob.
-fn copy_hashed((file, from): (&File, u64), to: &File, len_bytes: u64) -> io::Result<BlobRef> {
+fn copy_hashed(from: (&File, u64), to: &File, len_bytes: u64) -> io::Result<BlobRef> {
     let body = Place { seq: 0, unit: SEGMENT_FIRST_UNIT }.offset() + size_of::<EntryHeader>();
+    hashed(from, len_bytes, |part, at| {
+        to.write_all_at(part, body as u64 + at)?;
+        fault::point("large segment: a part written");
+        Ok(())
+    })
+}
+
+/// What a part of a file is called as a blob; `take` is given its bytes one after the other, and where they stand in it.
+fn hashed(
+    (file, from): (&File, u64),
+    len_bytes: u64,
+    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<BlobRef> {
     let (mut sum, mut digest) = (Xxh3::new(), blake3::Hasher::new());
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut at = 0;
@@ -110,8 +128,7 @@ fn copy_hashed((file, from): (&File, u64), to: &File, len_bytes: u64) -> io::Res
         file.read_exact_at(part, from + at)?;
         sum.update(part);
         digest.update(part);
-        to.write_all_at(part, body as u64 + at)?;
-        fault::point("large segment: a part written");
+        take(part, at)?;
         at += part.len() as u64;
     }
     Ok(BlobRef {

@@ -41,7 +41,7 @@ mod files;
 pub mod fingerprint;
 pub mod gc;
 pub mod import;
-mod large;
+pub mod large;
 pub mod layer;
 pub mod path_set;
 mod recency;

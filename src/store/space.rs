@@ -134,6 +134,11 @@ impl Store {
         Space::of(self.outer())
     }
 
+    /// Whether more than half of what the cache may take is taken. Looks at all its files.
+    pub fn is_half_full(&self) -> bool {
+        self.space().disk_bytes > self.max_bytes / 2
+    }
+
     /// Bytes of all entries, and of those parts of left segments that no entry uses.
     pub fn bytes_stored(&self) -> u64 {
         let window = self.window();

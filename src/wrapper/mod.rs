@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use crate::builder::findings::Findings;
 use crate::builder::lookahead::Lookahead;
 use crate::builder::record_builder::{Ending, RecordBuilder, StartState};
-use crate::builder::{driver, failing, search};
+use crate::builder::{admission, driver, failing, search};
 use crate::compilers::{self, Decision};
 use crate::config::{self, Config, Observer};
 use crate::env;
@@ -392,7 +392,7 @@ impl Invocation {
         0
     }
 
-    /// Stores what came of a run, or notes it if it failed for the first time.
+    /// Stores what came of a run, or notes it if that must come twice.
     fn store_result(
         &self,
         store: &Store,
@@ -415,6 +415,8 @@ impl Invocation {
         if let Some(why) = &observation.incomplete {
             self.log.line(format_args!("observation incomplete: {why}"));
         }
+        // What other places or machines may have is asked for again.
+        let is_for_others = step.elsewhere.is_some() || !self.config.remotes.is_empty();
         let builder = RecordBuilder {
             store,
             command: &step.request.command,
@@ -429,15 +431,16 @@ impl Invocation {
             source: step.request.source.as_ref(),
             findings: Findings::default(),
             log: &|line| self.log.line(line),
-            ending: if ended.status.is_success() { Ending::Success } else { Ending::FirstFailure },
+            ending: admission::ending(store, &observation, ended, is_for_others),
         };
         let absent = ahead.into_absent();
-        let builder = match builder.ending {
-            Ending::FirstFailure if failing::is_repeated(&builder, absent.clone())? => {
-                RecordBuilder { ending: Ending::RepeatedFailure, ..builder }
+        let builder = match builder.ending.repeated() {
+            Some(ending) if failing::is_repeated(&builder, absent.clone())? => {
+                RecordBuilder { ending, ..builder }
             }
-            Ending::FirstFailure => return Ok(Stored::Noted),
-            _ => builder,
+            Some(Ending::Success) => return Err(NotStored::MadeOnce),
+            Some(_) => return Ok(Stored::Noted),
+            None => builder,
         };
         let mut draft = builder.build(absent)?;
         self.log.line("record built");

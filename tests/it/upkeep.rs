@@ -77,6 +77,42 @@ fn an_object_that_is_larger_than_a_segment() {
     call.check().expect(&Outcome::NotStored("too_large".into()));
 }
 
+/// A large program that is linked anew after each edit does not drive out what took long: in a cache that is more than half
+/// full it is stored when it is made again.
+#[test]
+fn links_of_an_edit_loop() {
+    let (cache, project) = (Cache::new().with("IBID_MAX_SIZE", "100M"), Project::new());
+    let object = |name: &str, mib: usize| {
+        large_file(&project, &format!("{name}.data"), mib);
+        let text = format!(
+            "__asm__(\".data\\n.globl {name}\\n{name}: .incbin \\\"{name}.data\\\"\\n\");\n"
+        );
+        project.write(&format!("{name}.c"), &text);
+        project.call(&cache, &format!("gcc -c {name}.c -o {name}.o")).check();
+    };
+    let link =
+        |name: &str| project.call(&cache, &format!("gcc -nostdlib -shared {name}.o -o {name}.so"));
+    object("first", 11);
+    link("first").check().expect(&Outcome::Miss);
+    link("first").check().expect_hit();
+    for name in ["a", "b", "c", "d"] {
+        object(name, 11);
+    }
+    for name in ["a", "b"] {
+        link(name).check().expect(&Outcome::NotStored("made_once".into()));
+    }
+    link("a").check().expect(&Outcome::Miss);
+    link("a").check().expect_hit();
+    // Another edit is another result.
+    object("a", 10);
+    link("a").check().expect(&Outcome::NotStored("made_once".into()));
+    // A small one has room.
+    project.write("s.c", "int s;\n");
+    project.call(&cache, "gcc -c s.c -o s.o").check().expect(&Outcome::Miss);
+    link("s").check().expect(&Outcome::Miss);
+    link("s").check().expect_hit();
+}
+
 #[test]
 fn gc_evicts_and_says_so() {
     let (cache, project) = (Cache::new(), Project::with(&[("a.c", "int a = 1;\n")]));
