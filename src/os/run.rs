@@ -198,6 +198,8 @@ const USUAL_TEXT_BYTES: u64 = 1 << 20;
 /// the tool ends, what it did in the last tenth of its time is left at most.
 const NAP_NS: i64 = 2_000_000;
 const NAP_NS_MAX: i64 = 256_000_000;
+/// How long a stream may stay open when the tool has ended: a child of mold's gives back its memory, about a millisecond.
+const LINGERING_MAX: Duration = Duration::from_millis(10);
 /// How long to sleep where the tool's end cannot be waited for.
 const BLIND_NAP_NS: i64 = 10_000_000;
 
@@ -265,10 +267,13 @@ impl ToolStreams {
                 self.each(|stream, _| stream.copy_size());
                 tell_resized();
             }
-            let seen = self.wait_for_something(forwarding.tool(), nap_ns);
+            let tool_fd = forwarding.tool();
+            let most_ns = if tool_fd.is_some() { nap_ns } else { BLIND_NAP_NS };
+            let seen = self.wait_for_something(tool_fd, most_ns);
             if seen == Seen::Nothing {
                 meanwhile();
                 nap_ns = NAP_NS_MAX.min(nap_ns + nap_ns / 10);
+                continue;
             }
             self.pass_once();
             // Until it ends nobody asks for its status: what a watched tool stands still for would be reported as well.
@@ -288,7 +293,6 @@ impl ToolStreams {
         let tool_fd = tool.as_ref().map(|tool| PollFd::new(tool, PollFlags::IN));
         let streams = self.out.iter().chain(&self.err).filter_map(ToolStream::poll_fd);
         let mut fds: Vec<PollFd> = tool_fd.into_iter().chain(streams).collect();
-        let nap_ns = if tool.is_some() { nap_ns } else { BLIND_NAP_NS };
         let nap = Timespec { tv_sec: 0, tv_nsec: nap_ns };
         // EINTR and the like: the next turn looks at everything anyway.
         let answer = poll(&mut fds, Some(&nap));
@@ -329,17 +333,29 @@ impl ToolStreams {
         passed
     }
 
-    /// The tool has ended: passes on what is there, but not for ever if somebody keeps writing.
+    /// The tool has ended: passes on what is there, but not for ever if somebody keeps writing. Who still holds a stream may
+    /// be about to end as well, and is waited for a little.
     fn drain(&mut self) {
         /// The largest pipe that anybody may make by default.
         const PIPE_MAX_BYTES: usize = 1 << 20;
+        let ended = Instant::now();
         let mut drained_bytes = 0;
         while drained_bytes < 2 * PIPE_MAX_BYTES {
-            match self.pass_once() {
-                0 => return,
-                len => drained_bytes += len,
+            let len = self.pass_once();
+            drained_bytes += len;
+            let left = LINGERING_MAX.saturating_sub(ended.elapsed());
+            if len == 0 && (left.is_zero() || !self.is_any_open()) {
+                return;
+            }
+            if len == 0 {
+                let left_ns = i64::try_from(left.as_nanos()).unwrap_or_default();
+                self.wait_for_something(None, left_ns);
             }
         }
+    }
+
+    fn is_any_open(&self) -> bool {
+        self.out.iter().chain(&self.err).any(ToolStream::is_open)
     }
 
     /// What was held back of streams that somebody still holds comes before what will come.
@@ -353,7 +369,7 @@ impl ToolStreams {
 
     /// If somebody still holds a stream, leaves a process behind that passes on what will come; says whether.
     fn leave_relay(&mut self) -> bool {
-        if !self.out.iter().chain(&self.err).any(ToolStream::is_open) {
+        if !self.is_any_open() {
             return false;
         }
         // SAFETY: the child makes only async-signal-safe calls, allocates nothing and ends in `_exit`.
