@@ -5,10 +5,7 @@
 //! Read next: `file_states.rs`.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::path::Path;
-
-use rustc_hash::FxHashSet;
 
 use super::file_states::{Absent, FileStates, KnownAbsent};
 use super::path_walker::c_path;
@@ -19,8 +16,6 @@ use crate::store::Store;
 pub struct Lookahead<'a> {
     store: &'a Store,
     files: FileStates,
-    asked: FxHashSet<OsString>,
-    read: FxHashSet<OsString>,
     absent: KnownAbsent,
 }
 
@@ -30,17 +25,12 @@ impl<'a> Lookahead<'a> {
         Lookahead {
             store,
             files: FileStates::new(store.cache.access),
-            asked: FxHashSet::default(),
-            read: FxHashSet::default(),
             absent: KnownAbsent::default(),
         }
     }
 
-    /// Looks at a path at which the tool found nothing, once.
+    /// Looks at a path at which the tool found nothing.
     pub fn look(&mut self, path: &Path) {
-        if !self.asked.insert(path.as_os_str().to_owned()) {
-            return;
-        }
         let Absent::In(directory, name) = self.files.look(path) else { return };
         let Some(state) = self.files.directory(&directory) else { return };
         if self.files.reliable_path(&directory, &state, &HashSet::new()).is_some() {
@@ -48,11 +38,8 @@ impl<'a> Lookahead<'a> {
         }
     }
 
-    /// Takes the digest of a file that the tool read, once, if it has not changed since before the run.
+    /// Takes the digest of a file that the tool read, if it has not changed since before the run.
     pub fn read(&mut self, path: &Path) {
-        if !self.read.insert(path.as_os_str().to_owned()) {
-            return;
-        }
         let Some(path) = c_path(path) else { return };
         let Ok(state) = raw::stat(&path) else { return };
         if state.is_regular() && self.files.is_reliable(&path, &state, self.files.taken_ns) {

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use memchr::memmem;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file_states::{Absences, Absent, FileStates};
 use super::inputs::{Inputs, Shows};
@@ -90,7 +90,13 @@ fn listed(environment: &Environment) -> impl Iterator<Item = &Path> {
 /// themselves: what they found in it, and what is in none of its directories.
 fn programs<'n>(environment: &Environment, seen: &'n Observation) -> BTreeMap<&'n OsStr, Found> {
     let listed: BTreeSet<_> = listed(environment).collect();
-    let in_path = |path: &Path| path.parent().is_some_and(|parent| listed.contains(parent));
+    // Few directories hold all of the names, and comparing paths part by part takes long.
+    let mut known: FxHashMap<&OsStr, bool> = FxHashMap::default();
+    let mut in_path = |path: &'n Path| {
+        split(path).is_some_and(|(parent, _)| {
+            *known.entry(parent.as_os_str()).or_insert_with(|| listed.contains(parent))
+        })
+    };
     let mut programs = BTreeMap::new();
     let read = seen.inputs.iter().map(|input| &*input.path);
     let there = read.chain(seen.existing.iter().map(|path| &**path));
@@ -127,18 +133,25 @@ fn directories(
     let asked = seen.existing.iter().chain(&seen.listings).chain(made);
     let asked: HashSet<_> = asked.map(|path| files.walker.plain(path)).collect();
     let is_program = |path: &Path| {
-        path.file_name().is_some_and(|name| programs.contains_key(name))
-            && path.parent().is_some_and(|parent| listed.contains(parent))
+        split(path)
+            .is_some_and(|(parent, name)| programs.contains_key(name) && listed.contains(parent))
     };
     let absent = seen.absences.iter().map(|absence| &*absence.path);
-    let absent: Vec<_> =
-        absent.filter(|path| !is_program(path)).map(|path| files.walker.plain(path)).collect();
+    let absent: FxHashSet<OsString> = absent
+        .filter(|path| !is_program(path))
+        .map(|path| files.walker.plain(path).into_owned().into_os_string())
+        .collect();
+    // Few directories hold all of the names.
+    let above: FxHashSet<&OsStr> = absent
+        .iter()
+        .map(|path| split(Path::new(path)).map_or(&**path, |(parent, _)| parent.as_os_str()))
+        .collect();
     let is_on_the_way = |directory: &Path| {
-        let directory = directory.as_os_str().as_bytes();
-        absent.iter().any(|path| {
-            let below = path.as_os_str().as_bytes().strip_prefix(directory);
-            matches!(below, Some([] | [b'/', ..]))
-        })
+        absent.contains(directory.as_os_str())
+            || above.iter().any(|path| {
+                let below = path.as_bytes().strip_prefix(directory.as_os_str().as_bytes());
+                matches!(below, Some([] | [b'/', ..]))
+            })
     };
     let all = listed.iter().flat_map(|path| path.ancestors()).map(bare_directory);
     all.filter(|path| path.parent().is_some() && !asked.contains(*path) && !is_on_the_way(path))

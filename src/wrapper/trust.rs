@@ -187,7 +187,7 @@ impl<'a> Observers<'a> {
     pub fn attend(&mut self, ahead: &mut Lookahead) {
         let Some(preload) = &mut self.preload else { return };
         for (path, was_read) in preload.attend() {
-            if was_read { ahead.read(path) } else { ahead.look(path) }
+            if was_read { ahead.read(&path) } else { ahead.look(&path) }
         }
     }
 

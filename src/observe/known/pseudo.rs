@@ -107,6 +107,12 @@ pub fn is_harmless(path: &Path) -> bool {
         || is_job_servers_pipe(bytes)
 }
 
+/// Whether it says nothing that lasts that a path is there, or where it leads (`/proc/self/fd/N`): a pseudo file, or the
+/// directory of devices, on the way to each of them.
+pub fn is_passing(path: &Path) -> bool {
+    path.as_os_str().as_bytes() == b"/dev" || is_pseudo_file(path) || is_harmless(path)
+}
+
 /// Whether a path is where devices are; shared memory is files.
 pub fn is_device(path: &Path) -> bool {
     path.starts_with("/dev") && !path.starts_with("/dev/shm")

@@ -30,6 +30,24 @@ pub use libraries::{libraries, needed};
 
 const ZONES: &str = "/usr/share/zoneinfo";
 
+/// Whether the loader or libc may have read something unseen because of this: [`UnseenReads::add`] may find more after it.
+pub fn reads_unseen(what: &What) -> bool {
+    matches!(
+        what,
+        What::Start { .. }
+            | What::Object { .. }
+            | What::Load { .. }
+            | What::Locale
+            | What::LocaleName { .. }
+            | What::TextDomain { .. }
+            | What::LocalTime
+            | What::Zone
+            | What::Users
+            | What::Host
+            | What::Iconv
+    )
+}
+
 /// What was found out already about what no shim sees. It is added more than once: while the tool runs, and when it has
 /// ended.
 #[derive(Debug, Default)]

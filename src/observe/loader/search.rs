@@ -10,7 +10,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use memchr::memmem;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::env;
@@ -59,10 +61,11 @@ pub struct ObjectSearches {
     /// What objects say of themselves. One that is not older than the run is refused later.
     objects: FxHashMap<PathBuf, DynamicSection>,
     /// The directories that are tried for a search directory, itself last.
-    tried: FxHashMap<PathBuf, Vec<PathBuf>>,
-    looked: FxHashSet<PathBuf>,
-    /// All strings of the loader's table, names of objects among them.
-    cache: Option<FxHashSet<Vec<u8>>>,
+    tried: FxHashMap<OsString, Rc<[PathBuf]>>,
+    // By spelling: hashing a path part by part takes several times as long.
+    looked: FxHashSet<OsString>,
+    /// The loader's table.
+    cache: Option<Vec<u8>>,
 }
 
 impl ObjectSearches {
@@ -77,7 +80,7 @@ impl ObjectSearches {
 
     /// All directories in which objects were looked for.
     pub fn directories(&self) -> impl Iterator<Item = &PathBuf> {
-        self.tried.values().flatten()
+        self.tried.values().flat_map(|tried| tried.iter())
     }
 }
 
@@ -268,7 +271,7 @@ impl<'a> ProcessSearch<'_, 'a> {
     /// Looks in directories as the loader does, up to the object that it took.
     fn find(&mut self, directories: &[PathBuf], name: &OsStr) -> Option<PathBuf> {
         for directory in directories {
-            for below in self.tried(directory) {
+            for below in &*self.tried(directory) {
                 let path = below.join(name);
                 if self.is_found(&path) {
                     return Some(path);
@@ -288,7 +291,8 @@ impl<'a> ProcessSearch<'_, 'a> {
         if self.mapped.contains(&path) {
             return true;
         }
-        if self.known.looked.insert(path.to_owned()) {
+        if !self.known.looked.contains(path.as_os_str()) {
+            self.known.looked.insert(path.as_os_str().to_owned());
             let here = self.here(path);
             match fs::metadata(&here) {
                 Ok(found) if found.is_file() && File::open(&here).is_ok() => {
@@ -302,14 +306,15 @@ impl<'a> ProcessSearch<'_, 'a> {
     }
 
     /// The directories that are tried for one, itself last. Those that are not there are looked for in vain.
-    fn tried(&mut self, directory: &Path) -> Vec<PathBuf> {
-        if let Some(tried) = self.known.tried.get(directory) {
-            return tried.clone();
+    fn tried(&mut self, directory: &Path) -> Rc<[PathBuf]> {
+        if let Some(tried) = self.known.tried.get(directory.as_os_str()) {
+            return Rc::clone(tried);
         }
         let mut tried = Vec::new();
         self.add_variants(directory, 0, &mut tried);
         tried.push(directory.to_owned());
-        self.known.tried.insert(directory.to_owned(), tried.clone());
+        let tried: Rc<[PathBuf]> = tried.into();
+        self.known.tried.insert(directory.as_os_str().to_owned(), Rc::clone(&tried));
         tried
     }
 
@@ -356,11 +361,9 @@ impl<'a> ProcessSearch<'_, 'a> {
         if !self.mapped.iter().any(|path| path.file_name() == Some(name)) {
             return false;
         }
-        let names = self.known.cache.get_or_insert_with(|| {
-            let table = fs::read(CACHE).unwrap_or_default();
-            table.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
-        });
-        names.contains(name.as_bytes())
+        let table = self.known.cache.get_or_insert_with(|| fs::read(CACHE).unwrap_or_default());
+        // One of its strings, each of which ends with a zero byte, as the one before it does.
+        memmem::find(table, &[b"\0", name.as_bytes(), b"\0"].concat()).is_some()
     }
 
     fn load(&mut self, path: &Path, name: &OsStr, loader: Option<usize>) -> Loaded {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 
 use crate::env;
-use crate::observe::loader::UnseenReads;
+use crate::observe::loader::{UnseenReads, reads_unseen};
 use crate::observe::seccomp::{CallsSeen, Missed, both};
 use crate::observe::shim::log::{ShimLog, file_stat};
 use crate::observe::shim::log_layout::{self as layout, FileStat, LogEntry, kind};
@@ -155,15 +155,17 @@ impl Preload {
     }
 
     /// Takes in what the tool has done so far. Nobody needs to call this; what is taken in while the tool runs need not be
-    /// taken in when it has ended, and the build waits. Gives all the paths at which it found nothing or which it read, and
-    /// whether it read them.
-    pub fn attend(&mut self) -> impl Iterator<Item = (&Path, bool)> {
+    /// taken in when it has ended, and the build waits. Gives the paths at which it found nothing or which it read since this
+    /// was asked last, and whether it read them.
+    pub fn attend(&mut self) -> Vec<(PathBuf, bool)> {
         // A log that cannot be read now cannot be read at the end.
         if let Ok(events) = self.log.read_more(&self.log_file) {
             self.trace.add(events);
-            self.unseen_reads.add(&mut self.trace, &self.log.events);
+            if events.iter().any(|event| reads_unseen(&event.what)) {
+                self.unseen_reads.add(&mut self.trace, &self.log.events);
+            }
         }
-        self.trace.foreign_files()
+        self.trace.take_fresh()
     }
 
     /// The shim and the log, which processes of the tool tree open and no tool knows of.

@@ -114,6 +114,8 @@ pub struct Trace {
     /// The process of the event that is taken in.
     actor: u32,
     discarded: discarded::Discarded,
+    /// Since [`Trace::take_fresh`] was asked last.
+    fresh: Vec<(PathBuf, bool)>,
     /// What is already known of the whole.
     pub seen: Observation,
 }
@@ -179,11 +181,10 @@ impl Trace {
         self.places.anew()
     }
 
-    /// The paths at which nothing was found so far or which were read, and whether they were.
-    pub fn foreign_files(&self) -> impl Iterator<Item = (&Path, bool)> {
-        let foreign = self.files.values().filter(|file| file.touched.is_none());
-        let counts = foreign.filter(|file| file.was_read || file.absent.is_some());
-        counts.map(|file| (file.path.as_path(), file.was_read))
+    /// The paths at which nothing was found, or which were read, for the first time since this was asked last, and whether
+    /// they were read.
+    pub fn take_fresh(&mut self) -> Vec<(PathBuf, bool)> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// Takes in what happened next.
@@ -276,19 +277,17 @@ impl Trace {
 
     /// A file's content was read.
     pub fn read(&mut self, path: &Path, stat: Option<&FileStat>) {
-        if let Some(file) = self.foreign(path, stat) {
-            file.stat = if file.was_read { file.stat } else { stat.map(shown) };
+        if let Some(file) = self.foreign(path, stat).filter(|file| !file.was_read) {
+            file.stat = stat.map(shown);
             file.was_read = true;
+            let path = file.path.clone();
+            self.fresh.push((path, true));
         }
     }
 
     /// A path was asked about.
     pub fn look(&mut self, path: &Path, errno: i32) {
-        // That a pseudo file is there, or where a descriptor leads (`/proc/self/fd/N`), says nothing that lasts.
-        // Nor does that the directory of devices is there, on the way to each of them.
-        let is_passing =
-            pseudo::is_harmless(path) || pseudo::is_pseudo_file(path) || path == Path::new("/dev");
-        if path.as_os_str().is_empty() || is_passing {
+        if path.as_os_str().is_empty() || pseudo::is_passing(path) {
             return;
         }
         if SHORTAGES.contains(&errno) {
@@ -298,9 +297,11 @@ impl Trace {
         if !is_absent && !is_there {
             return;
         }
-        if let Some(file) = self.foreign(path, None) {
-            file.absent = if is_absent { Some(errno) } else { file.absent };
-            file.exists |= is_there;
+        let Some(file) = self.foreign(path, None) else { return };
+        file.exists |= is_there;
+        if is_absent && file.absent.replace(errno).is_none() {
+            let path = file.path.clone();
+            self.fresh.push((path, false));
         }
     }
 

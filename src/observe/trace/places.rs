@@ -133,10 +133,20 @@ pub fn spelled(cwd: &Path, path: &Path) -> Key {
     let is_relative = bytes.first() != Some(&b'/');
     let base = if is_relative { cwd.as_os_str().as_bytes() } else { b"" };
     let mut key = Vec::with_capacity(base.len() + bytes.len() + 1);
-    for part in base.split(|byte| *byte == b'/').chain(bytes.split(|byte| *byte == b'/')) {
-        if !part.is_empty() && part != b"." {
+    for path in [base, bytes] {
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        // Most have nothing to be left out, and are many: they are copied whole.
+        let is_plain = !path.is_empty() && !path.starts_with(b".") && !path.ends_with(b"/");
+        if is_plain && !path.windows(2).any(|two| two == b"//" || two == b"/.") {
             key.push(b'/');
-            key.extend_from_slice(part);
+            key.extend_from_slice(path);
+            continue;
+        }
+        for part in path.split(|byte| *byte == b'/') {
+            if !part.is_empty() && part != b"." {
+                key.push(b'/');
+                key.extend_from_slice(part);
+            }
         }
     }
     if key.is_empty() {
