@@ -64,8 +64,9 @@ pub struct ObjectSearches {
     tried: FxHashMap<OsString, Rc<[PathBuf]>>,
     // By spelling: hashing a path part by part takes several times as long.
     looked: FxHashSet<OsString>,
-    /// The loader's table.
+    /// The loader's table, and which names were looked for in it.
     cache: Option<Vec<u8>>,
+    in_cache: FxHashMap<OsString, bool>,
 }
 
 impl ObjectSearches {
@@ -361,9 +362,14 @@ impl<'a> ProcessSearch<'_, 'a> {
         if !self.mapped.iter().any(|path| path.file_name() == Some(name)) {
             return false;
         }
+        if let Some(known) = self.known.in_cache.get(name) {
+            return *known;
+        }
         let table = self.known.cache.get_or_insert_with(|| fs::read(CACHE).unwrap_or_default());
         // One of its strings, each of which ends with a zero byte, as the one before it does.
-        memmem::find(table, &[b"\0", name.as_bytes(), b"\0"].concat()).is_some()
+        let is_there = memmem::find(table, &[b"\0", name.as_bytes(), b"\0"].concat()).is_some();
+        self.known.in_cache.insert(name.to_owned(), is_there);
+        is_there
     }
 
     fn load(&mut self, path: &Path, name: &OsStr, loader: Option<usize>) -> Loaded {
