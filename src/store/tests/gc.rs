@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
 use super::{Scratch, draft, records};
-use crate::shm::layout::SEGMENT_BYTES;
+use crate::shm::layout::{SEGMENT_BYTES, SEGMENT_BYTES_MIN};
 use crate::store::draft::{Draft, DraftOutput};
 use crate::store::gc::{Collected, Wanted, collect};
 use crate::store::path_set::PathSet;
@@ -181,4 +181,35 @@ fn records_that_are_chosen_go_with_what_only_they_need() {
     let again = store.put_blob(&vec![1; 100_000]).expect("stored");
     store.put_record(&draft(1, again)).expect("stored");
     assert!(scratch.open().read_blob(&again).is_some() && records(&store, [1; 16]) == 1);
+}
+
+/// Whether a record is there that needs a blob, a process cannot know that cannot open the record's segment: what it drops then
+/// is missing, and never another content.
+#[test]
+fn records_are_dropped_by_a_process_that_cannot_open_a_segment() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let content = vec![1; 100_000];
+    let shared = store.put_blob(&content).expect("stored");
+    store.put_record(&draft(1, shared)).expect("stored");
+    // The rest of the first segment.
+    store.put_blob(&vec![9; SEGMENT_BYTES_MIN as usize]).expect("stored");
+    store.put_record(&draft(2, shared)).expect("stored");
+    assert_eq!(seqs(&store), [1, 2]);
+
+    let (there, away) = (store.segment_path(2), scratch.path().join("away"));
+    fs::rename(&there, &away).expect("moved");
+    let other = scratch.open();
+    let is_one = &mut |draft: &Draft| draft.direct_key[0] == 1;
+    assert_eq!(other.discard(false, is_one, &mut |_, _| {}).expect("it can").records, 1);
+    fs::rename(&away, &there).expect("moved back");
+
+    for store in [&store, &other, &scratch.open()] {
+        assert_eq!((records(store, [1; 16]), records(store, [2; 16])), (0, 1));
+        assert!(store.read_blob(&shared).is_none());
+    }
+    // The next miss stores it again, and the record is whole.
+    let again = store.put_blob(&content).expect("stored");
+    assert_eq!((again.digest, records(&store, [2; 16])), (shared.digest, 1));
+    assert_eq!(scratch.open().read_blob(&again).as_deref(), Some(&content[..]));
 }
