@@ -121,7 +121,7 @@ impl Stage {
     }
 
     /// The kernel's name of the shared memory of ibid's cache, as the head of its index says.
-    fn shared_memory(&self) -> Option<PathBuf> {
+    pub fn shared_memory(&self) -> Option<PathBuf> {
         let cache = CString::new(self.below("ibid").into_os_string().as_bytes()).ok()?;
         let (directory, _) = open_layout_directory(&cache, false)?;
         let name = Index::open(directory.as_fd())?.header().volatile;

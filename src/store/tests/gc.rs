@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
 use super::{Scratch, draft, records};
-use crate::shm::layout::{SEGMENT_BYTES, SEGMENT_BYTES_MIN};
+use crate::shm::layout::SEGMENT_BYTES;
 use crate::store::draft::{Draft, DraftOutput};
 use crate::store::gc::{Collected, Wanted, collect};
 use crate::store::path_set::PathSet;
@@ -193,7 +193,7 @@ fn records_are_dropped_by_a_process_that_cannot_open_a_segment() {
     let shared = store.put_blob(&content).expect("stored");
     store.put_record(&draft(1, shared)).expect("stored");
     // The rest of the first segment.
-    store.put_blob(&vec![9; SEGMENT_BYTES_MIN as usize]).expect("stored");
+    store.put_blob(&vec![9; 1 << 20]).expect("stored");
     store.put_record(&draft(2, shared)).expect("stored");
     assert_eq!(seqs(&store), [1, 2]);
 
