@@ -11,7 +11,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use ibid::store::Store;
@@ -102,12 +102,8 @@ impl Scene {
         Ok(scene)
     }
 
-    fn cache(&self) -> PathBuf {
-        self.stage.below("ibid")
-    }
-
     fn store(&self) -> io::Result<Store> {
-        Store::open(&self.cache(), CACHE_BYTES_MAX).map_err(io::Error::other)
+        Store::open(&self.stage.below("ibid"), CACHE_BYTES_MAX).map_err(io::Error::other)
     }
 
     /// Stores copies of the last record, as processes do: some each, after which the index may be made larger.
@@ -158,7 +154,7 @@ impl Scene {
         };
         let (stats, verify) = (seconds(&["stats"])?, seconds(&["verify"])?);
         let gc = seconds(&["gc"])?;
-        let mib = disk_bytes(&self.cache())? >> 20;
+        let mib = self.store()?.bytes_used() >> 20;
         println!(
             "{records:>7} {mib:>13} {direct:>10.3} {content:>11.3} {miss:>8.2} {start:>9.3} {stats:>8.3} {verify:>9.2} {gc:>5.2}"
         );
@@ -185,15 +181,4 @@ fn key(kind: &[u8], number: u64) -> [u8; 16] {
     let digest = blake3::hash(&[kind, &number.to_le_bytes()[..]].concat());
     let [first, second] = [0, 8].map(|at| &digest.as_bytes()[at..at + 8]);
     [first, second].concat().try_into().expect("16 bytes")
-}
-
-/// What a directory takes on the disk.
-fn disk_bytes(directory: &Path) -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::read_dir(directory)?.try_fold(0, |sum, entry| {
-        let entry = entry?;
-        let state = entry.metadata()?;
-        let below = if state.is_dir() { disk_bytes(&entry.path())? } else { state.blocks() * 512 };
-        Ok(sum + below)
-    })
 }

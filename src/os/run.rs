@@ -343,14 +343,14 @@ impl ToolStreams {
         while drained_bytes < 2 * PIPE_MAX_BYTES {
             let len = self.pass_once();
             drained_bytes += len;
+            if len > 0 {
+                continue;
+            }
             let left = LINGERING_MAX.saturating_sub(ended.elapsed());
-            if len == 0 && (left.is_zero() || !self.is_any_open()) {
+            if left.is_zero() || !self.is_any_open() {
                 return;
             }
-            if len == 0 {
-                let left_ns = i64::try_from(left.as_nanos()).unwrap_or_default();
-                self.wait_for_something(None, left_ns);
-            }
+            self.wait_for_something(None, i64::try_from(left.as_nanos()).unwrap_or_default());
         }
     }
 

@@ -136,7 +136,7 @@ impl Store {
 
     /// Whether more than half of what the cache may take is taken. Looks at all its files.
     pub fn is_half_full(&self) -> bool {
-        self.space().disk_bytes > self.max_bytes / 2
+        self.bytes_used() > self.max_bytes / 2
     }
 
     /// Bytes of all entries, and of those parts of left segments that no entry uses.
